@@ -1,0 +1,234 @@
+"""Every model that loads by name: what it is, where its weights are, what they permit.
+
+`MODELS` maps a name to its `Entry`. A row is data alone; adding a checkpoint of a
+known architecture is adding a row here and one in `convert/README.md`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jax_depth.config import EncoderConfig, HeadConfig, HybridConfig, ModelConfig
+
+Slice = tuple[tuple[float, float, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One published model.
+
+    Attributes:
+        config: the network and what its output means.
+        parameters: number of parameters as published, unused ones included.
+        licence: of the weights, as their publisher states it.
+        repository: Hugging Face repository of the original weights; None for the
+            bundled model and for what was never published there.
+        filename: file in `repository`.
+        url: address of a file that is on no hub.
+        golden: published depth of the top-left 3x3 pixels of COCO val2017
+            000000039769 at 518x686 through transformers' preprocessing, to 1e-4
+            (transformers, `convert_depth_anything_to_hf.py`).
+        note: one sentence a user should know before using the weights.
+    """
+
+    config: ModelConfig
+    parameters: int
+    licence: str
+    repository: str | None = None
+    filename: str | None = None
+    url: str | None = None
+    golden: Slice | None = None
+    note: str = ""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights come with this package."""
+        return self.repository is None and self.url is None and not self.note
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use."""
+        return "NC" in self.licence
+
+
+_APACHE = "Apache-2.0"
+_NC = "CC-BY-NC-4.0"
+_UNSTATED = "not stated"
+
+_SIZES = ("small", "base", "large", "giant")
+_LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
+_SHAPES = {  # width, depth, heads, mlp_hidden
+    "small": (384, 12, 6, 1536),
+    "base": (768, 12, 12, 3072),
+    "large": (1024, 24, 16, 4096),
+    "giant": (1536, 40, 24, 4096),
+}
+_HEADS = {
+    "small": HeadConfig(64, (48, 96, 192, 384)),
+    "base": HeadConfig(128, (96, 192, 384, 768)),
+    "large": HeadConfig(256, (256, 512, 1024, 1024)),
+    "giant": HeadConfig(384, (1536, 1536, 1536, 1536)),
+}
+# V1 tapped the last four blocks by accident (get_intermediate_layers(n=4)); V2's
+# lists are upstream's own, and the large one is not an even split.
+_TAPS_V1 = {
+    "small": (8, 9, 10, 11),
+    "base": (8, 9, 10, 11),
+    "large": (20, 21, 22, 23),
+}
+_TAPS_V2 = {
+    "small": (2, 5, 8, 11),
+    "base": (2, 5, 8, 11),
+    "large": (4, 11, 17, 23),
+    "giant": (9, 19, 29, 39),
+}
+_PARAMETERS = {
+    "small": 24_785_089,
+    "base": 97_470_785,
+    "large": 335_315_649,
+    "giant": 1_258_132_225,
+}
+_ENCODER_PARAMETERS = {
+    "small": 22_056_576,
+    "base": 86_580_480,
+    "large": 304_368_640,
+    "giant": 1_136_480_768,
+}
+
+
+def _encoder(size: str, taps: tuple[int, ...], *, registers: int = 0) -> EncoderConfig:
+    width, depth, heads, hidden = _SHAPES[size]
+    return EncoderConfig(
+        width=width,
+        depth=depth,
+        heads=heads,
+        taps=taps,
+        mlp="swiglu" if size == "giant" else "gelu",
+        mlp_hidden=hidden,
+        registers=registers,
+        # dinov2/hub/backbones.py: the register models antialias, without offset.
+        position_offset=0.0 if registers else 0.1,
+        position_antialias=bool(registers),
+    )
+
+
+def _v1(size: str, golden: Slice) -> Entry:
+    letter = _LETTERS[size]
+    return Entry(
+        config=ModelConfig(
+            f"depth-anything-{size}", _encoder(size, _TAPS_V1[size]), _HEADS[size]
+        ),
+        parameters=_PARAMETERS[size],
+        licence=_UNSTATED,
+        repository=f"LiheYoung/depth_anything_vit{letter}14",
+        filename="pytorch_model.bin",
+        golden=golden,
+        note="code Apache-2.0; the licence of the weights was never stated "
+        "(LiheYoung/Depth-Anything#252)",
+    )
+
+
+def _v2(size: str, golden: Slice | None) -> Entry:
+    letter = _LETTERS[size]
+    published = size != "giant"
+    return Entry(
+        config=ModelConfig(
+            f"depth-anything-v2-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
+        ),
+        parameters=_PARAMETERS[size],
+        licence=_APACHE if size == "small" else _NC,
+        repository=f"depth-anything/Depth-Anything-V2-{size.title()}"
+        if published
+        else None,
+        filename=f"depth_anything_v2_vit{letter}.pth" if published else None,
+        golden=golden,
+        note="" if published else "never released by the authors; give a file of it",
+    )
+
+
+def _metric(scene: str, size: str, golden: Slice) -> Entry:
+    letter = _LETTERS[size]
+    dataset = {"indoor": "hypersim", "outdoor": "vkitti"}[scene]
+    title = {"indoor": "Hypersim", "outdoor": "VKITTI"}[scene]
+    return Entry(
+        config=ModelConfig(
+            f"depth-anything-v2-metric-{scene}-{size}",
+            _encoder(size, _TAPS_V2[size]),
+            _HEADS[size],
+            kind="metric_depth",
+            max_depth={"indoor": 20.0, "outdoor": 80.0}[scene],
+        ),
+        parameters=_PARAMETERS[size],
+        licence=_UNSTATED,
+        repository=f"depth-anything/Depth-Anything-V2-Metric-{title}-{size.title()}",
+        filename=f"depth_anything_v2_metric_{dataset}_vit{letter}.pth",
+        golden=golden,
+        note="the licence of the metric weights is unclear "
+        "(DepthAnything/Depth-Anything-V2#245)",
+    )
+
+
+def _dinov2(size: str, registers: int) -> Entry:
+    letter, suffix = _LETTERS[size], "-registers" if registers else ""
+    width = _SHAPES[size][0]
+    stem = f"dinov2_vit{letter}14"
+    return Entry(
+        config=ModelConfig(
+            f"dinov2-{size}{suffix}",
+            _encoder(size, (), registers=registers),
+            None,
+            kind="features",
+        ),
+        parameters=_ENCODER_PARAMETERS[size] + registers * width,
+        licence=_APACHE,
+        url=f"https://dl.fbaipublicfiles.com/dinov2/{stem}/"
+        f"{stem}{'_reg4' if registers else ''}_pretrain.pth",
+    )
+
+
+_TINY = Entry(
+    config=ModelConfig(
+        "tiny",
+        HybridConfig(),
+        HeadConfig(48, (48, 48, 96, 192), resize=("keep", "keep", "keep", "down2")),
+        image_size=256,
+        mean=(0.498, 0.498, 0.498),
+        std=(0.502, 0.502, 0.502),
+    ),
+    parameters=0,
+    licence=_APACHE,
+)
+
+_ENTRIES = [
+    _TINY,
+    _v1("small", ((8.8204, 8.6468, 8.6195), (8.3313, 8.6027, 8.7526), (8.6526, 8.6866, 8.7453))),
+    _v1("base", ((26.3997, 26.3004, 26.3928), (26.2260, 26.2092, 26.3427), (26.0719, 26.0483, 26.1254))),
+    _v1("large", ((87.9968, 87.7493, 88.2704), (87.1927, 87.6611, 87.3640), (86.7789, 86.9469, 86.7991))),
+    _v2("small", ((2.6751, 2.6211, 2.6571), (2.5820, 2.6138, 2.6271), (2.6160, 2.6141, 2.6306))),
+    _v2("base", ((4.3576, 4.3723, 4.3908), (4.3231, 4.3146, 4.3611), (4.3016, 4.3170, 4.3121))),
+    _v2("large", ((162.2751, 161.8504, 162.8788), (160.3138, 160.8050, 161.9835), (159.3812, 159.9884, 160.0768))),
+    _v2("giant", None),
+    _metric("indoor", "small", ((1.3349, 1.2946, 1.2801), (1.2793, 1.2337, 1.2899), (1.2629, 1.2218, 1.2476))),
+    _metric("indoor", "base", ((1.4601, 1.3824, 1.4904), (1.5031, 1.4349, 1.4274), (1.4570, 1.4578, 1.4200))),
+    _metric("indoor", "large", ((1.5040, 1.5019, 1.5218), (1.5087, 1.5195, 1.5149), (1.5437, 1.5128, 1.5252))),
+    _metric("outdoor", "small", ((9.5804, 8.0339, 7.7386), (7.9890, 7.2464, 7.7149), (7.7021, 7.2330, 7.3304))),
+    _metric("outdoor", "base", ((10.2916, 9.0933, 8.8622), (9.1964, 9.3393, 9.0644), (8.9618, 9.4201, 9.2262))),
+    _metric("outdoor", "large", ((14.0137, 13.3627, 13.1080), (13.2522, 13.3943, 13.3705), (13.0581, 13.4505, 13.3925))),
+    *(_dinov2(size, 0) for size in _SIZES),
+    *(_dinov2(size, 4) for size in _SIZES),
+]
+
+MODELS: Mapping[str, Entry] = MappingProxyType(
+    {entry.config.name: entry for entry in _ENTRIES}
+)
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        **{f"vit{_LETTERS[size]}": f"depth-anything-v2-{size}" for size in _SIZES},
+        **{
+            f"dinov2_vit{_LETTERS[size]}14{suffix}": f"dinov2-{size}{registers}"
+            for size in _SIZES
+            for suffix, registers in (("", ""), ("_reg", "-registers"))
+        },
+    }
+)

@@ -1,0 +1,214 @@
+"""Frozen descriptions of a model: encoder, head, output. Plain data, no jax.
+
+A `ModelConfig` is hashable, so it can be a static argument of `jax.jit`, and
+`dataclasses.replace` is the way to change one. `to_json` and `from_json` are
+what `config.json` beside a native checkpoint holds.
+"""
+
+import dataclasses
+import json
+from typing import Any, Literal
+
+Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
+Dtype = Literal["float32", "bfloat16"]
+Resize = Literal["up4", "up2", "keep", "down2"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """DINOv2 vision transformer (Oquab et al. 2023, arXiv:2304.07193).
+
+    Attributes:
+        width: token width d.
+        depth: number of blocks.
+        heads: attention heads; d / heads is 64 in every published size.
+        taps: 0-based blocks whose output, after the final LayerNorm, feeds the
+            head. Empty for a bare encoder.
+        mlp: "gelu" (exact erf) or "swiglu" (the giant).
+        mlp_hidden: width of the hidden layer; for "swiglu" of each half.
+        patch_size: side of a patch in pixels.
+        position_grid: side of the trained grid of position embeddings.
+        position_offset: 0.1 in the original code of DINOv2 without registers
+            and of Depth Anything V1 and V2; 0.0 in transformers today and in
+            DINOv2 with registers.
+        position_antialias: True only for DINOv2 with registers.
+        registers: number of register tokens, 0 or 4.
+        scan: run the blocks between two taps as one `lax.scan`: a shorter
+            compilation, the same numbers.
+        remat: recompute each block in the backward pass: less memory, the same
+            numbers.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    taps: tuple[int, ...]
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+    mlp_hidden: int = 0
+    patch_size: int = 14
+    position_grid: int = 37
+    position_offset: float = 0.1
+    position_antialias: bool = False
+    registers: int = 0
+    scan: bool = False
+    remat: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridConfig:
+    """Convolutional stem followed by a small ViT: the encoder of `tiny`.
+
+    The stem is the first eleven blocks of EfficientNet-Lite0, which give maps
+    at strides 4, 8 and 16; the transformer works on the last of them, as in
+    DPT-Hybrid (Ranftl et al. 2021, arXiv:2103.13413).
+
+    Attributes:
+        width, depth, heads, taps, mlp_hidden: as in `EncoderConfig`, for the
+            transformer part. The head receives the stem's maps at strides 4
+            and 8, then the tapped blocks at stride 16.
+        position_grid: side of the trained grid of position embeddings.
+        patch_size: stride of the tokens in pixels.
+        stem: which convolutional stem.
+        remat: as in `EncoderConfig`.
+    """
+
+    width: int = 192
+    depth: int = 6
+    heads: int = 3
+    taps: tuple[int, ...] = (2, 5)
+    mlp_hidden: int = 768
+    position_grid: int = 14
+    patch_size: int = 16
+    stem: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    remat: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """Dense prediction head, DPT (Ranftl et al. 2021, arXiv:2103.13413).
+
+    Attributes:
+        features: width of the fusion stages.
+        channels: widths of the four reassembled maps, finest first.
+        resize: what brings each tap to its level's stride.
+        output_channels: width of the last hidden convolution.
+    """
+
+    features: int
+    channels: tuple[int, int, int, int]
+    resize: tuple[Resize, Resize, Resize, Resize] = ("up4", "up2", "keep", "down2")
+    output_channels: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A whole network and what its output means.
+
+    Attributes:
+        name: catalogue name, or the user's own.
+        encoder: the encoder.
+        head: the head; None for a bare encoder (`kind` "features").
+        kind: "inverse_depth" (relative, larger is nearer, ends in ReLU),
+            "metric_depth" (metres, ends in sigmoid times `max_depth`), "depth"
+            or "features".
+        max_depth: metres at which a metric model saturates; None otherwise.
+            Published `.pth` files do not carry it.
+        dtype: what matrix products and convolutions compute in. Parameters,
+            normalisation, softmax and the output stay float32.
+        image_size: short side in pixels that pictures are resized to.
+        mean, std: per-channel RGB normalisation of values in [0, 1].
+    """
+
+    name: str
+    encoder: EncoderConfig | HybridConfig
+    head: HeadConfig | None
+    kind: Kind = "inverse_depth"
+    max_depth: float | None = None
+    dtype: Dtype = "float32"
+    image_size: int = 518
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self):
+        if (self.kind == "metric_depth") != (self.max_depth is not None):
+            raise ValueError(
+                f"model {self.name!r}: kind {self.kind!r} and max_depth "
+                f"{self.max_depth} do not fit; a metric model has a max_depth in "
+                "metres, every other kind has None"
+            )
+        if (self.kind == "features") != (self.head is None):
+            raise ValueError(
+                f"model {self.name!r}: kind {self.kind!r} and head {self.head} do not "
+                'fit; a bare encoder has kind "features" and no head'
+            )
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"dtype {self.dtype!r} is not supported; use 'float32' or 'bfloat16'"
+            )
+
+
+def to_json(config: ModelConfig) -> str:
+    """Return `config` as an indented JSON document."""
+    document = dataclasses.asdict(config)
+    document["encoder"] = {
+        "type": _ENCODER_NAMES[type(config.encoder)],
+        **document["encoder"],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def from_json(text: str) -> ModelConfig:
+    """Return the `ModelConfig` in a JSON document.
+
+    Raises:
+        ValueError: the text is not JSON, a key is unknown, missing or of the
+            wrong type; the message names it.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the model description is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ValueError("the model description must be a JSON object")
+    document = dict(document)
+    encoder = document.get("encoder")
+    if not isinstance(encoder, dict):
+        raise ValueError('the model description needs an "encoder" object')
+    encoder = dict(encoder)
+    kind = encoder.pop("type", None)
+    if kind not in _ENCODER_TYPES:
+        raise ValueError(
+            f"encoder type {kind!r} is unknown; known: {', '.join(_ENCODER_TYPES)}"
+        )
+    document["encoder"] = _build(_ENCODER_TYPES[kind], encoder, "encoder")
+    if document.get("head") is not None:
+        document["head"] = _build(HeadConfig, document["head"], "head")
+    return _build(ModelConfig, document, "model")
+
+
+_ENCODER_TYPES: dict[str, type] = {"dinov2": EncoderConfig, "hybrid": HybridConfig}
+_ENCODER_NAMES = {cls: name for name, cls in _ENCODER_TYPES.items()}
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    """Construct dataclass `cls` from JSON values, lists becoming tuples."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected an object, got {values!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    missing = sorted(
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and name not in values
+    )
+    if unknown or missing:
+        raise ValueError(
+            f"{where}: unknown keys {unknown}, missing keys {missing}; "
+            f"known keys: {', '.join(fields)}"
+        )
+    return cls(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    )

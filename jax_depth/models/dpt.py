@@ -1,0 +1,133 @@
+"""DPT head: four maps of the encoder -> one dense map.
+
+    reassemble    1x1 projection, then a resize of each tap to strides 4, 8, 16, 32
+                  (of a 16-pixel patch; for 14-pixel patches the same factors)
+    layer_rn      3x3 to a common width, no bias
+    fusion 4..1   add, residual conv unit, resize to the next level, 1x1
+    output        3x3, resize to the picture, 3x3 ReLU 1x1
+
+Upstream: DepthAnything/Depth-Anything-V2 `depth_anything_v2/dpt.py` and
+`util/blocks.py`; the activation after the last convolution belongs to the model.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jax_depth._typing import Array, Float, Float32
+from jax_depth.config import HeadConfig
+from jax_depth.models.layers import Conv, UpConv
+from jax_depth.models.resize import resize_bilinear
+
+
+class ResidualConvUnit(nn.Module):
+    """x + conv(relu(conv(relu(x)))).
+
+    Upstream builds it with `nn.ReLU(False)`, so the skip carries x itself; MiDaS'
+    in-place ReLU would make it relu(x).
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float32[Array, "b h w c"]:
+        c = x.shape[-1]
+        y = Conv(c, 3, padding=1, dtype=self.dtype, name="conv1")(jax.nn.relu(x))
+        y = Conv(c, 3, padding=1, dtype=self.dtype, name="conv2")(jax.nn.relu(y))
+        return x + y
+
+
+class FusionBlock(nn.Module):
+    """Merge a coarser path into a level, then resize to the next level's size."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        path: Float[Array, "b h w c"] | None,
+        level: Float[Array, "b h w c"],
+        size: tuple[int, int],
+    ) -> Float32[Array, "b h2 w2 c"]:
+        rcu1 = ResidualConvUnit(self.dtype, name="rcu1")
+        if path is not None:
+            x = path + rcu1(level)
+        else:
+            x = level
+            if self.is_initializing():
+                # The coarsest level has nothing to merge, yet every checkpoint
+                # carries the unit's weights: create them for the way back.
+                rcu1(level)
+        x = ResidualConvUnit(self.dtype, name="rcu2")(x)
+        x = resize_bilinear(x, size)
+        return Conv(x.shape[-1], 1, dtype=self.dtype, name="out_conv")(x)
+
+
+class DPTHead(nn.Module):
+    """The head; returns the map before its final activation."""
+
+    config: HeadConfig
+    last_bias: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, maps: tuple[Float[Array, "b _ _ _"], ...], size: tuple[int, int]
+    ) -> tuple[Float32[Array, "b h w"], dict[str, Array]]:
+        """Return the raw map at `size` and every named intermediate.
+
+        Args:
+            maps: four maps of the encoder, finest level first.
+            size: (h, w) of the result, the encoder's input size.
+
+        Returns:
+            raw (b, h, w), before ReLU or sigmoid, and a dict: "level_1" ..
+            "level_4" after layer_rn, "path_4" .. "path_1" after each fusion.
+        """
+        features = self.config.features
+        levels, named = [], {}
+        for i, x in enumerate(maps):
+            x = self._reassemble(i, x)
+            rn = Conv(
+                features,
+                3,
+                padding=1,
+                use_bias=False,
+                dtype=self.dtype,
+                name=f"layer_{i + 1}_rn",
+            )
+            levels.append(rn(x))
+            named[f"level_{i + 1}"] = levels[i]
+
+        path = None
+        for i in (3, 2, 1, 0):
+            _, h, w, _ = levels[i].shape
+            target = levels[i - 1].shape[1:3] if i else (2 * h, 2 * w)
+            fusion = FusionBlock(self.dtype, name=f"refinenet_{i + 1}")
+            path = fusion(path, levels[i], target)
+            named[f"path_{i + 1}"] = path
+
+        conv = Conv(features // 2, 3, padding=1, dtype=self.dtype, name="output_conv1")
+        x = resize_bilinear(conv(path), size)
+        hidden = self.config.output_channels
+        conv = Conv(hidden, 3, padding=1, dtype=self.dtype, name="output_conv2")
+        x = jax.nn.relu(conv(x))
+        # float32 whatever `dtype`: a large model's output lies around 100, where
+        # bfloat16 values are 0.5 apart.
+        bias_init = nn.initializers.constant(self.last_bias)
+        x = Conv(1, 1, bias_init=bias_init, name="output_conv3")(x)
+        return x[..., 0], named
+
+    def _reassemble(self, i: int, x: Array) -> Float32[Array, "b h w c"]:
+        channels, resize = self.config.channels[i], self.config.resize[i]
+        x = Conv(channels, 1, dtype=self.dtype, name=f"project_{i}")(x)
+        name = f"resize_{i}"
+        if resize == "up4":
+            return UpConv(channels, 4, self.dtype, name=name)(x)
+        if resize == "up2":
+            return UpConv(channels, 2, self.dtype, name=name)(x)
+        if resize == "down2":
+            return Conv(channels, 3, 2, 1, dtype=self.dtype, name=name)(x)
+        return x

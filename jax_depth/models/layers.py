@@ -1,0 +1,206 @@
+"""Layers of the encoder and the head.
+
+Every layer takes and returns float32; `dtype` is what its matrix products and
+convolutions compute in. Under bfloat16 the operands are rounded, products
+accumulate in float32, and normalisation, softmax, activations, LayerScale and the
+residual stream stay float32. Under float32 the highest matrix precision of the
+device is asked for, so TPU and TF32 hardware give float32 results.
+
+Parameter names are the upstream ones (facebookresearch/dinov2, dinov2/layers).
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jax_depth._typing import Array, Float, Float32
+
+_dense_init = nn.initializers.truncated_normal(0.02)
+_conv_init = nn.initializers.lecun_normal()
+_zeros = nn.initializers.zeros_init()
+_ones = nn.initializers.ones_init()
+
+
+def einsum(equation: str, x: Array, y: Array, dtype: Any) -> Float32[Array, "..."]:
+    """`jnp.einsum` of operands rounded to `dtype`, accumulated in float32."""
+    return jnp.einsum(
+        equation,
+        x.astype(dtype),
+        y.astype(dtype),
+        precision=_precision(dtype),
+        # A bfloat16 result would round each partial sum, and XLA:CPU then
+        # computes in float32 anyway: slower and less exact.
+        preferred_element_type=jnp.float32,
+    )
+
+
+def _precision(dtype: Any) -> jax.lax.Precision:
+    if jnp.dtype(dtype) == jnp.float32:
+        return jax.lax.Precision.HIGHEST
+    return jax.lax.Precision.DEFAULT
+
+
+class Dense(nn.Module):
+    """Linear layer; kernel (in, out)."""
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b c"]) -> Float32[Array, "*b d"]:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", _dense_init, shape)
+        bias = self.param("bias", _zeros, (self.features,))
+        y = einsum("...c,cd->...d", x, kernel, self.dtype)
+        return y + _broadcast(bias, y)
+
+
+class Conv(nn.Module):
+    """2-D convolution on NHWC maps with symmetric zero padding; kernel HWIO.
+
+    Padding is given as a number, as in torch: "SAME" pads a strided convolution
+    differently on even sizes.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    use_bias: bool = True
+    bias_init: Any = _zeros
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float32[Array, "b h2 w2 o"]:
+        size = (self.kernel_size, self.kernel_size)
+        shape = (*size, x.shape[-1], self.features)
+        kernel = self.param("kernel", _conv_init, shape)
+        y = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            (self.stride, self.stride),
+            [(self.padding, self.padding)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=_precision(self.dtype),
+        ).astype(jnp.float32)
+        if not self.use_bias:
+            return y
+        return y + _broadcast(self.param("bias", self.bias_init, (self.features,)), y)
+
+
+class UpConv(nn.Module):
+    """Transposed convolution whose stride equals its kernel; kernel (k, l, in, out).
+
+    Blocks of the output do not overlap, so it is one matrix product and a reshape.
+    """
+
+    features: int
+    factor: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float32[Array, "b h2 w2 o"]:
+        b, h, w, c = x.shape
+        shape = (self.factor, self.factor, c, self.features)
+        kernel = self.param("kernel", _conv_init, shape)
+        bias = self.param("bias", _zeros, (self.features,))
+        y = einsum("bhwc,klco->bhkwlo", x, kernel, self.dtype)
+        y = y.reshape(b, h * self.factor, w * self.factor, self.features)
+        return y + _broadcast(bias, y)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last axis, eps 1e-6, in float32.
+
+    Own code because `flax.linen.LayerNorm` fails under strict dtype promotion
+    with bfloat16 inputs.
+    """
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b d"]) -> Float32[Array, "*b d"]:
+        scale = self.param("scale", _ones, x.shape[-1:])
+        bias = self.param("bias", _zeros, x.shape[-1:])
+        x = x.astype(jnp.float32)
+        mean = x.mean(-1, keepdims=True)
+        variance = jnp.square(x - mean).mean(-1, keepdims=True)
+        y = (x - mean) * jax.lax.rsqrt(variance + self.epsilon)
+        return y * _broadcast(scale, y) + _broadcast(bias, y)
+
+
+class LayerScale(nn.Module):
+    """Learned gain per channel on a residual branch (Touvron et al. 2021)."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
+        return x * _broadcast(self.param("gamma", _ones, x.shape[-1:]), x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a fused qkv projection, softmax in float32."""
+
+    heads: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
+        b, n, d = x.shape
+        qkv = Dense(3 * d, self.dtype, name="qkv")(x)
+        qkv = qkv.reshape(b, n, 3, self.heads, d // self.heads)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q = q * (d // self.heads) ** -0.5
+        logits = einsum("bqhc,bkhc->bhqk", q, k, self.dtype)
+        weights = jax.nn.softmax(logits, axis=-1)
+        y = einsum("bhqk,bkhc->bqhc", weights, v, self.dtype)
+        return Dense(d, self.dtype, name="proj")(y.reshape(b, n, d))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with the exact (erf) GELU between them."""
+
+    hidden: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
+        y = Dense(self.hidden, self.dtype, name="fc1")(x)
+        y = jax.nn.gelu(y, approximate=False)
+        return Dense(x.shape[-1], self.dtype, name="fc2")(y)
+
+
+class SwiGlu(nn.Module):
+    """Gated MLP of the giant: w3(silu(x1) * x2), [x1, x2] = w12(x)."""
+
+    hidden: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
+        y = Dense(2 * self.hidden, self.dtype, name="w12")(x)
+        gate, value = y[..., : self.hidden], y[..., self.hidden :]
+        return Dense(x.shape[-1], self.dtype, name="w3")(jax.nn.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with LayerScale on both branches."""
+
+    heads: int
+    mlp: Literal["gelu", "swiglu"]
+    mlp_hidden: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float32[Array, "b n d"]) -> Float32[Array, "b n d"]:
+        y = Attention(self.heads, self.dtype, name="attn")(LayerNorm(name="norm1")(x))
+        x = x + LayerScale(name="ls1")(y)
+        mlp = SwiGlu if self.mlp == "swiglu" else Mlp
+        y = mlp(self.mlp_hidden, self.dtype, name="mlp")(LayerNorm(name="norm2")(x))
+        return x + LayerScale(name="ls2")(y)
+
+
+def _broadcast(vector: Array, like: Array) -> Array:
+    """Return a (c,) parameter as float32 with the rank of `like`."""
+    return vector.astype(jnp.float32).reshape((1,) * (like.ndim - 1) + (-1,))

@@ -1,0 +1,140 @@
+"""Every resize inside the network: two small matrix products.
+
+The weight matrices are built in NumPy while tracing, so a resize is exact to the
+torch operator it copies, runs on matrix units and exports to ONNX as MatMul.
+`jax.image.resize` is never used: its cubic kernel has a = -0.5 where
+`torch.nn.functional.interpolate` has a = -0.75, and it has no align_corners.
+
+Source positions are computed in float32 because torch computes them so
+(aten/src/ATen/native/UpSample.h, `area_pixel_compute_source_index`).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_depth._typing import Array, Float, Float32
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def resize_bilinear(
+    x: Float[Array, "b h w c"], size: tuple[int, int]
+) -> Float32[Array, "b h2 w2 c"]:
+    """Resize maps bilinearly with aligned corners.
+
+    Equals `F.interpolate(x, size, mode="bilinear", align_corners=True)`.
+
+    Args:
+        x: maps of any floating type; computed in float32.
+        size: (rows, columns) of the result, at least 1 each.
+    """
+    rows = bilinear_weights(x.shape[1], size[0])
+    columns = bilinear_weights(x.shape[2], size[1])
+    return _apply(x, rows, columns)
+
+
+def resize_bicubic(
+    x: Float[Array, "b h w c"],
+    size: tuple[int, int],
+    *,
+    offset: float = 0.0,
+    antialias: bool = False,
+) -> Float32[Array, "b h2 w2 c"]:
+    """Resize maps with torch's bicubic kernel, corners not aligned.
+
+    Equals `F.interpolate(x, size, mode="bicubic", antialias=antialias)` for
+    `offset` 0, and otherwise
+    `F.interpolate(x, scale_factor=((rows + offset) / h, ...), mode="bicubic")`,
+    which is how DINOv2 enlarges its position embedding
+    (dinov2/models/vision_transformer.py, `interpolate_pos_encoding`).
+
+    Args:
+        x: maps of any floating type; computed in float32.
+        size: (rows, columns) of the result.
+        offset: added to the output size when the sampling step is computed.
+        antialias: widen the kernel when shrinking, with a = -0.5 as torch does.
+    """
+    make = antialiased_weights if antialias else bicubic_weights
+    rows = make(x.shape[1], size[0], offset)
+    columns = make(x.shape[2], size[1], offset)
+    return _apply(x, rows, columns)
+
+
+@functools.lru_cache(maxsize=256)
+def bilinear_weights(n_in: int, n_out: int) -> np.ndarray:
+    """Return the (n_out, n_in) float32 matrix of align-corners interpolation."""
+    step = np.float32(n_in - 1) / np.float32(n_out - 1) if n_out > 1 else np.float32(0)
+    position = step * np.arange(n_out, dtype=np.float32)
+    low = np.minimum(np.floor(position).astype(int), n_in - 1)
+    high = np.minimum(low + 1, n_in - 1)
+    fraction = position - low.astype(np.float32)
+    return _scatter(n_in, [(low, 1 - fraction), (high, fraction)])
+
+
+@functools.lru_cache(maxsize=256)
+def bicubic_weights(n_in: int, n_out: int, offset: float) -> np.ndarray:
+    """Return the (n_out, n_in) float32 matrix of torch's cubic, a = -0.75."""
+    step = np.float32(n_in / (n_out + offset))
+    centre = np.arange(n_out, dtype=np.float32) + np.float32(0.5)
+    position = step * centre - np.float32(0.5)
+    low = np.floor(position)
+    fraction = (position - low).astype(np.float64)
+    taps = []
+    for shift in (-1, 0, 1, 2):
+        index = np.clip(low.astype(int) + shift, 0, n_in - 1)
+        taps.append((index, _cubic(fraction - shift, -0.75)))
+    return _scatter(n_in, taps)
+
+
+@functools.lru_cache(maxsize=256)
+def antialiased_weights(n_in: int, n_out: int, offset: float) -> np.ndarray:
+    """Return the (n_out, n_in) float32 matrix of torch's antialiased cubic."""
+    if offset:
+        raise ValueError(
+            f"an antialiased resize takes no position offset, got {offset}; "
+            "set position_offset to 0.0"
+        )
+    step = n_in / n_out
+    stretch = max(step, 1.0)
+    centre = step * (np.arange(n_out) + 0.5)
+    # As in Pillow: sources whose centre lies within the stretched support.
+    first = np.maximum(np.floor(centre - 2 * stretch + 0.5), 0)[:, None]
+    last = np.minimum(np.floor(centre + 2 * stretch + 0.5), n_in)[:, None]
+    source = np.arange(n_in)[None, :]
+    weights = _cubic((source - centre[:, None] + 0.5) / stretch, -0.5)
+    weights = np.where((source >= first) & (source < last), weights, 0)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _apply(x, rows: np.ndarray, columns: np.ndarray):
+    y = x.astype(jnp.float32)
+    if not _is_identity(rows):
+        y = jnp.einsum("ih,bhwc->biwc", rows, y, precision=_HIGHEST)
+    if not _is_identity(columns):
+        y = jnp.einsum("jw,bhwc->bhjc", columns, y, precision=_HIGHEST)
+    return y
+
+
+def _is_identity(weights: np.ndarray) -> bool:
+    n_out, n_in = weights.shape
+    return n_out == n_in and bool((weights == np.eye(n_in, dtype=np.float32)).all())
+
+
+def _scatter(n_in: int, taps: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Sum (index, weight) pairs of each output row into a dense matrix."""
+    n_out = len(taps[0][0])
+    matrix = np.zeros((n_out, n_in), np.float64)
+    for index, weight in taps:
+        np.add.at(matrix, (np.arange(n_out), index), weight)
+    return matrix.astype(np.float32)
+
+
+def _cubic(t: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel (1981)."""
+    t = np.abs(t)
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
