@@ -1,0 +1,14 @@
+"""DepthMap to files and pictures, and back.
+
+from jax_depth import outputs
+
+outputs.save(depth, "photo.png")                  # 16 bits, nothing lost
+outputs.save(depth, "look.png", format="color")   # a picture to look at
+depth = outputs.load("photo.png")
+"""
+
+from jax_depth.outputs.color import colorize as colorize
+from jax_depth.outputs.files import FORMATS as FORMATS
+from jax_depth.outputs.files import load as load
+from jax_depth.outputs.files import save as save
+from jax_depth.outputs.side_by_side import side_by_side as side_by_side

@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a hidden temporary path beside `path` that replaces it at the end.
+
+    The rename is atomic because both are in one folder. When the body raises, the
+    temporary file is removed and an older file at `path` stays as it was.
+
+    Raises:
+        OSError: the folder is missing or the rename failed, or whatever the body
+            raised; it names `path`, never the temporary file.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist")
+    # A short name: the final one may already be as long as the system allows.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

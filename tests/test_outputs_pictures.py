@@ -1,0 +1,127 @@
+"""Pictures: the original's, pixel by pixel, and the same look for every kind."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jax_depth import outputs
+from jax_depth.inference.depth_map import DepthMap
+from jax_depth.outputs.color import to_gray
+from jax_depth.outputs.colormap import COLORMAPS, colormap
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(4).gamma(2.0, 30.0, size=(31, 47)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["Spectral_r", "inferno", "turbo"])
+def test_tables_equal_matplotlib(name):
+    matplotlib = pytest.importorskip("matplotlib")
+    colors = matplotlib.colormaps[name](np.arange(256))[:, :3]
+    np.testing.assert_array_equal(colormap(name), (colors * 255).astype(np.uint8))
+
+
+def test_tables_are_256_colours_each():
+    # ColorBrewer's Spectral-11 ends and centre, and the published ends of the others.
+    expected = {
+        "Spectral_r": [(94, 79, 162), (158, 1, 66)],
+        "inferno": [(0, 0, 3), (252, 254, 164)],
+        "turbo": [(48, 18, 59), (122, 4, 2)],
+        "gray": [(0, 0, 0), (255, 255, 255)],
+    }
+    assert set(COLORMAPS) == set(expected)
+    for name, ends in expected.items():
+        table = colormap(name)
+        assert table.shape == (256, 3)
+        assert table.dtype == np.uint8
+        assert [tuple(table[0].tolist()), tuple(table[255].tolist())] == ends
+    with pytest.raises(ValueError, match="'viridis' is unknown; known: Spectral_r"):
+        colormap("viridis")
+
+
+def original_levels(values):
+    """Lines of run.py, Depth Anything V2, on float32 as infer_image returns it."""
+    shown = (values - values.min()) / (values.max() - values.min()) * 255.0
+    return shown.astype(np.uint8)
+
+
+def test_inverse_depth_looks_as_in_the_original(values):
+    depth = DepthMap(values, "inverse_depth")
+    levels = original_levels(values)
+    np.testing.assert_array_equal(to_gray(depth), levels)
+    np.testing.assert_array_equal(
+        outputs.colorize(depth), colormap("Spectral_r")[levels]
+    )
+    gray = np.repeat(levels[..., None], 3, axis=-1)
+    np.testing.assert_array_equal(outputs.colorize(depth, "gray"), gray)
+
+
+def test_metric_depth_looks_as_in_the_original(values):
+    matplotlib = pytest.importorskip("matplotlib")
+    # metric_depth/run.py of V2 uses Spectral instead of Spectral_r.
+    colors = matplotlib.colormaps["Spectral"](original_levels(values))[..., :3]
+    original = (colors * 255).astype(np.uint8)
+    ours = outputs.colorize(DepthMap(values, "metric_depth", "m"))
+    # The two tables of matplotlib mirror each other to one level of rounding.
+    assert np.abs(ours.astype(int) - original).max() <= 1
+
+
+@pytest.mark.parametrize("name", COLORMAPS)
+def test_near_looks_the_same_for_every_kind(name):
+    near, far = colormap(name)[255], colormap(name)[0]
+    for kind, unit, row in [
+        ("inverse_depth", None, [[5.0, 1.0]]),
+        ("depth", None, [[1.0, 5.0]]),
+        ("metric_depth", "m", [[1.0, 5.0]]),
+    ]:
+        picture = outputs.colorize(DepthMap(row, kind, unit), name)
+        np.testing.assert_array_equal(picture, [[near, far]])
+
+
+def test_a_fixed_range_makes_two_maps_comparable():
+    a, b = DepthMap([[0.0, 10.0]], "depth"), DepthMap([[10.0, 40.0]], "depth")
+    left, right = to_gray(a, 0.0, 20.0), to_gray(b, 0.0, 20.0)
+    np.testing.assert_array_equal(left, [[255, 128]])
+    np.testing.assert_array_equal(right, [[128, 0]])
+
+
+def test_constant_and_tiny_maps_have_pictures():
+    for kind, level in [("inverse_depth", 0), ("depth", 255)]:
+        np.testing.assert_array_equal(to_gray(DepthMap([[3.0]], kind)), [[level]])
+
+
+def test_pictures_refuse_values_that_are_not_finite():
+    with pytest.raises(ValueError, match="1 values that are NaN or infinite"):
+        outputs.colorize(DepthMap([[1.0, np.nan]], "depth"))
+
+
+def test_side_by_side_is_photo_margin_depth(values):
+    photo = np.random.default_rng(5).integers(0, 256, (31, 47, 3), dtype=np.uint8)
+    picture = outputs.colorize(DepthMap(values, "inverse_depth"))
+    both = outputs.side_by_side(photo, picture)
+    assert both.shape == (31, 2 * 47 + 50, 3)
+    np.testing.assert_array_equal(both[:, :47], photo)
+    np.testing.assert_array_equal(both[:, 47:97], 255)
+    np.testing.assert_array_equal(both[:, 97:], picture)
+    with pytest.raises(ValueError, match="photo is 47x30 but its depth 47x31"):
+        outputs.side_by_side(photo[:30], picture)
+
+
+def test_picture_files_hold_those_pixels(tmp_path, values):
+    depth = DepthMap(values, "inverse_depth")
+    photo = np.full((31, 47, 3), 7, np.uint8)
+    path = tmp_path / "a.png"
+    color = outputs.colorize(depth, "turbo", 0.0, 90.0)
+    for format, options, expected in [
+        ("png8", {"low": 0.0, "high": 90.0}, to_gray(depth, 0.0, 90.0)),
+        ("color", {"colormap": "turbo", "low": 0.0, "high": 90.0}, color),
+        (
+            "side-by-side",
+            {"photo": photo, "colormap": "turbo", "low": 0.0, "high": 90.0},
+            outputs.side_by_side(photo, color),
+        ),
+    ]:
+        depth.save(path, format=format, **options)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(np.asarray(image), expected)
