@@ -1,0 +1,1 @@
+"""Photo to depth map: reading, preprocessing, running a model, the result."""

@@ -1,0 +1,262 @@
+"""Any picture to an RGB array: files, Pillow images, NumPy and JAX arrays.
+
+Files are read as the original Depth Anything reads them, with `cv2.imread` and its
+default flags, wherever that is a choice: alpha is dropped, not composited over a
+background; embedded ICC profiles are ignored; the EXIF orientation is applied.
+One thing is finer here: 16-bit grayscale keeps its precision, where cv2 keeps the
+high byte. 16-bit colour files lose their low byte in Pillow as they do in cv2.
+"""
+
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+Pixels = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
+
+# How far float pixels may stray out of [0, 1] before they are taken for another
+# scale: room for the rounding of bfloat16 and float16 arithmetic.
+RANGE_TOLERANCE = 1e-3
+
+# Pillow modes of 8 bits per channel or fewer that Pillow converts to RGB.
+_BYTE_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX")
+_BYTE_MODES += ("CMYK", "YCbCr", "HSV")
+# Pillow gives these formats' 16-bit grayscale as 32-bit integers.
+_WIDE_FORMATS = ("PNG", "PPM")
+
+# EXIF orientation -> what turns the picture upright; 1 is upright already.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# `warnings.catch_warnings` is not safe in threads that overlap.
+_open_lock = threading.Lock()
+
+
+def read_image(source: Any, *, name: str | None = None) -> Pixels:
+    """Read a picture as an RGB array.
+
+    Args:
+        source: one of
+            - a path (str or path-like) of any format Pillow reads. The EXIF
+              orientation is applied, so height and width are those one sees.
+            - a `PIL.Image.Image` of any of those modes, its EXIF orientation
+              applied too; the current frame of an animation.
+            - an array, NumPy or convertible to it (JAX), of shape (h, w),
+              (h, w, 1), (h, w, 3) or (h, w, 4), RGB or RGBA: uint8 in [0, 255],
+              uint16 in [0, 65535], bool, or floating in [0, 1].
+        name: what error messages call the picture; the path by default.
+
+    Returns:
+        (h, w, 3) RGB. uint8 in [0, 255], or float32 in [0, 1] where the source has
+        more than 8 bits per channel (uint16 divided by 65535). Grayscale is
+        repeated, alpha dropped. An array may share memory with the source.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: the file cannot be opened, is empty, damaged, truncated, or not a
+            picture Pillow reads.
+        ValueError: the values or the shape are outside the ones above, or the file
+            announces more pixels than Pillow's guard against decompression bombs
+            allows (`PIL.Image.MAX_IMAGE_PIXELS`, twice).
+        TypeError: `source` is something else altogether.
+
+    Warns:
+        UserWarning: a file is animated or has several pages: the first is read.
+    """
+    label = label_of(source, name)
+    if isinstance(source, str | os.PathLike):
+        return _read_file(Path(source), label)
+    if isinstance(source, Image.Image):
+        return _read_pillow(source, label)
+    if hasattr(source, "__array__"):
+        return _read_array(np.asarray(source), label)
+    raise TypeError(
+        f"{label} is a {type(source).__name__}; give a path, a PIL image or an array "
+        "(h, w, 3)"
+    )
+
+
+def label_of(source: Any, name: str | None = None) -> str:
+    """Return what error messages call a picture: its quoted name, or "image"."""
+    if name is None and isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+    if name is None and isinstance(source, Image.Image):
+        name = getattr(source, "filename", None)
+    return repr(os.fspath(name)) if name else "image"
+
+
+def _read_file(path: Path, label: str) -> Pixels:
+    _check_file(path, label)
+    try:
+        # Pillow warns at half the size at which it refuses; the refusal is enough.
+        with _open_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _decoding_error(label, error) from error
+    with image:
+        pixels = _read_pillow(image, label)
+        if _has_more_frames(image):
+            warnings.warn(
+                f"{label} has several frames or pages; the first is used", stacklevel=3
+            )
+    return pixels
+
+
+def _check_file(path: Path, label: str) -> None:
+    """Raise what can be said about the file without reading its contents."""
+    try:
+        status = path.stat()
+        if path.is_dir():
+            raise IsADirectoryError(f"{label} is a folder; give a picture in it")
+        if path.is_file() and status.st_size == 0:
+            raise OSError(f"{label} is empty (0 bytes); replace the file")
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{label} does not exist; check the path") from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"{label} cannot be opened: permission denied; change its permissions"
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # one of the sentences above
+            raise
+        raise OSError(f"{label} cannot be opened: {error.strerror}") from error
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    # Phones store a photo and its thumbnail or gain map as MPO: not an animation.
+    if image.format == "MPO":
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:
+        return False  # the later frames are damaged; the first one was read
+
+
+def _read_pillow(image: Image.Image, label: str) -> Pixels:
+    """Decode one frame, turn it upright and bring it to RGB."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _decoding_error(label, error) from error
+    mode = image.mode
+    wide = mode.startswith("I;16") or (mode == "I" and image.format in _WIDE_FORMATS)
+    image = _upright(image, label)
+    if 0 in image.size:
+        raise ValueError(f"{label} has no pixels: {image.width} x {image.height}")
+    if mode in _BYTE_MODES:
+        return np.asarray(_to_rgb(image))
+    if wide:
+        return _read_array(np.asarray(image).astype(np.uint16), label)
+    if mode == "F":
+        return _read_array(np.asarray(image), label)
+    raise ValueError(
+        f"{label} has pixels of a kind that cannot be taken for RGB or grayscale "
+        f"(Pillow mode {mode!r}); convert it to 8-bit RGB or 16-bit grayscale"
+    )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Bring an 8-bit image to RGB; colours under transparency stay as stored."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode in ("P", "PA", "RGBa"):
+        # Straight to RGB Pillow warns about a palette with transparency.
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _upright(image: Image.Image, label: str) -> Image.Image:
+    """Apply the EXIF orientation."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception as error:  # Pillow parses EXIF without checks of its own
+        warnings.warn(
+            f"{label} has unreadable EXIF data ({error}); it is read as not rotated",
+            stacklevel=5,
+        )
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _read_array(array: np.ndarray, label: str) -> Pixels:
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ValueError(f"{label} has shape {array.shape}; {_shape_remedy(array)}")
+    if 0 in array.shape:
+        raise ValueError(f"{label} has no pixels: shape {array.shape}")
+    array = array[:, :, :3]
+    # bfloat16, which JAX arrays may have, is not a NumPy kind of float.
+    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        array = _unit_range(array.astype(np.float32, copy=False), label)
+    elif array.dtype == np.uint16:
+        array = array.astype(np.float32) / np.float32(65535)
+    elif array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype != np.uint8:
+        raise ValueError(
+            f"{label} has pixels of type {array.dtype}; use uint8 in [0, 255], uint16 "
+            "in [0, 65535] or float32 in [0, 1]"
+        )
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+
+
+def _shape_remedy(array: np.ndarray) -> str:
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        return "channels come last: use np.moveaxis(image, 0, -1)"
+    if array.ndim == 4:
+        return "give one image (h, w, 3), or a list of images"
+    return "use (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
+
+
+def _unit_range(array: np.ndarray, label: str) -> np.ndarray:
+    """Check that float pixels lie in [0, 1], and clip what rounding put outside."""
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            f"{label} contains NaN or infinite pixels; replace them before predicting"
+        )
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise ValueError(
+            f"{label} has float pixels from {low:g} to {high:g}, but float pixels must "
+            "lie in [0, 1]; divide by 255 (or by their own maximum), or use uint8"
+        )
+    return np.clip(array, 0, 1) if low < 0 or high > 1 else array
+
+
+def _decoding_error(label: str, error: Exception) -> Exception:
+    """Turn what Pillow raised into one sentence.
+
+    Its decoders raise whatever they stumble on in a damaged file: OSError,
+    SyntaxError, struct.error, zlib.error, IndexError...
+    """
+    if isinstance(error, UnidentifiedImageError):
+        return OSError(
+            f"{label} is not a picture in a format that can be read; check the file "
+            "or convert it to PNG or JPEG"
+        )
+    if isinstance(error, Image.DecompressionBombError):
+        return ValueError(
+            f"{label} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; shrink "
+            "it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+        )
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return OSError(f"{label} is damaged or truncated ({reason}); replace the file")

@@ -1,0 +1,182 @@
+"""Picture to network input, in the two published ways, each exact.
+
+"original" is what the authors' code does (Depth-Anything-V2,
+depth_anything_v2/util/transform.py and dpt.py `image2tensor`): the picture is
+scaled so that it covers `size` x `size`, with cv2's cubic kernel on floats.
+
+"transformers" is what `DPTImageProcessor` does with the published
+`preprocessor_config.json` (transformers, models/dpt/image_processing_pil_dpt.py):
+the side that changes least decides the scale, and Pillow resizes the uint8 picture.
+
+They differ in size for pictures smaller than `size` (320 x 240 becomes 686 x 518 in
+the first, 518 x 392 in the second), and in the pixels always.
+"""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32
+
+from jax_depth.config import ModelConfig
+from jax_depth.inference.image import Pixels, label_of, read_image
+from jax_depth.inference.resample import resize_bicubic_uint8, resize_cubic
+
+Resample = Literal["original", "transformers"]
+
+# Attention scores of n tokens take 4 n^2 bytes per head in float32: 1 GiB per head
+# here. That is 1792 x 1792 pixels for patches of 14, or a picture 12 times as long
+# as it is high at 518; a square of 518 has 1369 tokens.
+MAX_TOKENS = 128 * 128
+
+
+def preprocess(
+    image: Any,
+    config: ModelConfig,
+    *,
+    size: int | None = None,
+    resample: Resample = "original",
+    max_tokens: int = MAX_TOKENS,
+    name: str | None = None,
+) -> Float32[np.ndarray, "1 h2 w2 3"]:
+    """Read, resize and normalise one picture for the network.
+
+    Args:
+        image: a path, a PIL image, or an array (h, w, 3) RGB; everything that
+            `jax_depth.inference.image.read_image` takes.
+        config: the model; its patch size, `image_size`, `mean` and `std` are used.
+        size: short side in pixels to aim for; `config.image_size` by default.
+            Larger shows finer detail and costs more.
+        resample: "original" or "transformers", see above.
+        max_tokens: refuse pictures that would become more patches than this.
+        name: what error messages call the picture; its path by default.
+
+    Returns:
+        (1, h', w', 3) RGB, (x - mean) / std with x nominally in [0, 1]: "original"
+        overshoots a little at edges, as upstream does. h' and w' are multiples of
+        the patch size, and keep the aspect ratio up to that rounding. More than 8
+        bits per channel are used by "original"; "transformers" rounds to 8 first.
+
+    Raises:
+        FileNotFoundError, OSError, TypeError: from `read_image`.
+        ValueError: from `read_image`, or the picture is too elongated for the
+            rule, or would need more than `max_tokens` patches.
+    """
+    pixels = read_image(image, name=name)
+    height, width = processing_size(
+        *pixels.shape[:2],
+        config.image_size if size is None else size,
+        config.encoder.patch_size,
+        resample,
+        max_tokens=max_tokens,
+        label=label_of(image, name),
+    )
+    if resample == "original":
+        result = _original_pixels(pixels, (height, width), config)
+    else:
+        result = _transformers_pixels(pixels, (height, width), config)
+    return result[None]
+
+
+def processing_size(
+    height: int,
+    width: int,
+    size: int,
+    multiple: int,
+    resample: Resample = "original",
+    *,
+    max_tokens: int = MAX_TOKENS,
+    label: str = "image",
+) -> tuple[int, int]:
+    """Return the size (rows, columns) a picture is processed at.
+
+    Args:
+        height, width: of the picture, in pixels.
+        size: short side to aim for, in pixels.
+        multiple: of which both sides must be: the patch size.
+        resample: "original": both sides are at least `size`, each rounded half to
+            even to the multiple (`Resize.get_size`, "lower_bound"). "transformers":
+            the side whose scale is nearer to 1 becomes `size`, the other follows
+            (`get_resize_output_image_size` with `keep_aspect_ratio`); the other can
+            end up shorter than `size`.
+        max_tokens: refuse more patches than this.
+        label: what error messages call the picture.
+
+    Raises:
+        ValueError: `resample` is unknown, `size` is below 1, a side is rounded to
+            nothing, or there are more than `max_tokens` patches.
+    """
+    if resample not in get_args(Resample):
+        raise ValueError(
+            f"resample {resample!r} is not known; use 'original' or 'transformers'"
+        )
+    if size < 1:
+        raise ValueError(f"size {size} is too small; use at least {multiple}")
+    # As upstream: two divisions and products that do not always cancel exactly.
+    scale_height, scale_width = size / height, size / width
+    if resample == "original":
+        scale = max(scale_height, scale_width)
+        minimum = size
+    else:
+        width_nearer = abs(1 - scale_width) < abs(1 - scale_height)
+        scale = scale_width if width_nearer else scale_height
+        minimum = 0
+    rows = _to_multiple(scale * height, multiple, minimum)
+    columns = _to_multiple(scale * width, multiple, minimum)
+    _check_processing_size(height, width, rows, columns, multiple, max_tokens, label)
+    return rows, columns
+
+
+def _to_multiple(length: float, multiple: int, minimum: int) -> int:
+    # Python's round is half to even, as np.round in the original.
+    rounded = round(length / multiple) * multiple
+    if rounded < minimum:
+        return int(np.ceil(length / multiple)) * multiple
+    return rounded
+
+
+def _check_processing_size(
+    height: int,
+    width: int,
+    rows: int,
+    columns: int,
+    multiple: int,
+    max_tokens: int,
+    label: str,
+) -> None:
+    picture = f"{label} of {width} x {height} pixels"
+    if rows == 0 or columns == 0:
+        raise ValueError(
+            f"{picture} is too elongated: scaled to fit, its short side would be "
+            f"less than half a patch of {multiple} pixels; crop it"
+        )
+    tokens = (rows // multiple) * (columns // multiple)
+    if tokens > max_tokens:
+        raise ValueError(
+            f"{picture} would reach the network as {columns} x {rows}, {tokens} "
+            f"patches where {max_tokens} are allowed; crop it or choose a smaller size"
+        )
+
+
+def _original_pixels(
+    pixels: Pixels, size: tuple[int, int], config: ModelConfig
+) -> Float32[np.ndarray, "h2 w2 3"]:
+    # float64 until the end: upstream divides by 255.0 in NumPy, which gives float64,
+    # and casts in `PrepareForNet` only.
+    image = resize_cubic(pixels, size)
+    if pixels.dtype == np.uint8:
+        image /= 255.0
+    return ((image - np.array(config.mean)) / np.array(config.std)).astype(np.float32)
+
+
+def _transformers_pixels(
+    pixels: Pixels, size: tuple[int, int], config: ModelConfig
+) -> Float32[np.ndarray, "h2 w2 3"]:
+    if pixels.dtype != np.uint8:
+        # The processor truncates here, which turns some k / 255 into k - 1.
+        pixels = np.rint(pixels * np.float32(255)).astype(np.uint8)
+    image = resize_bicubic_uint8(pixels, size)
+    # Rescaling rounds to float32, normalisation stays in it, as in
+    # transformers/image_transforms.py, `rescale` and `normalize`.
+    image = (image.astype(np.float64) * (1 / 255)).astype(np.float32)
+    mean, std = np.array([config.mean, config.std], np.float32)
+    return (image - mean) / std
