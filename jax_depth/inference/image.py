@@ -250,8 +250,8 @@ def _decoding_error(label: str, error: Exception) -> Exception:
     """
     if isinstance(error, UnidentifiedImageError):
         return OSError(
-            f"{label} is not a picture in a format that can be read; check the file "
-            "or convert it to PNG or JPEG"
+            f"{label} is not a picture that can be read: its format is unknown or its "
+            "header damaged; check the file or convert it to PNG or JPEG"
         )
     if isinstance(error, Image.DecompressionBombError):
         return ValueError(
