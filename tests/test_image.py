@@ -175,6 +175,7 @@ def test_arrays_of_every_kind():
     wide = read_image(SIXTEEN)
     assert wide.dtype == np.float32
     np.testing.assert_allclose(wide[..., 1], SIXTEEN / 65535, rtol=1e-7)
+    np.testing.assert_array_equal(read_image(SIXTEEN.astype(">u2")), wide)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, jnp.bfloat16])

@@ -254,6 +254,17 @@ def test_float_pictures_equal_uint8_ones():
     )
 
 
+def test_transformers_cuts_floats_to_eight_bits_as_its_processor_does():
+    photo = np.random.default_rng(0).random((60, 80, 3), np.float32)
+    expected = _processor(do_rescale=False)(
+        photo, return_tensors="np", input_data_format="channels_last"
+    )["pixel_values"]
+    np.testing.assert_array_equal(
+        preprocess(photo, CONFIG, resample="transformers"),
+        expected.transpose(0, 2, 3, 1),
+    )
+
+
 def test_original_uses_all_sixteen_bits():
     photo = np.linspace(30000, 30255, 64).astype(np.uint16).reshape(8, 8)
     pixels = preprocess(photo, CONFIG)

@@ -73,7 +73,8 @@ def read_image(source: Any, *, name: str | None = None) -> Pixels:
         TypeError: `source` is something else altogether.
 
     Warns:
-        UserWarning: a file is animated or has several pages: the first is read.
+        UserWarning: a file is animated or has several pages: the first is read; or
+            its EXIF data are damaged: it is read as not rotated.
     """
     label = label_of(source, name)
     if isinstance(source, str | os.PathLike):
@@ -207,7 +208,7 @@ def _read_array(array: np.ndarray, label: str) -> Pixels:
     # bfloat16, which JAX arrays may have, is not a NumPy kind of float.
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
         array = _unit_range(array.astype(np.float32, copy=False), label)
-    elif array.dtype == np.uint16:
+    elif array.dtype.kind == "u" and array.dtype.itemsize == 2:  # either byte order
         array = array.astype(np.float32) / np.float32(65535)
     elif array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)

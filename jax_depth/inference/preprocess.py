@@ -53,8 +53,8 @@ def preprocess(
     Returns:
         (1, h', w', 3) RGB, (x - mean) / std with x nominally in [0, 1]: "original"
         overshoots a little at edges, as upstream does. h' and w' are multiples of
-        the patch size, and keep the aspect ratio up to that rounding. More than 8
-        bits per channel are used by "original"; "transformers" rounds to 8 first.
+        the patch size, and keep the aspect ratio up to that rounding. "original"
+        uses all bits of a float32 or 16-bit picture, "transformers" cuts to 8.
 
     Raises:
         FileNotFoundError, OSError, TypeError: from `read_image`.
@@ -172,8 +172,8 @@ def _transformers_pixels(
     pixels: Pixels, size: tuple[int, int], config: ModelConfig
 ) -> Float32[np.ndarray, "h2 w2 3"]:
     if pixels.dtype != np.uint8:
-        # The processor truncates here, which turns some k / 255 into k - 1.
-        pixels = np.rint(pixels * np.float32(255)).astype(np.uint8)
+        # Cut, not rounded, as the processor does for floats (`to_pil_image`).
+        pixels = (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8)
     image = resize_bicubic_uint8(pixels, size)
     # Rescaling rounds to float32, normalisation stays in it, as in
     # transformers/image_transforms.py, `rescale` and `normalize`.

@@ -124,11 +124,11 @@ def _weighted_sum(
     `index` and `weight` are (taps, n); the sum has the type of `weight`.
     """
     trailing = (1,) * (array.ndim - 1 - axis)
-    total = None
-    for tap_index, tap_weight in zip(index, weight, strict=True):
+    weight = weight.reshape(*weight.shape, *trailing)
+    total = np.take(array, index[0], axis) * weight[0]
+    for tap_index, tap_weight in zip(index[1:], weight[1:], strict=True):
         tap = np.take(array, tap_index, axis).astype(weight.dtype, copy=False)
-        tap *= tap_weight.reshape(-1, *trailing)
-        total = tap if total is None else np.add(total, tap, out=total)
+        total += np.multiply(tap, tap_weight, out=tap)
     return total
 
 
