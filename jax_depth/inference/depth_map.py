@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, no_type_check
 
 import numpy as np
 from jaxtyping import Float32
@@ -11,6 +11,9 @@ MapKind = Literal["inverse_depth", "depth", "metric_depth"]
 Unit = Literal["m"]
 
 
+# The types say what the fields hold. The constructor takes more (a list, float64, a
+# JAX array) and refuses in sentences of its own, so the import hook leaves it alone.
+@no_type_check
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DepthMap:
     """One depth map at its photo's own size, raw as the network gave it.

@@ -1,10 +1,15 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+# Bytes of free space below which a failed write is taken for a full disk.
+_FULL = 1 << 16
 
 
 @contextlib.contextmanager
@@ -27,6 +32,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
+        # NumPy, Pillow and OpenEXR forget the reason when a disk is full.
+        if error.errno is None and shutil.disk_usage(path.parent).free < _FULL:
+            reason = os.strerror(errno.ENOSPC)
+            raise OSError(errno.ENOSPC, reason, str(path)) from None
         if error.filename is not None:
             error.filename, error.filename2 = str(path), None
         raise

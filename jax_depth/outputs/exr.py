@@ -19,7 +19,7 @@ def write_exr(depth: DepthMap, path: Path) -> None:
         ValueError: the OpenEXR package is not installed.
         OSError: the file cannot be written.
     """
-    openexr = _openexr()
+    openexr = openexr_module()
     header = {
         "compression": openexr.ZIP_COMPRESSION,
         "type": openexr.scanlineimage,
@@ -39,7 +39,7 @@ def read_exr(path: Path, kind: str | None = None) -> DepthMap:
     Raises:
         ValueError: the OpenEXR package is not installed, or there is no Z channel.
     """
-    openexr = _openexr()
+    openexr = openexr_module()
     with openexr.File(str(path)) as file:
         channels, header = file.channels(), file.header()
         if _CHANNEL not in channels:
@@ -51,7 +51,12 @@ def read_exr(path: Path, kind: str | None = None) -> DepthMap:
     return from_texts(values, texts, kind, path)
 
 
-def _openexr() -> ModuleType:
+def openexr_module() -> ModuleType:
+    """Return the OpenEXR package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     try:
         import OpenEXR
     except ImportError:

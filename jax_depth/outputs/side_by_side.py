@@ -8,8 +8,8 @@ MARGIN = 50
 
 
 def side_by_side(
-    photo: UInt8[np.ndarray, "h w 3"], picture: UInt8[np.ndarray, "h w 3"]
-) -> UInt8[np.ndarray, "h w2 3"]:
+    photo: UInt8[np.ndarray, "h w 3"], picture: UInt8[np.ndarray, "h2 w2 3"]
+) -> UInt8[np.ndarray, "h w3 3"]:
     """Return photo, a white margin of 50 pixels, picture, from left to right.
 
     Args:

@@ -1,0 +1,24 @@
+"""Compiled programs kept between runs of the command line."""
+
+import os
+
+
+def use_compilation_cache() -> None:
+    """Let JAX keep what it compiles beside the cached weights.
+
+    The environment variable JAX_COMPILATION_CACHE_DIR, which JAX reads by itself,
+    goes first; set to nothing it turns the cache off. A folder that cannot be made
+    costs time, not results, so it is passed over.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    import jax
+
+    from jax_depth.weights import cache_directory
+
+    folder = cache_directory() / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))

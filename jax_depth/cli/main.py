@@ -1,0 +1,91 @@
+"""Entry point of `jax-depth`: finds the subcommand, turns errors into sentences."""
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from jax_depth import __version__
+from jax_depth.cli.usage import INTERRUPTED, UsageError
+
+# Name -> line in the help. The module of the same name is imported only when its
+# command is called, so that `jax-depth --help` answers at once, without jax.
+COMMANDS = {
+    "predict": "depth of photos: files, folders, globs",
+    "convert": "published weights to this library's format, and back",
+    "models": "list the models that load by name",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: the words after `jax-depth`; those of this process when None.
+
+    Returns:
+        0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted. A mistake
+        of the user's is one sentence on stderr, never a traceback.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parse(argv)
+    except SystemExit as end:  # argparse leaves this way, with 0 or 2
+        return int(end.code or 0)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.filterwarnings("default", category=UserWarning, module="jax_depth")
+        try:
+            return args.run(args)
+        except UsageError as error:
+            _complain(f"{args.command}: {error}")
+            return 2
+        except (ValueError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                return _end_of_pipe()
+            _complain(f"{args.command}: {error}")
+            return 1
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            return INTERRUPTED
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments, with `run` and `command` among them."""
+    parser = argparse.ArgumentParser(
+        prog="jax-depth", description="Depth Anything in JAX: a photo in, depth out."
+    )
+    version = f"%(prog)s {__version__}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers = {
+        name: commands.add_parser(name, help=line, description=f"{line}.")
+        for name, line in COMMANDS.items()
+    }
+    name = argv[0] if argv else None
+    if name not in parsers:
+        return parser.parse_args(argv)  # --help, --version or a mistake: it exits
+    module = importlib.import_module(f"jax_depth.cli.{name}")
+    module.add_arguments(parsers[name])
+    # Intermixed, so that `predict a.jpg -o out b.jpg` means what it says.
+    args = parsers[name].parse_intermixed_args(argv[1:])
+    args.command, args.run = name, module.run
+    return args
+
+
+def _complain(sentence: str) -> None:
+    print(f"jax-depth: {sentence}", file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _complain(f"note: {message}")
+
+
+def _end_of_pipe() -> int:
+    """Leave quietly when the reader of a pipe, such as `head`, has gone."""
+    # Python flushes stdout once more at exit, into nothing.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

@@ -1,0 +1,134 @@
+"""Which photos the words of a command line mean."""
+
+import dataclasses
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jax_depth.cli.usage import UsageError
+
+# What a folder is searched for. HEIC is here although Pillow needs a plugin for it:
+# a photo that cannot be read should be named, not passed over.
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm "
+    ".ppm .tga .tif .tiff .webp".split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """One input.
+
+    Attributes:
+        path: as the user would write it.
+        root: the folder that was given, or the one the file lies in.
+    """
+
+    path: Path
+    root: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """An input that came to nothing.
+
+    Attributes:
+        name: what it was called.
+        sentence: what is wrong with it, naming it.
+    """
+
+    name: str
+    sentence: str
+
+
+def find_photos(
+    words: Sequence[str], outdir: Path
+) -> tuple[list[Photo], list[Problem]]:
+    """Return the photos that `words` mean, in order, each once.
+
+    Args:
+        words: files, folders (searched recursively for pictures, without hidden files
+            and without `outdir`), globs, and `.txt` files with one of these a line.
+            A file need not exist: reading it will say so.
+        outdir: where results go.
+
+    Raises:
+        UsageError: `outdir` is one of the folders to search.
+    """
+    photos: dict[str, Photo] = {}
+    problems: list[Problem] = []
+    for word in words:
+        for found in _from_word(word, outdir):
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                photos.setdefault(os.path.abspath(found.path), found)
+    return list(photos.values()), problems
+
+
+def _from_word(word: str, outdir: Path) -> Iterator[Photo | Problem]:
+    if not (word.lower().endswith(".txt") and os.path.isfile(word)):
+        yield from _from_line(word, outdir)
+        return
+    try:
+        text = Path(word).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        yield Problem(word, f"'{word}' is not a text file of paths in UTF-8")
+        return
+    except OSError as error:
+        yield Problem(word, f"'{word}' cannot be read: {error.strerror}")
+        return
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        yield Problem(word, f"'{word}' names no photo: it is empty")
+    for line in lines:
+        yield from _from_line(line, outdir)
+
+
+def _from_line(word: str, outdir: Path) -> Iterator[Photo | Problem]:
+    path = Path(word)
+    if os.path.isdir(word):
+        yield from _from_folder(path, outdir)
+    elif not os.path.lexists(word) and glob.has_magic(word):
+        matches = sorted(glob.glob(word, recursive=True))
+        if not matches:
+            yield Problem(word, f"'{word}' matches no file")
+        for match in matches:
+            # `**` also matches folders, whose files it matches one by one.
+            if not (os.path.isdir(match) and "**" in word):
+                yield from _from_line(match, outdir)
+    elif path.name:
+        yield Photo(path, path.parent)
+    else:
+        yield Problem(word, "an empty path was given")
+
+
+def _from_folder(root: Path, outdir: Path) -> Iterator[Photo | Problem]:
+    results = os.path.realpath(outdir)
+    if os.path.realpath(root) == results:
+        raise UsageError(
+            f"the output folder '{outdir}' is also searched for photos, so results "
+            "would be taken for photos the next time; choose another with -o"
+        )
+    refused: list[OSError] = []
+    found = False
+    for folder, subfolders, files in os.walk(root, onerror=refused.append):
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".")
+            and os.path.realpath(os.path.join(folder, name)) != results
+        )
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                found = True
+                yield Photo(Path(folder, name), root)
+    for error in refused:
+        sentence = f"the folder '{error.filename}' cannot be read: {error.strerror}"
+        yield Problem(str(error.filename), sentence)
+    if not found and not refused:
+        kinds = " ".join(sorted(SUFFIXES))
+        yield Problem(
+            str(root), f"the folder '{root}' holds no photos (looked for {kinds})"
+        )

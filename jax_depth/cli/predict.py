@@ -1,0 +1,286 @@
+"""`jax-depth predict`: depth of photos, into files.
+
+Everything `run.py` of Depth Anything does is here: --img-path, --input-size, --outdir,
+--encoder, --pred-only and --grayscale mean what they mean there.
+"""
+
+import argparse
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jax_depth.catalog import ALIASES
+from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.job import Job, OutputFolderError
+from jax_depth.cli.photos import Photo, Problem, find_photos
+from jax_depth.cli.report import Report
+from jax_depth.cli.result_names import result_paths, result_stems
+from jax_depth.cli.usage import INTERRUPTED, UsageError
+
+DEFAULT_FORMATS = "side-by-side,png16"
+DEFAULT_MODEL = "tiny"
+ENCODERS = ("vits", "vitb", "vitl", "vitg")
+_RESUME = "run it again with --skip-existing to go on"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="a photo, a folder (searched recursively), a glob, or a .txt file with "
+        "one of these a line",
+    )
+    parser.add_argument(
+        "--img-path", metavar="PATH", action="append", default=[], help="same as PATH"
+    )
+    _add_model_arguments(parser.add_argument_group("model"))
+    _add_output_arguments(parser.add_argument_group("output"))
+
+
+def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
+    model = group.add_mutually_exclusive_group()
+    model.add_argument(
+        "--model",
+        help="a name that `jax-depth models` lists, or a folder with weights "
+        f"(default: {DEFAULT_MODEL}, which comes with the package)",
+    )
+    model.add_argument(
+        "--encoder",
+        choices=ENCODERS,
+        help="a Depth Anything V2 model by its encoder, as in the original run.py",
+    )
+    group.add_argument(
+        "--weights",
+        "--load-from",
+        metavar="FILE",
+        help="a .pth or .safetensors file of that model",
+    )
+    group.add_argument(
+        "--size",
+        "--input-size",
+        type=_positive,
+        metavar="PIXELS",
+        help="short side at which the network sees a photo (default: the model's "
+        "own, 518 for Depth Anything)",
+    )
+    group.add_argument(
+        "--resample",
+        choices=("original", "transformers"),
+        default="original",
+        help="resize photos as the original code or as transformers does "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="what the network computes in (default: %(default)s)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="photos computed at once (default: 1 a CPU device, 8 a GPU or TPU)",
+    )
+
+
+def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    from jax_depth.outputs.colormap import COLORMAPS
+    from jax_depth.outputs.files import FORMATS
+
+    group.add_argument(
+        "-o",
+        "--outdir",
+        type=Path,
+        default=Path("depth_out"),
+        help="folder for the results, made if missing (default: %(default)s)",
+    )
+    group.add_argument(
+        "--format",
+        type=_formats,
+        default=_formats(DEFAULT_FORMATS),
+        metavar="A,B",
+        help=f"comma-separated, of: {', '.join(FORMATS)} (default: {DEFAULT_FORMATS})",
+    )
+    color = group.add_mutually_exclusive_group()
+    color.add_argument(
+        "--colormap",
+        choices=COLORMAPS,
+        default="Spectral_r",
+        help="of color and side-by-side (default: %(default)s, near is red)",
+    )
+    color.add_argument(
+        "--grayscale", action="store_true", help="same as --colormap gray"
+    )
+    group.add_argument(
+        "--pred-only",
+        action="store_true",
+        help="the coloured depth without the photo: color instead of side-by-side",
+    )
+    group.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="pass over photos whose results are all there: goes on after a stop",
+    )
+    group.add_argument("--quiet", action="store_true", help="print failures only")
+    group.add_argument("--json", action="store_true", help="print a summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute and write the depth of every photo; return the exit code."""
+    words = [*args.paths, *args.img_path]
+    if not words:
+        raise UsageError("give at least one PATH: a photo, a folder, a glob, a .txt")
+    formats = _chosen_formats(args)
+    photos, problems = find_photos(words, args.outdir)
+    report = Report(
+        args.outdir, len(photos) + len(problems), quiet=args.quiet, as_json=args.json
+    )
+    code = 0
+    with report.progress():
+        for problem in problems:
+            report.failed(problem)
+        try:
+            _process(photos, formats, args, report)
+        except OutputFolderError as error:
+            report.say(f"{error}; stopped, {_RESUME}")
+            code = 1
+        except KeyboardInterrupt:
+            report.say(f"interrupted; {_RESUME}")
+            code = INTERRUPTED
+    report.summarise()
+    return code or (1 if report.failures else 0)
+
+
+def load_estimator(args: argparse.Namespace) -> Any:
+    """Return the model that was asked for, with the compilation cache on."""
+    use_compilation_cache()
+    import jax_depth
+
+    options = {
+        "dtype": args.dtype,
+        "size": args.size,
+        "resample": args.resample,
+        "batch_size": args.batch_size,
+    }
+    name = ALIASES[args.encoder] if args.encoder else args.model
+    if args.weights is None:
+        return jax_depth.load(name or DEFAULT_MODEL, **options)
+    if not os.path.exists(args.weights):
+        raise UsageError(f"--weights: '{args.weights}' does not exist")
+    # Without a name the file must say itself what it holds.
+    return jax_depth.load(args.weights, model=name, **options)
+
+
+def _process(
+    photos: list[Photo], formats: list[str], args: argparse.Namespace, report: Report
+) -> None:
+    # Late: this imports jax, which the help does without.
+    from jax_depth.cli.pipeline import process
+
+    jobs = list(_jobs(photos, formats, args, report))
+    if not jobs:
+        return
+    _prepare(args.outdir)
+    estimator = _estimator(args, formats)
+    style = {"colormap": "gray" if args.grayscale else args.colormap}
+    with contextlib.closing(
+        process(jobs, estimator, estimator.batch_size, style)
+    ) as outcomes:
+        for job, problem in outcomes:
+            if problem is None:
+                report.done(job.photo)
+            else:
+                report.failed(Problem(str(job.photo), problem))
+
+
+def _jobs(
+    photos: list[Photo],
+    formats: list[str],
+    args: argparse.Namespace,
+    report: Report,
+) -> Iterator[Job]:
+    inputs = {os.path.realpath(photo.path) for photo in photos}
+    for photo, stem in zip(photos, result_stems(photos), strict=True):
+        results = result_paths(args.outdir / stem, formats)
+        taken = [p for p in results.values() if os.path.realpath(p) in inputs]
+        if taken:
+            sentence = (
+                f"'{photo.path}': its result '{taken[0]}' would overwrite another "
+                "input; choose another folder with -o"
+            )
+            report.failed(Problem(str(photo.path), sentence))
+        elif args.skip_existing and all(map(os.path.exists, results.values())):
+            report.skipped(photo.path)
+        else:
+            yield Job(photo.path, results)
+
+
+def _prepare(outdir: Path) -> None:
+    """Make the output folder and try it, before a model is loaded in vain."""
+    probe = outdir / f".{secrets.token_hex(8)}.tmp"
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputFolderError(
+            f"the output folder '{outdir}' cannot be written to: {error.strerror}"
+        ) from None
+
+
+def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
+    try:
+        estimator = load_estimator(args)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    kind = estimator.config.kind
+    if "png-mm" in formats and kind != "metric_depth":
+        raise UsageError(
+            f"--format png-mm needs a metric model, but {estimator.config.name} gives "
+            f"{kind}; use png16"
+        )
+    return estimator
+
+
+def _chosen_formats(args: argparse.Namespace) -> list[str]:
+    formats = list(args.format)
+    if args.pred_only:
+        formats = ["color" if name == "side-by-side" else name for name in formats]
+    if {"png16", "png-mm"} <= set(formats):
+        raise UsageError("png16 and png-mm share a file name; choose one of them")
+    if "exr" in formats:
+        from jax_depth.outputs.exr import openexr_module
+
+        try:
+            openexr_module()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return list(dict.fromkeys(formats))
+
+
+def _formats(text: str) -> list[str]:
+    from jax_depth.outputs.files import FORMATS
+
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is unknown; known: {', '.join(FORMATS)}"
+            )
+    return names
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number

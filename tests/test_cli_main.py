@@ -1,0 +1,106 @@
+"""The command line's frame: help without jax, versions, the catalogue, the cache."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import pytest
+
+import jax_depth
+from jax_depth.cli import compilation_cache
+from jax_depth.cli.main import COMMANDS, main
+
+# The help, asked for in a process of its own, which then says what it imported.
+_HELP = """
+import sys
+from jax_depth.cli.main import main
+code = main(sys.argv[1:])
+heavy = {"jax", "flax", "torch", "optax", "orbax", "huggingface_hub"}
+print("imported:", sorted(heavy & set(sys.modules)))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["predict", "--help"], ["models", "-h"]])
+def test_help_does_not_import_jax(argv):
+    done = subprocess.run(
+        [sys.executable, "-c", _HELP, *argv], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage: jax-depth" in done.stdout
+    assert done.stdout.endswith("imported: []\n")
+
+
+def test_python_dash_m_is_the_same_program():
+    argv = [sys.executable, "-m", "jax_depth", "--version"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.stdout == f"jax-depth {jax_depth.__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["paint"], ["--unknown"], ["predict", "--what"]])
+def test_wrong_words_end_with_2(argv, capsys):
+    assert main(argv) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"\n    {name} " in out
+
+
+def test_an_unknown_model_is_wrong_usage(tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.png").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    assert main(["predict", "a.png", "--model", "depth-anything-v3"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("jax-depth: predict: ")
+    assert "'depth-anything-v3'" in err
+    assert main(["predict", "a.png", "--weights", "gone.pth"]) == 2
+    assert "'gone.pth' does not exist" in capsys.readouterr().err
+
+
+def test_models_lists_the_whole_catalogue(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["NAME", "MILLIONS", "KIND", "LICENCE", "WEIGHTS"]
+    rows = {line.split()[0]: line for line in lines[1:]}
+    assert list(rows) == list(jax_depth.MODELS)
+    assert rows["tiny"].endswith("bundled")
+    assert "335.3" in rows["depth-anything-v2-large"]
+    assert "CC-BY-NC-4.0" in rows["depth-anything-v2-large"]
+    assert "metric_depth up to 80 m" in rows["depth-anything-v2-metric-outdoor-small"]
+    assert rows["depth-anything-v2-giant"].endswith("from a file")
+
+
+def test_models_as_json(capsys):
+    assert main(["models", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    row = rows["depth-anything-v2-metric-indoor-base"]
+    assert row["parameters"] == 97_470_785
+    assert (row["kind"], row["max_depth"]) == ("metric_depth", 20.0)
+
+
+def test_the_compilation_cache_lies_in_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("JAX_DEPTH_CACHE", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        compilation_cache.use_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
+        assert (tmp_path / "compiled").is_dir()
+        # The user's own choice goes first, and a folder that cannot be is no error.
+        jax.config.update("jax_compilation_cache_dir", before)
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+        compilation_cache.use_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir == before
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+        monkeypatch.setenv("JAX_DEPTH_CACHE", "/dev/null/cache")
+        compilation_cache.use_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir == before
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
