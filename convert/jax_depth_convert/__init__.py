@@ -1,0 +1,25 @@
+"""Weights of Depth Anything and DINOv2, between PyTorch's files and jax_depth.
+
+    state = jax_depth_convert.read("model.pth")               # no torch needed
+    params = jax_depth_convert.from_torch(state, config)
+    state = jax_depth_convert.to_torch(params, config, layout="transformers")
+
+`load` does the first two for any file or directory, `convert` goes from one to
+another on disk. See `convert/README.md` in the repository for every published file.
+"""
+
+from jax_depth_convert.conversion import convert, load
+from jax_depth_convert.readers import read
+from jax_depth_convert.state_dicts import Recognised, from_torch, recognise, to_torch
+from jax_depth_convert.transformers_folder import write_transformers_folder
+
+__all__ = [
+    "Recognised",
+    "convert",
+    "from_torch",
+    "load",
+    "read",
+    "recognise",
+    "to_torch",
+    "write_transformers_folder",
+]

@@ -1,0 +1,188 @@
+"""From any published file or directory to any other, and by which name."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jax_depth import checkpoint
+from jax_depth.catalog import ALIASES, MODELS
+from jax_depth.checkpoint import StorageDtype, flatten, unflatten
+from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.safetensors_io import write_safetensors
+from jax_depth_convert.pth_writer import write_pth
+from jax_depth_convert.readers import HUB_NAMES, read
+from jax_depth_convert.state_dicts import invert_params, match_state, recognise
+from jax_depth_convert.transformers_folder import (
+    config_from_transformers,
+    write_transformers_folder,
+)
+
+Target = Literal["native", "original", "transformers"]
+
+
+def load(
+    source: str | os.PathLike, model: str | ModelConfig | None = None
+) -> tuple[dict[str, Any], ModelConfig]:
+    """Return the parameters and the model of any weights on disk.
+
+    Args:
+        source: a weight file or a directory in a published layout (see `read`), or a
+            native model directory. A `config.json` of transformers beside the
+            weights says which model they are.
+        model: a name in the catalogue or a config. Needed for a bare file whose
+            size several models share.
+
+    Returns:
+        A nested dict of NumPy arrays in the stored dtype, views of the mapped file
+        where possible, and the model.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unknown name, a broken file, weights that do not fit the
+            model, or a file that does not tell which model it is and no `model`.
+    """
+    leaves, config = _load_leaves(Path(source), model)
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+    return unflatten(arrays), config
+
+
+def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig]:
+    """Return `load`'s leaves by path, those of published layouts not yet computed."""
+    named = _config_of(model) if model is not None else None
+    if checkpoint.is_native(path):
+        params, config = checkpoint.load(path)
+        if named not in (None, config):
+            raise ValueError(
+                f"{path}: holds model {config.name!r}, not {named.name!r}; leave the "
+                "model out"
+            )
+        return flatten(params), config
+    state = read(path)
+    found = _described(path)
+    try:
+        size = recognise(state)
+        config = _decide(named, found, size)
+        return match_state(state, config), config
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def convert(
+    source: str | os.PathLike,
+    model: str | ModelConfig | None,
+    destination: str | os.PathLike,
+    to: Target = "native",
+    dtype: StorageDtype | None = None,
+) -> ModelConfig:
+    """Convert weights on disk, one tensor at a time, and return their model.
+
+    Args:
+        source, model: as in `load`.
+        destination: a directory for "native" and "transformers"; a `.safetensors`,
+            `.pth`, `.pt` or `.bin` file for "original".
+        to: the layout to write.
+        dtype: how weights are stored; None keeps each tensor's own.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError: as `load` and the writers do.
+    """
+    destination = Path(destination)
+    if to not in ("native", "original", "transformers"):
+        raise ValueError(
+            f"layout {to!r} is unknown; use native, original or transformers"
+        )
+    leaves, config = _load_leaves(Path(source), model)
+    params = unflatten(leaves)
+    if to == "native":
+        checkpoint.save(destination, params, config, dtype)
+    elif to == "transformers":
+        write_transformers_folder(params, config, destination, dtype)
+    else:
+        _write_original(params, config, destination, dtype)
+    return config
+
+
+def _config_of(model: str | ModelConfig) -> ModelConfig:
+    if isinstance(model, ModelConfig):
+        return model
+    entry = MODELS.get(ALIASES.get(model, model))
+    if entry is None:
+        raise ValueError(f"no model is called {model!r}; known: {', '.join(MODELS)}")
+    return entry.config
+
+
+def _described(path: Path) -> ModelConfig | None:
+    """Return the model a transformers `config.json` beside the weights describes."""
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    in_folder = path.is_dir() or path.name in HUB_NAMES
+    if not in_folder or not file.is_file():
+        return None
+    # The V1 hub repositories have a config.json too, with a size and no more.
+    if '"model_type"' not in file.read_text(encoding="utf-8", errors="replace"):
+        return None
+    config = config_from_transformers(file)
+    same = [e.config for e in MODELS.values() if _same_network(e.config, config)]
+    return same[0] if same else config
+
+
+def _same_network(one: ModelConfig, other: ModelConfig) -> bool:
+    return dataclasses.replace(one, name="") == dataclasses.replace(other, name="")
+
+
+def _decide(named, found, size) -> ModelConfig:
+    """Return the model: as named, as described beside the file, or the only one."""
+    fitting = [e.config for e in MODELS.values() if size.fits(e.config)]
+    names = ", ".join(config.name for config in fitting)
+    if named is not None:
+        contradicted = found is not None and not _agrees(named, found)
+        if contradicted or not size.fits(named):
+            what = f"{found.name!r} by its config.json" if contradicted else str(size)
+            hint = f"; models of its size: {names}" if names else ""
+            raise ValueError(f"is {what}, not model {named.name!r}{hint}")
+        return named
+    if found is not None:
+        return found
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise ValueError(f"is {size}, a size no known model has; give its ModelConfig")
+    raise ValueError(
+        f"is {size}, and V1, V2 and metric files of one size cannot be told apart; "
+        f"name the model: one of {names}"
+    )
+
+
+def _agrees(named: ModelConfig, found: ModelConfig) -> bool:
+    """Whether a model is the described one; the offset is in no description."""
+    if not isinstance(named.encoder, EncoderConfig):
+        return False
+    as_found = dataclasses.replace(
+        named.encoder,
+        position_offset=found.encoder.position_offset,
+        scan=found.encoder.scan,
+        remat=found.encoder.remat,
+    )
+    parts = (as_found, named.head, named.kind, named.max_depth)
+    return parts == (found.encoder, found.head, found.kind, found.max_depth)
+
+
+def _write_original(params, config, destination: Path, dtype) -> None:
+    writers = {".safetensors": write_safetensors}
+    writers |= dict.fromkeys((".pth", ".pt", ".bin"), write_pth)
+    write = writers.get(destination.suffix)
+    if write is None or destination.is_dir():
+        raise ValueError(
+            f"{destination}: the original layout is one file; end its name in "
+            ".safetensors or .pth"
+        )
+    state = invert_params(params, config, "original")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = destination.with_name(f".{os.getpid()}.{destination.name}")
+    try:
+        write(temporary, state, dtype)
+        os.replace(temporary, destination)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,32 @@
+"""The layouts of published files: which table stands under which prefix.
+
+`original` is what the authors publish, `transformers` what `save_pretrained` writes;
+each has a form with a head and one of the bare encoder.
+"""
+
+from collections.abc import Mapping
+
+from jax_depth_convert import dinov2, dpt, hf
+from jax_depth_convert.rules import Rule, below
+
+# (layout, has a head) -> rules
+TABLES: Mapping[tuple[str, bool], tuple[Rule, ...]] = {
+    ("original", True): (
+        *below(dinov2.ENCODER, "pretrained.", "encoder/"),
+        *below(dpt.HEAD, "depth_head.", "head/"),
+    ),
+    ("original", False): below(dinov2.ENCODER, "", "encoder/"),
+    ("transformers", True): (
+        *below(hf.ENCODER, "backbone.", "encoder/"),
+        *below(hf.HEAD, "", "head/"),
+    ),
+    ("transformers", False): below(hf.ENCODER, "", "encoder/"),
+}
+
+# What only a key of that layout begins with.
+PREFIXES: Mapping[tuple[str, bool], tuple[str, ...]] = {
+    ("original", True): ("pretrained.", "depth_head."),
+    ("original", False): ("blocks.", "patch_embed."),
+    ("transformers", True): ("backbone.", "neck."),
+    ("transformers", False): ("encoder.layer.", "embeddings."),
+}

@@ -1,0 +1,202 @@
+"""State dicts in a published layout to parameter trees, and back."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from jax_depth._typing import Params
+from jax_depth.checkpoint import check, flatten, unflatten
+from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.models.depth_anything import param_shapes
+from jax_depth_convert.depth_anything import PREFIXES, TABLES
+from jax_depth_convert.rules import Leaf, invert, match
+
+Layout = Literal["original", "transformers"]
+
+# Added to every key by DistributedDataParallel and by torch.compile.
+_WRAPPERS = ("module.", "_orig_mod.")
+_BLOCK = re.compile(r".*?(?:blocks(?:\.\d+)?|encoder\.layer)\.(\d+)\..*")
+_SWIGLU = re.compile(r".*\.mlp\.(?:w12|weights_in|gate_proj)\..*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognised:
+    """What the names and shapes of a state dict give away.
+
+    Not among it: V1, V2 and metric files of one size share all of this.
+
+    Attributes:
+        layout: "original" or "transformers".
+        head: whether there is a depth head beside the encoder.
+        width: token width.
+        depth: number of blocks.
+        mlp: "gelu" or "swiglu".
+        registers: number of register tokens.
+    """
+
+    layout: Layout
+    head: bool
+    width: int
+    depth: int
+    mlp: Literal["gelu", "swiglu"]
+    registers: int
+
+    def fits(self, config: ModelConfig) -> bool:
+        """Whether a model has this geometry."""
+        encoder = config.encoder
+        return isinstance(encoder, EncoderConfig) and (
+            (config.head is not None, encoder.width, encoder.depth)
+            == (self.head, self.width, self.depth)
+            and (encoder.mlp, encoder.registers) == (self.mlp, self.registers)
+        )
+
+    def __str__(self) -> str:
+        kind = "depth model" if self.head else "encoder"
+        extra = f" and {self.registers} registers" if self.registers else ""
+        return (
+            f"a {kind} of width {self.width} with {self.depth} blocks{extra} in the "
+            f"{self.layout} layout"
+        )
+
+
+def recognise(state: Mapping[str, Any]) -> Recognised:
+    """Return the layout and the geometry of a state dict.
+
+    Raises:
+        ValueError: the keys belong to no layout known here.
+    """
+    state = strip_wrappers(state)
+    layouts = [
+        layout
+        for layout, prefixes in PREFIXES.items()
+        if any(key.startswith(prefixes) for key in state)
+    ]
+    if len(layouts) != 1:
+        first = ", ".join(map(repr, list(state)[:3])) or "none at all"
+        raise ValueError(
+            f"the keys ({first}, ...) are not those of Depth Anything V1, V2 or "
+            "DINOv2 in the original or the transformers layout; other models cannot "
+            "be converted"
+        )
+    layout, head = layouts[0]
+    width = [value.shape[-1] for key, value in state.items() if _ends(key, "cls_token")]
+    if not width:
+        raise ValueError(
+            f"a {layout} layout without a cls_token is not complete; give the file as "
+            "it was published"
+        )
+    blocks = [int(hit[1]) for key in state if (hit := _BLOCK.fullmatch(key))]
+    registers = [
+        value.shape[1] for key, value in state.items() if _ends(key, "register_tokens")
+    ]
+    return Recognised(
+        layout=layout,
+        head=head,
+        width=width[0],
+        depth=1 + max(blocks, default=-1),
+        mlp="swiglu" if any(map(_SWIGLU.fullmatch, state)) else "gelu",
+        registers=registers[0] if registers else 0,
+    )
+
+
+def from_torch(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """Return our parameters from a state dict in a published layout.
+
+    The layout is recognised: Depth Anything's own files (`pretrained.*`,
+    `depth_head.*`) or transformers' (`backbone.*`, `neck.*`, `head.*`); for a bare
+    encoder DINOv2's own files or transformers' `Dinov2Model` and
+    `Dinov2WithRegistersModel`.
+
+    Args:
+        state: key to array, as from `read`; `module.` in front of every key is
+            ignored.
+        config: the model. Files of one size share their keys, so nothing in `state`
+            can tell V1, V2 and metric models apart: `config` must be the right one.
+
+    Returns:
+        A nested dict of NumPy arrays in the stored dtype: views of `state` where no
+        slices had to be joined, and therefore not in C order.
+
+    Raises:
+        ValueError: one message with every unexpected, missing or wrongly shaped
+            key, the nearest expected key and both shapes.
+    """
+    leaves = match_state(state, config)
+    return unflatten({path: np.asarray(leaf) for path, leaf in leaves.items()})
+
+
+def to_torch(
+    params: Params, config: ModelConfig, layout: Layout = "original"
+) -> dict[str, np.ndarray]:
+    """Return the state dict of a published layout, the inverse of `from_torch`.
+
+    Args:
+        params: our parameters.
+        config: their model.
+        layout: "original" (Depth Anything's or DINOv2's own) or "transformers".
+
+    Returns:
+        Key to array, C order, each with its own memory; every tensor is bit-equal
+        to the one `from_torch` was given.
+
+    Raises:
+        ValueError: parameters that do not fit `config`, an unknown layout, or a
+            model that has no published layout.
+    """
+    state = invert_params(params, config, layout)
+    return {key: np.array(leaf, order="C") for key, leaf in state.items()}
+
+
+def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf]:
+    """Return `from_torch`'s leaves by path, not yet computed."""
+    _check_published(config)
+    state = strip_wrappers(state)
+    found = recognise(state)
+    rules = TABLES[found.layout, found.head]
+    targets = flatten(param_shapes(config))
+    try:
+        return match(rules, state, targets)
+    except ValueError as error:
+        raise ValueError(
+            f"the weights, {found}, do not fit model {config.name!r}: {error}"
+        ) from None
+
+
+def invert_params(
+    params: Params, config: ModelConfig, layout: Layout
+) -> dict[str, Leaf]:
+    """Return `to_torch`'s tensors by key, not yet computed."""
+    _check_published(config)
+    if layout not in ("original", "transformers"):
+        raise ValueError(
+            f"layout {layout!r} is unknown; use 'original' or 'transformers'"
+        )
+    leaves = flatten(params)
+    check(leaves, config, "parameters")
+    return invert(TABLES[layout, config.head is not None], leaves)
+
+
+def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `state` without a wrapper's prefix on every key."""
+    state = dict(state)
+    while state:
+        prefix = next((p for p in _WRAPPERS if all(k.startswith(p) for k in state)), "")
+        if not prefix:
+            break
+        state = {key[len(prefix) :]: value for key, value in state.items()}
+    return state
+
+
+def _ends(key: str, name: str) -> bool:
+    return key.split(".")[-1] == name
+
+
+def _check_published(config: ModelConfig) -> None:
+    if not isinstance(config.encoder, EncoderConfig):
+        raise ValueError(
+            f"model {config.name!r} has no PyTorch counterpart; keep it in the native "
+            "format"
+        )

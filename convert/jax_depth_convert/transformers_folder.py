@@ -1,0 +1,272 @@
+"""transformers' `config.json`: read into a `ModelConfig`, and written back."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jax_depth._typing import Params
+from jax_depth.checkpoint import new_directory
+from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
+from jax_depth.safetensors_io import write_safetensors
+from jax_depth_convert.state_dicts import invert_params
+
+FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+
+_ENCODERS = ("dinov2", "dinov2_with_registers")
+# Defaults of Dinov2Config and DepthAnythingConfig; older files leave them out.
+_ENCODER_DEFAULTS: Mapping[str, Any] = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "mlp_ratio": 4,
+    "image_size": 224,
+    "patch_size": 14,
+    "use_swiglu_ffn": False,
+    "num_register_tokens": 4,
+}
+_HEAD_DEFAULTS: Mapping[str, Any] = {
+    "fusion_hidden_size": 64,
+    "neck_hidden_sizes": [48, 96, 192, 384],
+    "head_hidden_size": 32,
+    "depth_estimation_type": "relative",
+    "max_depth": 1,
+}
+# What the architecture here is; a file that says otherwise holds another network.
+_ENCODER_FIXED: Mapping[str, Any] = {
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-6,
+    "num_channels": 3,
+    "qkv_bias": True,
+}
+_BACKBONE_FIXED: Mapping[str, Any] = {"apply_layernorm": True}
+_HEAD_FIXED: Mapping[str, Any] = {
+    "reassemble_factors": [4, 2, 1, 0.5],
+    "head_in_index": -1,
+}
+
+
+def config_from_transformers(path: Path) -> ModelConfig:
+    """Return the model that a transformers `config.json` describes.
+
+    The position embedding's offset is not in that file: encoders without registers
+    get the 0.1 they were trained with, which transformers itself no longer applies.
+
+    Args:
+        path: the file; its directory's name becomes the model's.
+
+    Raises:
+        ValueError: another architecture, or a value this one does not have.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        kind = document.get("model_type")
+    except (ValueError, AttributeError, RecursionError):
+        raise ValueError(f"{path}: not a model description in JSON") from None
+    name = path.resolve().parent.name
+    try:
+        if kind in _ENCODERS:
+            return ModelConfig(name, _encoder(document, (), path), None, "features")
+        if kind == "depth_anything":
+            return _depth_model(document, name, path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: malformed ({type(error).__name__}: {error})"
+        ) from None
+    known = ", ".join(("depth_anything", *_ENCODERS))
+    raise ValueError(f"{path}: model_type {kind!r} is not one of {known}")
+
+
+def write_transformers_folder(
+    params: Params,
+    config: ModelConfig,
+    directory: str | os.PathLike,
+    dtype: str | None = None,
+) -> None:
+    """Write a directory that `AutoModelForDepthEstimation.from_pretrained` loads.
+
+    Holds `config.json`, `model.safetensors` and `preprocessor_config.json`; a bare
+    encoder loads with `AutoModel`. transformers does not apply the 0.1 offset of
+    the position embedding, so away from 518x518 its depth equals that of
+    `position_offset=0.0`.
+
+    Args:
+        params: our parameters.
+        config: their model.
+        directory: a new or empty directory, or an older one of this kind to replace.
+        dtype: "float32", "float16" or "bfloat16" for every tensor; None keeps each.
+
+    Raises:
+        ValueError: parameters that do not fit `config`, or a model that
+            transformers' configuration cannot describe.
+        FileExistsError: `directory` is a file or holds something else.
+    """
+    state = invert_params(params, config, "transformers")
+    stored = dtype or next(iter(state.values())).dtype.name
+    document = _model_document(config) | {"dtype": stored}
+    with new_directory(directory, replaces=FILES) as temporary:
+        texts = {
+            "config.json": document,
+            "preprocessor_config.json": _processor_document(config),
+        }
+        for name, content in texts.items():
+            text = json.dumps(content, indent=2) + "\n"
+            (temporary / name).write_text(text, encoding="utf-8")
+        # transformers refuses files that do not call their format "pt".
+        weights = temporary / "model.safetensors"
+        write_safetensors(weights, state, dtype, {"format": "pt"})
+
+
+def _encoder(document: Mapping, taps: tuple[int, ...], path: Path) -> EncoderConfig:
+    _require(document, _ENCODER_FIXED, path)
+    values = {**_ENCODER_DEFAULTS, **document}
+    width = values["hidden_size"]
+    swiglu = bool(values["use_swiglu_ffn"])
+    registers = (
+        values["num_register_tokens"]
+        if values["model_type"] == "dinov2_with_registers"
+        else 0
+    )
+    return EncoderConfig(
+        width=width,
+        depth=values["num_hidden_layers"],
+        heads=values["num_attention_heads"],
+        taps=taps,
+        mlp="swiglu" if swiglu else "gelu",
+        mlp_hidden=_hidden(width, values["mlp_ratio"], swiglu),
+        patch_size=values["patch_size"],
+        position_grid=values["image_size"] // values["patch_size"],
+        position_offset=0.0 if registers else 0.1,
+        position_antialias=bool(registers),
+        registers=registers,
+    )
+
+
+def _hidden(width: int, ratio: float, swiglu: bool) -> int:
+    """Return the MLP's width; two thirds, rounded up to 8, for each half of SwiGLU."""
+    hidden = int(width * ratio)
+    return (int(hidden * 2 / 3) + 7) // 8 * 8 if swiglu else hidden
+
+
+def _depth_model(document: Mapping, name: str, path: Path) -> ModelConfig:
+    backbone = document["backbone_config"]
+    if not isinstance(backbone, dict) or backbone.get("model_type") != "dinov2":
+        raise ValueError(f"{path}: its backbone_config is not of model_type 'dinov2'")
+    _require(backbone, _BACKBONE_FIXED, path)
+    _require(document, _HEAD_FIXED, path)
+    values = {**_HEAD_DEFAULTS, **document}
+    # Stage 0 is the patch embedding, so block i is stage i + 1.
+    stages = backbone.get("out_indices") or [
+        int(name.removeprefix("stage")) for name in backbone["out_features"]
+    ]
+    metric = values["depth_estimation_type"] == "metric"
+    return ModelConfig(
+        name=name,
+        encoder=_encoder(backbone, tuple(stage - 1 for stage in stages), path),
+        head=HeadConfig(
+            features=values["fusion_hidden_size"],
+            channels=tuple(values["neck_hidden_sizes"]),
+            output_channels=values["head_hidden_size"],
+        ),
+        kind="metric_depth" if metric else "inverse_depth",
+        max_depth=float(values["max_depth"]) if metric else None,
+    )
+
+
+def _require(document: Mapping, fixed: Mapping[str, Any], path: Path) -> None:
+    for key, value in fixed.items():
+        if document.get(key, value) != value:
+            raise ValueError(
+                f"{path}: {key} is {document[key]!r}, but this architecture has {value!r}"
+            )
+
+
+def _model_document(config: ModelConfig) -> dict[str, Any]:
+    encoder, head = config.encoder, config.head
+    backbone = _encoder_document(encoder, config.name)
+    if head is None:
+        registers = "WithRegisters" if encoder.registers else ""
+        return {"architectures": [f"Dinov2{registers}Model"], **backbone}
+    metric = config.kind == "metric_depth"
+    # Its strict configuration takes whole numbers only.
+    max_depth = int(config.max_depth) if metric else 1
+    inexpressible = (
+        config.kind == "depth" or encoder.registers or head.resize != _RESIZE
+    )
+    if inexpressible or (metric and max_depth != config.max_depth):
+        raise ValueError(
+            f"model {config.name!r}: transformers' DepthAnythingConfig describes no "
+            f"model of kind {config.kind!r} with max_depth {config.max_depth}, "
+            f"{encoder.registers} registers and resizes {head.resize}; use the "
+            "original layout"
+        )
+    stages = [tap + 1 for tap in encoder.taps]
+    return {
+        "architectures": ["DepthAnythingForDepthEstimation"],
+        "model_type": "depth_anything",
+        "backbone_config": {
+            **backbone,
+            "out_indices": stages,
+            "out_features": [f"stage{stage}" for stage in stages],
+            "apply_layernorm": True,
+            "reshape_hidden_states": False,
+        },
+        "patch_size": encoder.patch_size,
+        "reassemble_hidden_size": encoder.width,
+        "neck_hidden_sizes": list(head.channels),
+        "fusion_hidden_size": head.features,
+        "head_hidden_size": head.output_channels,
+        "depth_estimation_type": "metric" if metric else "relative",
+        "max_depth": max_depth,
+        **_HEAD_FIXED,
+    }
+
+
+_RESIZE = ("up4", "up2", "keep", "down2")
+
+
+def _encoder_document(encoder: EncoderConfig, name: str) -> dict[str, Any]:
+    swiglu = encoder.mlp == "swiglu"
+    ratios = [
+        ratio
+        for ratio in range(1, 17)
+        if _hidden(encoder.width, ratio, swiglu) == encoder.mlp_hidden
+    ]
+    if not ratios:
+        raise ValueError(
+            f"model {name!r}: transformers' Dinov2Config describes no MLP of width "
+            f"{encoder.mlp_hidden} on tokens of {encoder.width}; use the original layout"
+        )
+    kind = "dinov2_with_registers" if encoder.registers else "dinov2"
+    registers = {"num_register_tokens": encoder.registers} if encoder.registers else {}
+    return {
+        "model_type": kind,
+        "hidden_size": encoder.width,
+        "num_hidden_layers": encoder.depth,
+        "num_attention_heads": encoder.heads,
+        "mlp_ratio": ratios[0],
+        "use_swiglu_ffn": swiglu,
+        "image_size": encoder.position_grid * encoder.patch_size,
+        "patch_size": encoder.patch_size,
+        **_ENCODER_FIXED,
+        **registers,
+    }
+
+
+def _processor_document(config: ModelConfig) -> dict[str, Any]:
+    size = config.image_size
+    return {
+        "image_processor_type": "DPTImageProcessor",
+        "do_resize": True,
+        "size": {"height": size, "width": size},
+        "keep_aspect_ratio": True,
+        "ensure_multiple_of": config.encoder.patch_size,
+        "resample": 3,  # bicubic
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(config.mean),
+        "image_std": list(config.std),
+        "do_pad": False,
+    }

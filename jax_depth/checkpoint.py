@@ -1,0 +1,190 @@
+"""Native model directory: `config.json` and `model.safetensors`.
+
+Tensors are named by their path in the parameter tree, "encoder/block_0/norm1/scale".
+Reading and writing are strict in both directions: the file and the config must
+agree on every name and every shape.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jax_depth._typing import Params
+from jax_depth.config import ModelConfig, from_json, to_json
+from jax_depth.models.depth_anything import param_shapes
+from jax_depth.safetensors_io import read_safetensors, write_safetensors
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+StorageDtype = Literal["float32", "float16", "bfloat16"]
+_STORAGE = ("float32", "float16", "bfloat16")
+
+
+def save(
+    directory: str | os.PathLike,
+    params: Params,
+    config: ModelConfig,
+    dtype: StorageDtype | None = "float32",
+) -> None:
+    """Write a native model directory; it appears whole or not at all.
+
+    Args:
+        directory: a new or empty directory, or an older native one to replace.
+        params: nested dict of arrays, as from `jax_depth.init`. Leaves may also be
+            anything with `shape`, `dtype` and `__array__`; one at a time is asked
+            for its values.
+        config: the model of `params`.
+        dtype: how weights are stored; None keeps each leaf's own.
+
+    Raises:
+        ValueError: parameters that do not fit `config` (one message names all), a
+            leaf of another dtype, or a value too large for `dtype`.
+        FileExistsError: `directory` is a file or holds something else.
+    """
+    if dtype is not None and dtype not in _STORAGE:
+        raise ValueError(f"dtype {dtype!r} is not one of {', '.join(_STORAGE)}")
+    leaves = flatten(params)
+    check(leaves, config, directory)
+    for name, leaf in leaves.items():
+        if dtype is None and np.dtype(leaf.dtype).name not in _STORAGE:
+            raise ValueError(
+                f"{name}: dtype {leaf.dtype} is not one of {', '.join(_STORAGE)}; "
+                "give the dtype to store"
+            )
+    with new_directory(directory, replaces=(CONFIG, WEIGHTS)) as temporary:
+        write_safetensors(temporary / WEIGHTS, leaves, dtype, {"format": "jax_depth"})
+        (temporary / CONFIG).write_text(to_json(config), encoding="utf-8")
+
+
+def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
+    """Return the parameters and the config of a native model directory.
+
+    Args:
+        directory: as written by `save`.
+
+    Returns:
+        A plain nested dict of NumPy arrays of the stored dtype, read-only views of
+        the mapped file, and the config.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a broken file, or weights that do not fit the config (one
+            message names all).
+    """
+    directory = Path(directory)
+    for name in (CONFIG, WEIGHTS):
+        if not (directory / name).is_file():
+            raise FileNotFoundError(
+                f"{directory / name}: missing; a native model directory holds "
+                f"{CONFIG} and {WEIGHTS}"
+            )
+    try:
+        config = from_json((directory / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{directory / CONFIG}: {error}") from None
+    leaves = read_safetensors(directory / WEIGHTS)
+    check(leaves, config, directory / WEIGHTS)
+    return unflatten(leaves), config
+
+
+def is_native(directory: str | os.PathLike) -> bool:
+    """Whether a directory's `config.json` is ours rather than another library's."""
+    try:
+        document = json.loads((Path(directory) / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("encoder"), dict)
+
+
+def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"encoder/norm/scale": leaf, ...} of a nested dict."""
+    leaves: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            leaves |= {f"{name}/{path}": x for path, x in flatten(value).items()}
+        else:
+            leaves[name] = value
+    return leaves
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested dict of `flatten`."""
+    params: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *parents, name = path.split("/")
+        node = params
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return params
+
+
+def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
+    """Compare leaves by path with what `config` needs.
+
+    Raises:
+        ValueError: naming every missing and unexpected path and every wrong shape.
+    """
+    expected = flatten(param_shapes(config))
+    problems = [f"missing {path}" for path in expected if path not in leaves]
+    problems += [f"unexpected {path}" for path in leaves if path not in expected]
+    problems += [
+        f"{path} has shape {tuple(leaves[path].shape)}, not {expected[path].shape}"
+        for path in expected
+        if path in leaves and tuple(leaves[path].shape) != expected[path].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"{where}: the weights do not fit model {config.name!r}: "
+            + "; ".join(problems)
+        )
+
+
+@contextlib.contextmanager
+def new_directory(
+    directory: str | os.PathLike, replaces: tuple[str, ...]
+) -> Iterator[Path]:
+    """Yield a temporary directory that becomes `directory` at the end.
+
+    Args:
+        directory: where it goes. What is there already is replaced if it holds no
+            other names than `replaces`.
+        replaces: names of files an older version may hold.
+
+    Raises:
+        FileExistsError: `directory` is a file or holds anything else.
+    """
+    directory = Path(os.path.abspath(directory))
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: is a file; give a directory")
+    if directory.is_dir():
+        others = sorted({entry.name for entry in directory.iterdir()} - {*replaces})
+        if others:
+            raise FileExistsError(
+                f"{directory}: holds other files ({others[0]!r}); give a new directory"
+            )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(8)
+    temporary = directory.with_name(f".{token}.new")
+    old = directory.with_name(f".{token}.old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if directory.exists():
+            os.rename(directory, old)
+        os.rename(temporary, directory)
+    except BaseException:
+        if old.exists() and not directory.exists():
+            os.rename(old, directory)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
