@@ -11,13 +11,13 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-Pixels = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
+Pixels: TypeAlias = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 
 # How far float pixels may stray out of [0, 1] before they are taken for another
 # scale: room for the rounding of bfloat16 and float16 arithmetic.

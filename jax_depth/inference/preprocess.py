@@ -63,7 +63,8 @@ def preprocess(
     """
     pixels = read_image(image, name=name)
     height, width = processing_size(
-        *pixels.shape[:2],
+        pixels.shape[0],
+        pixels.shape[1],
         config.image_size if size is None else size,
         config.encoder.patch_size,
         resample,
