@@ -187,7 +187,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image, label: str) -> Image.Image:
     """Apply the EXIF orientation."""
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:  # Pillow parses EXIF without checks of its own
         warnings.warn(
             f"{label} has unreadable EXIF data ({error}); it is read as not rotated",

@@ -55,7 +55,9 @@ def resize_bicubic_uint8(
         image: uint8 pixels, three channels.
         size: (rows, columns) of the result, at least 1 each.
     """
-    resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)
+    resized = Image.fromarray(image).resize(
+        (size[1], size[0]), Image.Resampling.BICUBIC
+    )
     return np.asarray(resized)
 
 
