@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+import types
 import zlib
 
 import cv2
@@ -332,10 +333,30 @@ def test_a_failed_write_leaves_the_older_file_alone(
 
     broken = files.Format((".npy",), "", write)
     monkeypatch.setattr(files, "FORMATS", {**files.FORMATS, "npy": broken})
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         disparity.save(path)
+    if isinstance(error, OSError):
+        named = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        assert str(caught.value) == str(named)
     assert path.read_bytes() == b"older"
     assert os.listdir(tmp_path) == ["a.npy"]
+
+
+def test_a_full_disk_is_recognised_where_libraries_hide_it(
+    tmp_path, disparity, monkeypatch
+):
+    def write(depth, temporary):
+        raise OSError("400 requested and 0 written")  # as numpy.ndarray.tofile says
+
+    broken = files.Format((".npy",), "", write)
+    monkeypatch.setattr(files, "FORMATS", {**files.FORMATS, "npy": broken})
+    with pytest.raises(OSError, match="400 requested"):
+        disparity.save(tmp_path / "a.npy")
+    usage = types.SimpleNamespace(free=4096)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"a\.npy") as caught:
+        disparity.save(tmp_path / "a.npy")
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_system_errors_name_the_file_that_was_asked_for(tmp_path, disparity):

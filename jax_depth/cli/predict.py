@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             _process(photos, formats, args, report)
         except OutputFolderError as error:
-            report.say(f"{error}; stopped, {_RESUME}")
+            report.say(f"{error}; stopped; when that is mended, {_RESUME}")
             code = 1
         except KeyboardInterrupt:
             report.say(f"interrupted; {_RESUME}")

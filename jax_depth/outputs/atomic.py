@@ -32,12 +32,12 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
+        number = error.errno
         # NumPy, Pillow and OpenEXR forget the reason when a disk is full.
-        if error.errno is None and shutil.disk_usage(path.parent).free < _FULL:
-            reason = os.strerror(errno.ENOSPC)
-            raise OSError(errno.ENOSPC, reason, str(path)) from None
-        if error.filename is not None:
-            error.filename, error.filename2 = str(path), None
-        raise
+        if number is None and shutil.disk_usage(path.parent).free < _FULL:
+            number = errno.ENOSPC
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
