@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -156,6 +158,31 @@ def test_skip_existing_goes_on_after_a_stop(fake, capsys):
     assert len(listing()) == 14
     assert main([*argv, "--skip-existing"]) == 0
     assert len(fake.loads) == 4  # nothing to do: no model is loaded
+
+
+def test_an_interrupt_that_a_library_swallows_still_stops(fake, capsys):
+    for k in range(9):
+        photo(f"in/{k}.png", k)
+    pressed = []
+
+    class Swallowing(FakeEstimator):
+        def __call__(self, images):
+            try:
+                if not pressed:
+                    pressed.append(True)
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(5)
+            except KeyboardInterrupt:
+                pass
+            return super().__call__(images)
+
+    fake.__class__ = Swallowing
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["predict", "in", "--format", "npy"]) == 130
+    assert capsys.readouterr().err.startswith("jax-depth: interrupted; ")
+    assert pressed
+    assert 0 < len(listing()) < 9
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def bad_inputs():
@@ -320,11 +347,11 @@ def test_memory_in_flight_is_bounded_and_order_kept(fake, monkeypatch):
 
     monkeypatch.setattr(pipeline, "read_image", read)
     monkeypatch.setattr(pipeline, "_write", write)
-    jobs = [pipeline.Job(f"{k:03}", {}) for k in range(count)]
+    jobs = [pipeline.Job(Path(f"{k:03}"), {}) for k in range(count)]
     outcomes = list(pipeline.process(jobs, fake, 4, {"colormap": "gray"}))
     names = [f"{k:03}" for k in range(count)]
     assert order == names
-    assert [job.photo for job, _ in outcomes] == names
+    assert [str(job.photo) for job, _ in outcomes] == names
     assert most[0] <= 5 * 4
 
 

@@ -8,12 +8,13 @@ import argparse
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jax_depth.catalog import ALIASES
 from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.cli.photos import Photo, Problem, find_photos
 from jax_depth.cli.report import Report
@@ -146,7 +147,8 @@ def run(args: argparse.Namespace) -> int:
         for problem in problems:
             report.failed(problem)
         try:
-            _process(photos, formats, args, report)
+            with remembered_interrupt() as check:
+                _process(photos, formats, args, report, check)
         except OutputFolderError as error:
             report.say(f"{error}; stopped; when that is mended, {_RESUME}")
             code = 1
@@ -178,7 +180,11 @@ def load_estimator(args: argparse.Namespace) -> Any:
 
 
 def _process(
-    photos: list[Photo], formats: list[str], args: argparse.Namespace, report: Report
+    photos: list[Photo],
+    formats: list[str],
+    args: argparse.Namespace,
+    report: Report,
+    check_interrupt: Callable[[], None],
 ) -> None:
     # Late: this imports jax, which the help does without.
     from jax_depth.cli.pipeline import process
@@ -197,6 +203,7 @@ def _process(
                 report.done(job.photo)
             else:
                 report.failed(Problem(str(job.photo), problem))
+            check_interrupt()
 
 
 def _jobs(
