@@ -8,6 +8,7 @@ from PIL import Image
 
 from jax_depth.inference.depth_map import DepthMap
 from jax_depth.outputs.color import colorize, to_gray
+from jax_depth.outputs.png16 import COMPRESSION
 from jax_depth.outputs.side_by_side import side_by_side
 
 
@@ -15,7 +16,7 @@ def write_gray(
     depth: DepthMap, path: Path, low: float | None = None, high: float | None = None
 ) -> None:
     """Write 8-bit grey, near bright."""
-    Image.fromarray(to_gray(depth, low, high)).save(path, format="PNG")
+    _write(to_gray(depth, low, high), path)
 
 
 def write_color(
@@ -26,7 +27,7 @@ def write_color(
     high: float | None = None,
 ) -> None:
     """Write an RGB picture, by default red for near."""
-    Image.fromarray(colorize(depth, colormap, low, high)).save(path, format="PNG")
+    _write(colorize(depth, colormap, low, high), path)
 
 
 def write_side_by_side(
@@ -38,5 +39,8 @@ def write_side_by_side(
     high: float | None = None,
 ) -> None:
     """Write the photo, a white margin and the coloured depth."""
-    pixels = side_by_side(photo, colorize(depth, colormap, low, high))
-    Image.fromarray(pixels).save(path, format="PNG")
+    _write(side_by_side(photo, colorize(depth, colormap, low, high)), path)
+
+
+def _write(pixels: np.ndarray, path: Path) -> None:
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=COMPRESSION)

@@ -15,6 +15,9 @@ from PIL import Image, PngImagePlugin
 from jax_depth.inference.depth_map import DepthMap
 from jax_depth.outputs.metadata import PREFIX, from_texts, require_finite, to_texts
 
+# zlib level of every PNG we write: twice as fast as Pillow's 6, some 10 % larger.
+COMPRESSION = 3
+
 _TOP = 65535
 _MILLIMETRE = 0.001
 
@@ -101,4 +104,6 @@ def _write(depth: DepthMap, path: Path, scale: float, offset: float) -> None:
     info.add_text("Description", "value = depth-offset + depth-scale * pixel")
     info.add_text("Software", "jax_depth")
     pixels = np.clip(steps, 0, _TOP).astype(np.uint16)
-    Image.fromarray(pixels).save(path, format="PNG", pnginfo=info)
+    Image.fromarray(pixels).save(
+        path, format="PNG", pnginfo=info, compress_level=COMPRESSION
+    )
