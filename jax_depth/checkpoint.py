@@ -6,12 +6,14 @@ agree on every name and every shape.
 """
 
 import contextlib
+import functools
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -127,13 +129,20 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return params
 
 
+@functools.cache
+def leaf_shapes(config: ModelConfig) -> Mapping[str, Any]:
+    """Return path -> `jax.ShapeDtypeStruct` of every parameter of a model."""
+    # Tracing a large model takes a second, and a conversion asks twice.
+    return MappingProxyType(flatten(param_shapes(config)))
+
+
 def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
     """Compare leaves by path with what `config` needs.
 
     Raises:
         ValueError: naming every missing and unexpected path and every wrong shape.
     """
-    expected = flatten(param_shapes(config))
+    expected = leaf_shapes(config)
     problems = [f"missing {path}" for path in expected if path not in leaves]
     problems += [f"unexpected {path}" for path in leaves if path not in expected]
     problems += [

@@ -155,6 +155,10 @@ _VOCABULARY: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, dtypes: dict[str, np.dtype]):
+        super().__init__(file)
+        self._dtypes = dtypes
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _VOCABULARY[module, name]
@@ -171,15 +175,21 @@ class _Unpickler(pickle.Unpickler):
         known = isinstance(kind, _StorageType) and isinstance(key, str)
         if not known or type(count) is not int or count < 0 or any(view):
             raise _Refused("describes a malformed storage")
+        self._dtypes[key] = kind.dtype
         return _Storage(key, kind.dtype, count)
 
 
-def _unpickle(path: Path, data: np.ndarray, start: int = 0) -> tuple[Any, int]:
-    """Return the object pickled at `start` and where the pickle ends."""
+def _unpickle(
+    path: Path, data: np.ndarray, start: int, dtypes: dict[str, np.dtype]
+) -> tuple[Any, int]:
+    """Return the object pickled at `start` and where the pickle ends.
+
+    Enters the dtype of every storage it refers to into `dtypes`.
+    """
     text = data[start : start + _MAX_PICKLE].tobytes()
     try:
         stop = _scan(text)
-        return _Unpickler(io.BytesIO(text[:stop])).load(), start + stop
+        return _Unpickler(io.BytesIO(text[:stop]), dtypes).load(), start + stop
     except _Refused as refusal:
         raise ValueError(f"{path}: {refusal}") from None
     except Exception as error:
@@ -196,10 +206,12 @@ def _scan(text: bytes) -> int:
     Refuses a memo number beyond the pickle's length: the C unpickler would allocate
     a table that large.
     """
+    end = 0
     for opcode, argument, position in pickletools.genops(text):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(text):
             raise _Refused(f"its pickle is damaged (memo {argument}); {_REMEDY}")
-    return position + 1
+        end = position
+    return end + 1
 
 
 def _read_zip(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:
@@ -232,7 +244,7 @@ def _read_zip(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]
             f"{path}: written on a big-endian machine; load and save it with torch on "
             "a little-endian one"
         )
-    content, _ = _unpickle(path, _entry(path, data, entries[pickles[0]]))
+    content, _ = _unpickle(path, _entry(path, data, entries[pickles[0]]), 0, {})
     prefix = f"{root}data/"
     return content, {
         name.removeprefix(prefix): _entry(path, data, info)
@@ -265,34 +277,34 @@ def _entry(path: Path, data: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
 
 def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:
     """Return the pickled object and the bytes of every storage."""
-    magic, position = _unpickle(path, data)
+    dtypes: dict[str, np.dtype] = {}
+    magic, position = _unpickle(path, data, 0, dtypes)
     if magic != _MAGIC:
         raise ValueError(
             f"{path}: a pickle that torch.save did not write; save "
             "model.state_dict() with torch.save"
         )
-    protocol, position = _unpickle(path, data, position)
-    system, position = _unpickle(path, data, position)
+    protocol, position = _unpickle(path, data, position, dtypes)
+    system, position = _unpickle(path, data, position, dtypes)
     little = isinstance(system, dict) and system.get("little_endian") is True
     if protocol != _PROTOCOL or not little:
         raise ValueError(
-            f"{path}: written by an unknown version of torch (protocol {protocol!r}) or "
-            "a big-endian machine; load and save it with torch once"
+            f"{path}: written by an unknown version of torch (protocol {protocol!r}) "
+            "or a big-endian machine; load and save it with torch once"
         )
-    content, position = _unpickle(path, data, position)
-    keys, position = _unpickle(path, data, position)
+    content, position = _unpickle(path, data, position, dtypes)
+    keys, position = _unpickle(path, data, position, dtypes)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError(f"{path}: damaged (no list of storages); {_REMEDY}")
 
-    types = {s.key: s.dtype for s in _storages(content)}
     storages = {}
     for key in keys:
         count = int.from_bytes(data[position : position + 8].tobytes(), "little")
         position += 8
         # A storage no tensor refers to: its width is nowhere, so neither is the next.
-        if key not in types:
+        if key not in dtypes:
             raise ValueError(f"{path}: damaged (storage {key!r} unused); {_REMEDY}")
-        size = count * types[key].itemsize
+        size = count * dtypes[key].itemsize
         if position + size > data.size:
             raise ValueError(
                 f"{path}: truncated (storage {key!r} needs {size} bytes, "
@@ -305,25 +317,6 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
             f"{path}: {data.size - position} bytes too long for its storages; {_REMEDY}"
         )
     return content, storages
-
-
-def _storages(content: Any) -> list[_Storage]:
-    """Return every storage an object refers to, wherever it is nested."""
-    stack, found, seen = [content], [], {}
-    while stack:
-        value = stack.pop()
-        if id(value) in seen:
-            continue
-        seen[id(value)] = value
-        if isinstance(value, _Tensor):
-            found.append(value.storage)
-        elif isinstance(value, _Storage):
-            found.append(value)
-        elif isinstance(value, dict):
-            stack += value.values()
-        elif isinstance(value, list | tuple):
-            stack += value
-    return found
 
 
 def _resolve(path: Path, content: Any, storages, limit: int, seen: dict) -> Any:
@@ -358,7 +351,8 @@ def _view(path: Path, tensor: _Tensor, storages, limit: int) -> np.ndarray:
         )
     if math.prod(shape) * dtype.itemsize > max(limit, _MAX_EXPANDED):
         raise ValueError(
-            f"{path}: a tensor of shape {shape} is larger than the whole file; {_REMEDY}"
+            f"{path}: damaged (a tensor of shape {shape} is larger than the file); "
+            f"{_REMEDY}"
         )
     if empty:
         return np.zeros(shape, dtype)

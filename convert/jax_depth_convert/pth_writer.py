@@ -82,7 +82,7 @@ class _Pickler(pickle._Pickler):
     dispatch[_Global] = save_global_line
 
     def save_tensor(self, index: str, storage: str, shape: tuple[int, ...]) -> None:
-        """Write `_rebuild_tensor_v2(storage, 0, shape, stride, False, OrderedDict())`."""
+        """Write a call of `_rebuild_tensor_v2` for a tensor in C order."""
         count = int(np.prod(shape, dtype=np.int64))
         stride = tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
         self.save(_Global("torch._utils", "_rebuild_tensor_v2"))

@@ -75,7 +75,7 @@ def weights_in(directory: Path) -> Path:
         if (directory / name).is_file():
             return directory / name
     raise FileNotFoundError(
-        f"{directory}: holds none of {', '.join(HUB_NAMES)}; give the weight file itself"
+        f"{directory}: holds none of {', '.join(HUB_NAMES)}; give the weight file"
     )
 
 

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from jax_depth._typing import Params
-from jax_depth.checkpoint import check, flatten, unflatten
+from jax_depth.checkpoint import check, flatten, leaf_shapes, unflatten
 from jax_depth.config import EncoderConfig, ModelConfig
-from jax_depth.models.depth_anything import param_shapes
 from jax_depth_convert.depth_anything import PREFIXES, TABLES
 from jax_depth_convert.rules import Leaf, invert, match
 
@@ -156,9 +155,8 @@ def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf
     state = strip_wrappers(state)
     found = recognise(state)
     rules = TABLES[found.layout, found.head]
-    targets = flatten(param_shapes(config))
     try:
-        return match(rules, state, targets)
+        return match(rules, state, leaf_shapes(config))
     except ValueError as error:
         raise ValueError(
             f"the weights, {found}, do not fit model {config.name!r}: {error}"

@@ -178,7 +178,7 @@ def _require(document: Mapping, fixed: Mapping[str, Any], path: Path) -> None:
     for key, value in fixed.items():
         if document.get(key, value) != value:
             raise ValueError(
-                f"{path}: {key} is {document[key]!r}, but this architecture has {value!r}"
+                f"{path}: {key} is {document[key]!r}; this architecture has {value!r}"
             )
 
 
@@ -236,7 +236,8 @@ def _encoder_document(encoder: EncoderConfig, name: str) -> dict[str, Any]:
     if not ratios:
         raise ValueError(
             f"model {name!r}: transformers' Dinov2Config describes no MLP of width "
-            f"{encoder.mlp_hidden} on tokens of {encoder.width}; use the original layout"
+            f"{encoder.mlp_hidden} on tokens of {encoder.width}; use the original "
+            "layout"
         )
     kind = "dinov2_with_registers" if encoder.registers else "dinov2"
     registers = {"num_register_tokens": encoder.registers} if encoder.registers else {}

@@ -1,0 +1,60 @@
+"""Small models with every feature of the published ones, for conversion tests."""
+
+import dataclasses
+
+import numpy as np
+
+from jax_depth.checkpoint import leaf_shapes, unflatten
+from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
+
+HEAD = HeadConfig(features=16, channels=(8, 12, 16, 20), output_channels=8)
+GELU = EncoderConfig(
+    width=64,
+    depth=4,
+    heads=1,
+    taps=(0, 1, 2, 3),
+    mlp_hidden=256,
+    position_grid=4,
+    position_offset=0.0,
+)
+RELATIVE = ModelConfig("small-relative", GELU, HEAD)
+METRIC = dataclasses.replace(
+    RELATIVE, name="small-metric", kind="metric_depth", max_depth=20.0
+)
+# The giant's MLP; int(64 * 4 * 2 / 3) + 7 rounded down to a multiple of 8.
+SWIGLU = dataclasses.replace(
+    RELATIVE,
+    name="small-swiglu",
+    encoder=dataclasses.replace(GELU, mlp="swiglu", mlp_hidden=176),
+)
+ENCODER = ModelConfig(
+    "small-encoder", dataclasses.replace(GELU, taps=()), None, kind="features"
+)
+REGISTERS = dataclasses.replace(
+    ENCODER,
+    name="small-registers",
+    encoder=dataclasses.replace(
+        ENCODER.encoder, registers=4, position_antialias=True
+    ),
+)
+ALL = (RELATIVE, METRIC, SWIGLU, ENCODER, REGISTERS)
+
+
+def random_params(config: ModelConfig, seed: int = 0, dtype="float32") -> dict:
+    """Return parameters that all differ, as NumPy arrays."""
+    rng = np.random.default_rng(seed)
+    return unflatten(
+        {
+            path: rng.standard_normal(leaf.shape).astype(dtype)
+            for path, leaf in leaf_shapes(config).items()
+        }
+    )
+
+
+def assert_same(one, other) -> None:
+    """Assert that two mappings hold the same keys and bit-equal arrays."""
+    assert set(one) == set(other)
+    for key in one:
+        a, b = np.asarray(one[key]), np.asarray(other[key])
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), key
+        assert a.tobytes() == b.tobytes(), key
