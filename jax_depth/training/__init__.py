@@ -1,0 +1,1 @@
+"""New weights from data: losses, augmentation, optimiser, training step."""

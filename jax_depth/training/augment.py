@@ -1,0 +1,136 @@
+"""Augmentation of one RGB-D frame on the host: crop, flip and what cameras do.
+
+Geometry changes picture and disparity together; colour, blur, noise and JPEG change
+the picture alone. Everything is drawn from the generator that is passed in, so a
+frame's augmentation depends on nothing else.
+"""
+
+import dataclasses
+import io
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageFilter
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Ranges to draw from; a pair is (least, greatest), a `_share` a probability.
+
+    Attributes:
+        crop: side of the crop as a share of the largest that fits.
+        stretch: the crop's aspect ratio is drawn from [exp(-x), exp(x)].
+        gamma: exponent drawn from [exp(-x), exp(x)].
+        contrast, brightness, saturation: factors drawn from [1 - x, 1 + x].
+        channel_gain: factor per channel drawn from [1 - x, 1 + x].
+        blur: radius in pixels of the result.
+        noise: standard deviation, of values in [0, 1].
+        jpeg: quality.
+    """
+
+    crop: tuple[float, float] = (0.5, 1.0)
+    stretch: float = 0.25
+    flip_share: float = 0.5
+    gamma: float = 0.4
+    contrast: float = 0.35
+    brightness: float = 0.25
+    saturation: float = 0.6
+    channel_gain: float = 0.12
+    grey_share: float = 0.08
+    blur_share: float = 0.25
+    blur: tuple[float, float] = (0.3, 1.5)
+    noise_share: float = 0.35
+    noise: tuple[float, float] = (0.005, 0.05)
+    jpeg_share: float = 0.3
+    jpeg: tuple[int, int] = (25, 90)
+
+
+def augment(
+    rgb: UInt8[np.ndarray, "h w 3"],
+    disparity: Float32[np.ndarray, "h w"],
+    size: tuple[int, int],
+    settings: Augmentation,
+    generator: np.random.Generator,
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], Float32[np.ndarray, "h2 w2"]]:
+    """Return a random view of a frame at `size`, (rows, columns).
+
+    Args:
+        rgb: sRGB picture.
+        disparity: inverse depth; resampled by nearest neighbour, so that no value
+            appears between an object and what lies behind it.
+        size: of the result.
+        settings: what to draw from.
+        generator: the only source of chance.
+    """
+    box = _draw_box(rgb.shape[:2], size, settings, generator)
+    flip = generator.random() < settings.flip_share
+    picture = Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR, box)
+    depth = Image.fromarray(disparity).resize(size[::-1], Image.Resampling.NEAREST, box)
+    pixels, disparity = _change_colours(picture, settings, generator), np.asarray(depth)
+    picture = _degrade(pixels, settings, generator)
+    step = -1 if flip else 1
+    return picture[:, ::step], disparity[:, ::step]
+
+
+def _draw_box(shape, size, settings, generator) -> tuple[float, ...]:
+    """Draw a crop (left, top, right, bottom) with about the aspect of `size`."""
+    h, w = shape
+    stretch = np.exp(generator.uniform(-settings.stretch, settings.stretch))
+    aspect = size[1] / size[0] * stretch
+    share = generator.uniform(*settings.crop)
+    height = share * min(h, w / aspect)
+    width = height * aspect
+    top = generator.uniform(0, h - height)
+    left = generator.uniform(0, w - width)
+    return left, top, left + width, top + height
+
+
+def _change_colours(picture, settings, generator) -> Float32[np.ndarray, "h w 3"]:
+    """Apply gamma, contrast, brightness, saturation, channel gains and grey."""
+
+    def factor(spread):
+        return np.float32(1 + generator.uniform(-spread, spread))
+
+    gamma = np.exp(generator.uniform(-settings.gamma, settings.gamma))
+    table = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(gamma)
+    x = table[np.asarray(picture)]
+    saturation = factor(settings.saturation)
+    if generator.random() < settings.grey_share:
+        saturation = np.float32(0)
+    gain = np.array([factor(settings.channel_gain) for _ in range(3)])
+    gain *= factor(settings.brightness)
+    contrast = factor(settings.contrast)
+    # One 3x3 matrix: mix each channel with luma, then gain, then contrast.
+    matrix = saturation * np.eye(3, dtype=np.float32)
+    matrix += (1 - saturation) * _LUMA[:, None]
+    matrix *= gain[None, :] * contrast
+    x = x @ matrix
+    mean = x.mean((0, 1), keepdims=True) / contrast
+    return x + mean * (1 - contrast)
+
+
+def _degrade(x, settings, generator) -> UInt8[np.ndarray, "h w 3"]:
+    """Apply blur, noise and JPEG compression, each to a share of the pictures."""
+    blur = generator.random() < settings.blur_share
+    noise = generator.random() < settings.noise_share
+    jpeg = generator.random() < settings.jpeg_share
+    if blur:
+        radius = generator.uniform(*settings.blur)
+        picture = Image.fromarray(_to_bytes(x)).filter(ImageFilter.GaussianBlur(radius))
+        x = np.asarray(picture).astype(np.float32) / np.float32(255)
+    if noise:
+        scale = np.float32(generator.uniform(*settings.noise))
+        x = x + scale * generator.standard_normal(x.shape, dtype=np.float32)
+    x = _to_bytes(x)
+    if jpeg:
+        buffer = io.BytesIO()
+        quality = int(generator.integers(*settings.jpeg))
+        Image.fromarray(x).save(buffer, "JPEG", quality=quality)
+        x = np.asarray(Image.open(buffer))
+    return x
+
+
+def _to_bytes(x) -> UInt8[np.ndarray, "h w 3"]:
+    return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,170 @@
+"""The training step: a pure function of a state and a batch.
+
+    state, metrics = step(state, batch)
+
+Parameters under a frozen prefix get no gradient, no optimiser state and no backward
+pass; a step whose gradient is not finite changes nothing but the step's number.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+
+from jax_depth._typing import Array, Bool, Float, Float32, Params, UInt8
+from jax_depth.config import ModelConfig
+from jax_depth.models.depth_anything import raw_output
+from jax_depth.training import losses
+
+Flat = dict[str, Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything a run needs to go on; parameters flat, "/"-joined names.
+
+    Attributes:
+        step: number of steps taken, skipped ones included.
+        trained: parameters that learn.
+        frozen: parameters that do not.
+        average: exponential moving average of `trained`, the weights to ship.
+        optimizer: state of the optimiser.
+    """
+
+    step: Array
+    trained: Flat
+    frozen: Flat
+    average: Flat
+    optimizer: optax.OptState
+
+    def params(self, averaged: bool = True) -> dict:
+        """Return the nested parameters, averaged ones by default."""
+        flat = self.frozen | (self.average if averaged else self.trained)
+        return traverse_util.unflatten_dict(flat, sep="/")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Pictures and what is known of them.
+
+    Attributes:
+        rgb: sRGB bytes.
+        target: disparity, larger is nearer, sky 0; anything where unknown.
+        mask: True where `target` is known.
+    """
+
+    rgb: UInt8[Array, "b h w 3"]
+    target: Float32[Array, "b h w"]
+    mask: Bool[Array, "b h w"]
+
+
+def init_state(
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    frozen: tuple[str, ...] = (),
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+        params: nested parameters.
+        optimizer: see `optimizer.adamw`.
+        frozen: prefixes of parameters that stay as they are: "encoder/stem".
+
+    Raises:
+        ValueError: a prefix that no parameter has.
+    """
+    flat = traverse_util.flatten_dict(dict(params), sep="/")
+    for prefix in frozen:
+        if not any(_under(name, prefix) for name in flat):
+            raise ValueError(f"no parameter lies under {prefix!r}, so none is frozen")
+    held = {k for k in flat if any(_under(k, prefix) for prefix in frozen)}
+    trained = {k: v for k, v in flat.items() if k not in held}
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        trained=trained,
+        frozen={k: flat[k] for k in held},
+        average=jax.tree.map(jnp.copy, trained),
+        optimizer=optimizer.init(trained),
+    )
+
+
+def relative_loss(
+    raw: Float32[Array, "b h w"],
+    batch: Batch,
+    trim: float = 0.1,
+    gradient_weight: float = 0.5,
+) -> tuple[Float32[Array, ""], dict[str, Array]]:
+    """Trimmed affine-invariant loss plus weighted gradient matching, in disparity.
+
+    Args:
+        raw: the network's output before its ReLU, see `models.raw_output`: where
+            the ReLU is dead there would be no gradient.
+
+    Source: MiDaS (arXiv:1907.01341) and Depth Anything V2 (arXiv:2406.09414), which
+    uses gradient weight 2 on synthetic labels and trims on pseudo-labels.
+    """
+    judged = batch.mask & losses.usable(batch.target, batch.mask)[:, None, None]
+    ssi = losses.affine_invariant(raw, batch.target, judged, trim)
+    gradient = losses.gradient_matching(
+        losses.normalize(raw, judged), losses.normalize(batch.target, judged), judged
+    )
+    return ssi + gradient_weight * gradient, {"ssi": ssi, "gradient": gradient}
+
+
+def make_step(
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    loss: Callable = relative_loss,
+    decay: float = 0.999,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """Return the jitted step; the state passed in is donated.
+
+    Args:
+        config: the model.
+        optimizer: the one the state was made with.
+        loss: (raw output, batch) -> (scalar, dict of scalars to report).
+        decay: of the moving average, reached after a warm-up of (1 + t) / (10 + t).
+    """
+
+    def objective(trained: Flat, frozen: Flat, batch: Batch):
+        params = traverse_util.unflatten_dict(trained | frozen, sep="/")
+        return loss(raw_output(params, normalize_rgb(batch.rgb, config), config), batch)
+
+    def step(state: TrainState, batch: Batch):
+        (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(
+            state.trained, state.frozen, batch
+        )
+        updates, optimizer_state = optimizer.update(
+            gradient, state.optimizer, state.trained
+        )
+        trained = optax.apply_updates(state.trained, updates)
+        t = state.step.astype(jnp.float32)
+        mix = 1.0 - jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+        metrics = {"loss": value, "gradient_norm": optax.global_norm(gradient), **parts}
+        return TrainState(
+            step=state.step + 1,
+            trained=trained,
+            frozen=state.frozen,
+            average=optax.incremental_update(trained, state.average, mix),
+            optimizer=optimizer_state,
+        ), metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def normalize_rgb(
+    rgb: UInt8[Array, "b h w 3"], config: ModelConfig
+) -> Float[Array, "b h w 3"]:
+    """Return bytes as the network expects them: (rgb / 255 - mean) / std."""
+    mean = jnp.asarray(config.mean, jnp.float32)[None, None, None, :]
+    std = jnp.asarray(config.std, jnp.float32)[None, None, None, :]
+    return (rgb.astype(jnp.float32) / 255.0 - mean) / std
+
+
+def _under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + "/")
