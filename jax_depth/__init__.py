@@ -1,1 +1,78 @@
-"""jax_depth"""
+"""Depth Anything in JAX: one photo in, a depth map out, on CPU, GPU or TPU.
+
+    estimator = jax_depth.load("tiny")
+    depth = estimator("photo.jpg")          # DepthMap, at the photo's own size
+    depth.save("depth.png")
+
+Everything a user needs is named here; it is imported when first used, so that
+`import jax_depth` is quick and drags in neither training nor the command line.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jax_depth.catalog import MODELS as MODELS
+    from jax_depth.config import EncoderConfig as EncoderConfig
+    from jax_depth.config import HeadConfig as HeadConfig
+    from jax_depth.config import HybridConfig as HybridConfig
+    from jax_depth.config import ModelConfig as ModelConfig
+    from jax_depth.inference.depth_map import DepthMap as DepthMap
+    from jax_depth.inference.estimator import Estimator as Estimator
+    from jax_depth.inference.estimator import load as load
+    from jax_depth.inference.preprocess import preprocess as preprocess
+    from jax_depth.models.depth_anything import features as features
+    from jax_depth.models.depth_anything import forward as forward
+    from jax_depth.models.initialize import init as init
+    from jax_depth.weights import load_params as load_params
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    # Inference
+    "load": "inference.estimator",
+    "Estimator": "inference.estimator",
+    "DepthMap": "inference.depth_map",
+    "preprocess": "inference.preprocess",
+    # Pure functions over a dict of parameters
+    "forward": "models.depth_anything",
+    "features": "models.depth_anything",
+    "init": "models.initialize",
+    "load_params": "weights",
+    # Descriptions
+    "MODELS": "catalog",
+    "ModelConfig": "config",
+    "EncoderConfig": "config",
+    "HybridConfig": "config",
+    "HeadConfig": "config",
+}
+
+__all__ = [
+    "MODELS",
+    "DepthMap",
+    "EncoderConfig",
+    "Estimator",
+    "HeadConfig",
+    "HybridConfig",
+    "ModelConfig",
+    "features",
+    "forward",
+    "init",
+    "load",
+    "load_params",
+    "preprocess",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(
+            f"module 'jax_depth' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
+    value = getattr(importlib.import_module(f"jax_depth.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

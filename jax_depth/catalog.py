@@ -21,34 +21,30 @@ class Entry:
         config: the network and what its output means.
         parameters: number of parameters as published, unused ones included.
         licence: of the weights, as their publisher states it.
-        repository: Hugging Face repository of the original weights; None for the
-            bundled model and for what was never published there.
-        filename: file in `repository`.
-        url: address of a file that is on no hub.
+        repository: Hugging Face repository whose `model.safetensors` is loaded; None
+            where there is none.
+        original: where the authors' own PyTorch file is: "repository/file" or an
+            address.
         golden: published depth of the top-left 3x3 pixels of COCO val2017
             000000039769 at 518x686 through transformers' preprocessing, to 1e-4
             (transformers, `convert_depth_anything_to_hf.py`).
-        note: one sentence a user should know before using the weights.
+        bundled: whether the weights come with this package.
+        note: what a user should know before using the weights.
     """
 
     config: ModelConfig
     parameters: int
     licence: str
     repository: str | None = None
-    filename: str | None = None
-    url: str | None = None
+    original: str | None = None
     golden: Slice | None = None
+    bundled: bool = False
     note: str = ""
-
-    @property
-    def bundled(self) -> bool:
-        """Whether the weights come with this package."""
-        return self.repository is None and self.url is None and not self.note
 
     @property
     def non_commercial(self) -> bool:
         """Whether the licence forbids commercial use."""
-        return "NC" in self.licence
+        return "-NC-" in self.licence
 
 
 _APACHE = "Apache-2.0"
@@ -113,65 +109,67 @@ def _encoder(size: str, taps: tuple[int, ...], *, registers: int = 0) -> Encoder
 
 
 def _v1(size: str, golden: Slice) -> Entry:
-    letter = _LETTERS[size]
     return Entry(
         config=ModelConfig(
             f"depth-anything-{size}", _encoder(size, _TAPS_V1[size]), _HEADS[size]
         ),
         parameters=_PARAMETERS[size],
         licence=_UNSTATED,
-        repository=f"LiheYoung/depth_anything_vit{letter}14",
-        filename="pytorch_model.bin",
+        repository=f"LiheYoung/depth-anything-{size}-hf",
+        original=f"LiheYoung/depth_anything_vit{_LETTERS[size]}14/pytorch_model.bin",
         golden=golden,
-        note="code Apache-2.0; the licence of the weights was never stated "
+        note="code Apache-2.0, licence of the weights never stated "
         "(LiheYoung/Depth-Anything#252)",
     )
 
 
 def _v2(size: str, golden: Slice | None) -> Entry:
-    letter = _LETTERS[size]
-    published = size != "giant"
+    config = ModelConfig(
+        f"depth-anything-v2-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
+    )
+    if size == "giant":
+        note = "never released by its authors"
+        return Entry(config, _PARAMETERS[size], _NC, note=note)
+    repository = f"depth-anything/Depth-Anything-V2-{size.title()}"
     return Entry(
-        config=ModelConfig(
-            f"depth-anything-v2-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
-        ),
+        config=config,
         parameters=_PARAMETERS[size],
         licence=_APACHE if size == "small" else _NC,
-        repository=f"depth-anything/Depth-Anything-V2-{size.title()}"
-        if published
-        else None,
-        filename=f"depth_anything_v2_vit{letter}.pth" if published else None,
+        repository=f"{repository}-hf",
+        original=f"{repository}/depth_anything_v2_vit{_LETTERS[size]}.pth",
         golden=golden,
-        note="" if published else "never released by the authors; give a file of it",
     )
 
 
 def _metric(scene: str, size: str, golden: Slice) -> Entry:
-    letter = _LETTERS[size]
-    dataset = {"indoor": "hypersim", "outdoor": "vkitti"}[scene]
-    title = {"indoor": "Hypersim", "outdoor": "VKITTI"}[scene]
+    dataset, max_depth = {
+        "indoor": ("Hypersim", 20.0),
+        "outdoor": ("VKITTI", 80.0),
+    }[scene]
+    stem = "depth-anything/Depth-Anything-V2-Metric"
+    file = f"depth_anything_v2_metric_{dataset.lower()}_vit{_LETTERS[size]}.pth"
     return Entry(
         config=ModelConfig(
             f"depth-anything-v2-metric-{scene}-{size}",
             _encoder(size, _TAPS_V2[size]),
             _HEADS[size],
             kind="metric_depth",
-            max_depth={"indoor": 20.0, "outdoor": 80.0}[scene],
+            max_depth=max_depth,
         ),
         parameters=_PARAMETERS[size],
         licence=_UNSTATED,
-        repository=f"depth-anything/Depth-Anything-V2-Metric-{title}-{size.title()}",
-        filename=f"depth_anything_v2_metric_{dataset}_vit{letter}.pth",
+        repository=f"{stem}-{scene.title()}-{size.title()}-hf",
+        original=f"{stem}-{dataset}-{size.title()}/{file}",
         golden=golden,
-        note="the licence of the metric weights is unclear "
+        note="licence of the metric weights unclear "
         "(DepthAnything/Depth-Anything-V2#245)",
     )
 
 
 def _dinov2(size: str, registers: int) -> Entry:
-    letter, suffix = _LETTERS[size], "-registers" if registers else ""
-    width = _SHAPES[size][0]
-    stem = f"dinov2_vit{letter}14"
+    stem = f"dinov2_vit{_LETTERS[size]}14"
+    file = f"{stem}_reg4_pretrain.pth" if registers else f"{stem}_pretrain.pth"
+    suffix, infix = ("-registers", "with-registers-") if registers else ("", "")
     return Entry(
         config=ModelConfig(
             f"dinov2-{size}{suffix}",
@@ -179,10 +177,10 @@ def _dinov2(size: str, registers: int) -> Entry:
             None,
             kind="features",
         ),
-        parameters=_ENCODER_PARAMETERS[size] + registers * width,
+        parameters=_ENCODER_PARAMETERS[size] + registers * _SHAPES[size][0],
         licence=_APACHE,
-        url=f"https://dl.fbaipublicfiles.com/dinov2/{stem}/"
-        f"{stem}{'_reg4' if registers else ''}_pretrain.pth",
+        repository=f"facebook/dinov2-{infix}{size}",
+        original=f"https://dl.fbaipublicfiles.com/dinov2/{stem}/{file}",
     )
 
 
@@ -192,28 +190,88 @@ _TINY = Entry(
         HybridConfig(),
         HeadConfig(48, (48, 48, 96, 192), resize=("keep", "keep", "keep", "down2")),
         image_size=256,
-        mean=(0.498, 0.498, 0.498),
-        std=(0.502, 0.502, 0.502),
+        resample="transformers",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
     ),
     parameters=0,
     licence=_APACHE,
+    bundled=True,
 )
 
 _ENTRIES = [
     _TINY,
-    _v1("small", ((8.8204, 8.6468, 8.6195), (8.3313, 8.6027, 8.7526), (8.6526, 8.6866, 8.7453))),
-    _v1("base", ((26.3997, 26.3004, 26.3928), (26.2260, 26.2092, 26.3427), (26.0719, 26.0483, 26.1254))),
-    _v1("large", ((87.9968, 87.7493, 88.2704), (87.1927, 87.6611, 87.3640), (86.7789, 86.9469, 86.7991))),
-    _v2("small", ((2.6751, 2.6211, 2.6571), (2.5820, 2.6138, 2.6271), (2.6160, 2.6141, 2.6306))),
-    _v2("base", ((4.3576, 4.3723, 4.3908), (4.3231, 4.3146, 4.3611), (4.3016, 4.3170, 4.3121))),
-    _v2("large", ((162.2751, 161.8504, 162.8788), (160.3138, 160.8050, 161.9835), (159.3812, 159.9884, 160.0768))),
+    _v1(
+        "small",
+        ((8.8204, 8.6468, 8.6195), (8.3313, 8.6027, 8.7526), (8.6526, 8.6866, 8.7453)),
+    ),
+    _v1(
+        "base",
+        (
+            (26.3997, 26.3004, 26.3928),
+            (26.2260, 26.2092, 26.3427),
+            (26.0719, 26.0483, 26.1254),
+        ),
+    ),
+    _v1(
+        "large",
+        (
+            (87.9968, 87.7493, 88.2704),
+            (87.1927, 87.6611, 87.3640),
+            (86.7789, 86.9469, 86.7991),
+        ),
+    ),
+    _v2(
+        "small",
+        ((2.6751, 2.6211, 2.6571), (2.5820, 2.6138, 2.6271), (2.6160, 2.6141, 2.6306)),
+    ),
+    _v2(
+        "base",
+        ((4.3576, 4.3723, 4.3908), (4.3231, 4.3146, 4.3611), (4.3016, 4.3170, 4.3121)),
+    ),
+    _v2(
+        "large",
+        (
+            (162.2751, 161.8504, 162.8788),
+            (160.3138, 160.8050, 161.9835),
+            (159.3812, 159.9884, 160.0768),
+        ),
+    ),
     _v2("giant", None),
-    _metric("indoor", "small", ((1.3349, 1.2946, 1.2801), (1.2793, 1.2337, 1.2899), (1.2629, 1.2218, 1.2476))),
-    _metric("indoor", "base", ((1.4601, 1.3824, 1.4904), (1.5031, 1.4349, 1.4274), (1.4570, 1.4578, 1.4200))),
-    _metric("indoor", "large", ((1.5040, 1.5019, 1.5218), (1.5087, 1.5195, 1.5149), (1.5437, 1.5128, 1.5252))),
-    _metric("outdoor", "small", ((9.5804, 8.0339, 7.7386), (7.9890, 7.2464, 7.7149), (7.7021, 7.2330, 7.3304))),
-    _metric("outdoor", "base", ((10.2916, 9.0933, 8.8622), (9.1964, 9.3393, 9.0644), (8.9618, 9.4201, 9.2262))),
-    _metric("outdoor", "large", ((14.0137, 13.3627, 13.1080), (13.2522, 13.3943, 13.3705), (13.0581, 13.4505, 13.3925))),
+    _metric(
+        "indoor",
+        "small",
+        ((1.3349, 1.2946, 1.2801), (1.2793, 1.2337, 1.2899), (1.2629, 1.2218, 1.2476)),
+    ),
+    _metric(
+        "indoor",
+        "base",
+        ((1.4601, 1.3824, 1.4904), (1.5031, 1.4349, 1.4274), (1.4570, 1.4578, 1.4200)),
+    ),
+    _metric(
+        "indoor",
+        "large",
+        ((1.5040, 1.5019, 1.5218), (1.5087, 1.5195, 1.5149), (1.5437, 1.5128, 1.5252)),
+    ),
+    _metric(
+        "outdoor",
+        "small",
+        ((9.5804, 8.0339, 7.7386), (7.9890, 7.2464, 7.7149), (7.7021, 7.2330, 7.3304)),
+    ),
+    _metric(
+        "outdoor",
+        "base",
+        ((10.2916, 9.0933, 8.8622), (9.1964, 9.3393, 9.0644), (8.9618, 9.4201, 9.2262)),
+    ),
+    _metric(
+        "outdoor",
+        "large",
+        (
+            (14.0137, 13.3627, 13.1080),
+            (13.2522, 13.3943, 13.3705),
+            (13.0581, 13.4505, 13.3925),
+        ),
+    ),
     *(_dinov2(size, 0) for size in _SIZES),
     *(_dinov2(size, 4) for size in _SIZES),
 ]

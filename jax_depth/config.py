@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
+Resample = Literal["original", "transformers"]
 Resize = Literal["up4", "up2", "keep", "down2"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -119,6 +120,9 @@ class ModelConfig:
         dtype: what matrix products and convolutions compute in. Parameters,
             normalisation, softmax and the output stay float32.
         image_size: short side in pixels that pictures are resized to.
+        resample: how: "original" as in the authors' code (cv2's cubic, which takes
+            every n-th pixel of a large photo) or "transformers" (Pillow's bicubic,
+            which averages them).
         mean, std: per-channel RGB normalisation of values in [0, 1].
     """
 
@@ -129,6 +133,7 @@ class ModelConfig:
     max_depth: float | None = None
     dtype: Dtype = "float32"
     image_size: int = 518
+    resample: Resample = "original"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -209,6 +214,4 @@ def _build(cls: type, values: Any, where: str) -> Any:
             f"{where}: unknown keys {unknown}, missing keys {missing}; "
             f"known keys: {', '.join(fields)}"
         )
-    return cls(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -28,7 +28,9 @@ def depth_anything(config, seed: int = 0):
         depth_estimation_type="metric" if metric else "relative",
         max_depth=int(config.max_depth) if metric else 1,
     )
-    return revive(transformers.DepthAnythingForDepthEstimation(hf_config), seed)
+    model = revive(transformers.DepthAnythingForDepthEstimation(hf_config), seed)
+    _centre_output(model, mean=0.0 if metric else 2.0)
+    return model
 
 
 def dinov2(config, seed: int = 0):
@@ -69,15 +71,11 @@ def revive(model, seed: int):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("head.conv3.bias"):
-                noise = noise.abs() * 0.1 + 0.5
-            elif "norm" in name and name.endswith("weight"):
+            if "norm" in name and name.endswith("weight"):
                 noise = 1 + 0.2 * noise
             elif "lambda1" in name:
                 noise = 0.3 + 0.05 * noise
-            elif parameter.ndim >= 2 and "embeddings." not in name:
-                noise = noise / np.sqrt(parameter[0].numel())
-            elif "projection.weight" in name:
+            elif name.endswith("weight") and parameter.ndim >= 2:
                 noise = noise / np.sqrt(parameter[0].numel())
             else:
                 noise = 0.2 * noise
@@ -85,8 +83,23 @@ def revive(model, seed: int):
     return model.eval()
 
 
+def _centre_output(model, mean: float) -> None:
+    """Rescale the last convolution so that its output has this mean, deviation 1."""
+    outputs = []
+    last = model.head.conv3
+    hook = last.register_forward_hook(lambda _m, _i, y: outputs.append(y))
+    side = 10 * model.config.patch_size
+    rng = np.random.default_rng(0)
+    run(model, rng.normal(size=(1, side, side, 3)).astype(np.float32))
+    hook.remove()
+    with torch.no_grad():
+        last.weight /= outputs[0].std()
+        last.bias.copy_(last.bias / outputs[0].std())
+        last.bias += mean - outputs[0].mean() / outputs[0].std()
+
+
 def state(model) -> dict[str, np.ndarray]:
-    """Return a model's state dict as NumPy arrays, as `jax_depth_convert.read` would."""
+    """Return a state dict as NumPy arrays, as `jax_depth_convert.read` does."""
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 

@@ -12,16 +12,14 @@ They differ in size for pictures smaller than `size` (320 x 240 becomes 686 x 51
 the first, 518 x 392 in the second), and in the pixels always.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.config import ModelConfig
+from jax_depth.config import ModelConfig, Resample
 from jax_depth.inference.image import Pixels, label_of, read_image
 from jax_depth.inference.resample import resize_bicubic_uint8, resize_cubic
-
-Resample = Literal["original", "transformers"]
 
 # Attention scores of n tokens take 4 n^2 bytes per head in float32: 1 GiB per head
 # here. That is 1792 x 1792 pixels for patches of 14, or a picture 12 times as long
@@ -34,7 +32,7 @@ def preprocess(
     config: ModelConfig,
     *,
     size: int | None = None,
-    resample: Resample = "original",
+    resample: Resample | None = None,
     max_tokens: int = MAX_TOKENS,
     name: str | None = None,
 ) -> Float32[np.ndarray, "1 h2 w2 3"]:
@@ -46,7 +44,8 @@ def preprocess(
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
             Larger shows finer detail and costs more.
-        resample: "original" or "transformers", see above.
+        resample: "original" or "transformers", see above; `config.resample` by
+            default, which is "original" for every published model.
         max_tokens: refuse pictures that would become more patches than this.
         name: what error messages call the picture; its path by default.
 
@@ -62,6 +61,7 @@ def preprocess(
             rule, or would need more than `max_tokens` patches.
     """
     pixels = read_image(image, name=name)
+    resample = config.resample if resample is None else resample
     height, width = processing_size(
         pixels.shape[0],
         pixels.shape[1],

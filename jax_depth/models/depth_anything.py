@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jax_depth._typing import Array, Float, Float32, Params, PRNGKeyArray
+from jax_depth._typing import Array, Float, Float32, Params
 from jax_depth.config import HybridConfig, ModelConfig
 from jax_depth.models.dpt import DPTHead
 from jax_depth.models.vit import VisionTransformer
@@ -35,10 +35,7 @@ class DepthAnything(nn.Module):
         named |= {f"tap_{i}": x for i, x in enumerate(maps)}
         if config.head is None:
             return None, named
-        # A positive start keeps a relative model's final ReLU alive: with torch's
-        # default initialisation 3 of 8 seeds put out zeros and learn nothing.
-        last_bias = 1.0 if config.kind == "inverse_depth" else 0.0
-        head = DPTHead(config.head, last_bias, dtype, name="head")
+        head = DPTHead(config.head, dtype, name="head")
         raw, stages = head(maps, size)
         return raw, named | stages
 
@@ -117,28 +114,13 @@ def activate(
     return jax.nn.relu(raw)
 
 
-def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
-    """Return randomly initialised parameters as a plain nested dict, float32.
-
-    Args:
-        config: the model.
-        key: `jax.random.key(seed)`.
-    """
-    side = 2 * config.encoder.patch_size
-    pixels = jnp.zeros((1, side, side, 3), jnp.float32)
-    # Parameters never depend on how blocks are run.
-    return _init(config, key, pixels)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _init(config: ModelConfig, key, pixels) -> dict:
-    module = DepthAnything(config)
-    return module.init(key, pixels, method="raw_and_named")["params"]
-
-
 def param_shapes(config: ModelConfig) -> dict:
     """Return the parameter tree as `jax.ShapeDtypeStruct` leaves; allocates nothing."""
-    return jax.eval_shape(lambda: init(config, jax.random.key(0)))
+    side = 2 * config.encoder.patch_size
+    pixels = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    module = DepthAnything(config)
+    init = functools.partial(module.init, method="raw_and_named")
+    return jax.eval_shape(init, jax.random.key(0), pixels)["params"]
 
 
 def check_size(shape: tuple[int, ...], config: ModelConfig) -> tuple[int, int]:

@@ -69,7 +69,6 @@ class DPTHead(nn.Module):
     """The head; returns the map before its final activation."""
 
     config: HeadConfig
-    last_bias: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -116,8 +115,7 @@ class DPTHead(nn.Module):
         x = jax.nn.relu(conv(x))
         # float32 whatever `dtype`: a large model's output lies around 100, where
         # bfloat16 values are 0.5 apart.
-        bias_init = nn.initializers.constant(self.last_bias)
-        x = Conv(1, 1, bias_init=bias_init, name="output_conv3")(x)
+        x = Conv(1, 1, name="output_conv3")(x)
         return x[..., 0], named
 
     def _reassemble(self, i: int, x: Array) -> Float32[Array, "b h w c"]:

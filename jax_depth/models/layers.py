@@ -17,10 +17,9 @@ import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
 
-_dense_init = nn.initializers.truncated_normal(0.02)
-_conv_init = nn.initializers.lecun_normal()
+# Modules know shapes; `initialize.py` knows distributions. Drawing hundreds of small
+# arrays inside modules takes XLA half a minute to compile.
 _zeros = nn.initializers.zeros_init()
-_ones = nn.initializers.ones_init()
 
 
 def einsum(equation: str, x: Array, y: Array, dtype: Any) -> Float32[Array, "..."]:
@@ -51,7 +50,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*b c"]) -> Float32[Array, "*b d"]:
         shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", _dense_init, shape)
+        kernel = self.param("kernel", _zeros, shape)
         bias = self.param("bias", _zeros, (self.features,))
         y = einsum("...c,cd->...d", x, kernel, self.dtype)
         return y + _broadcast(bias, y)
@@ -69,14 +68,13 @@ class Conv(nn.Module):
     stride: int = 1
     padding: int = 0
     use_bias: bool = True
-    bias_init: Any = _zeros
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float32[Array, "b h2 w2 o"]:
         size = (self.kernel_size, self.kernel_size)
         shape = (*size, x.shape[-1], self.features)
-        kernel = self.param("kernel", _conv_init, shape)
+        kernel = self.param("kernel", _zeros, shape)
         y = jax.lax.conv_general_dilated(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
@@ -87,7 +85,7 @@ class Conv(nn.Module):
         ).astype(jnp.float32)
         if not self.use_bias:
             return y
-        return y + _broadcast(self.param("bias", self.bias_init, (self.features,)), y)
+        return y + _broadcast(self.param("bias", _zeros, (self.features,)), y)
 
 
 class UpConv(nn.Module):
@@ -104,7 +102,7 @@ class UpConv(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float32[Array, "b h2 w2 o"]:
         b, h, w, c = x.shape
         shape = (self.factor, self.factor, c, self.features)
-        kernel = self.param("kernel", _conv_init, shape)
+        kernel = self.param("kernel", _zeros, shape)
         bias = self.param("bias", _zeros, (self.features,))
         y = einsum("bhwc,klco->bhkwlo", x, kernel, self.dtype)
         y = y.reshape(b, h * self.factor, w * self.factor, self.features)
@@ -122,7 +120,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b d"]) -> Float32[Array, "*b d"]:
-        scale = self.param("scale", _ones, x.shape[-1:])
+        scale = self.param("scale", _zeros, x.shape[-1:])
         bias = self.param("bias", _zeros, x.shape[-1:])
         x = x.astype(jnp.float32)
         mean = x.mean(-1, keepdims=True)
@@ -136,7 +134,7 @@ class LayerScale(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
-        return x * _broadcast(self.param("gamma", _ones, x.shape[-1:]), x)
+        return x * _broadcast(self.param("gamma", _zeros, x.shape[-1:]), x)
 
 
 class Attention(nn.Module):

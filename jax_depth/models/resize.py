@@ -78,8 +78,9 @@ def bilinear_weights(n_in: int, n_out: int) -> np.ndarray:
 def bicubic_weights(n_in: int, n_out: int, offset: float) -> np.ndarray:
     """Return the (n_out, n_in) float32 matrix of torch's cubic, a = -0.75."""
     step = np.float32(n_in / (n_out + offset))
-    centre = np.arange(n_out, dtype=np.float32) + np.float32(0.5)
-    position = step * centre - np.float32(0.5)
+    # Rounded once, as the fused multiply-add of torch's vector code does.
+    exact = np.float64(step) * (np.arange(n_out) + 0.5) - 0.5
+    position = exact.astype(np.float32)
     low = np.floor(position)
     fraction = (position - low).astype(np.float64)
     taps = []

@@ -20,7 +20,7 @@ from jax_depth.config import EncoderConfig
 from jax_depth.models.layers import Block, Conv, LayerNorm
 from jax_depth.models.resize import resize_bicubic
 
-_token_init = nn.initializers.normal(0.02)
+_zeros = nn.initializers.zeros_init()
 
 
 class VisionTransformer(nn.Module):
@@ -70,14 +70,18 @@ class VisionTransformer(nn.Module):
     def _embed(self, pixels, grid: tuple[int, int]) -> Float32[Array, "b n d"]:
         config = self.config
         d, side = config.width, config.position_grid
-        cls_token = self.param("cls_token", _token_init, (1, 1, d))
-        position = self.param("pos_embed", _token_init, (1, 1 + side * side, d))
+        cls_token = self.param("cls_token", _zeros, (1, 1, d))
+        position = self.param("pos_embed", _zeros, (1, 1 + side * side, d))
         # Masked patches of DINOv2's own training; unused here, kept so that a
         # checkpoint returns to PyTorch complete.
-        self.param("mask_token", nn.initializers.zeros_init(), (1, d))
+        self.param("mask_token", _zeros, (1, d))
 
         patch = Conv(
-            d, config.patch_size, config.patch_size, dtype=self.dtype, name="patch_embed"
+            d,
+            config.patch_size,
+            config.patch_size,
+            dtype=self.dtype,
+            name="patch_embed",
         )
         b = pixels.shape[0]
         x = patch(pixels).reshape(b, grid[0] * grid[1], d)
@@ -87,7 +91,7 @@ class VisionTransformer(nn.Module):
         parts = [jnp.broadcast_to(first, (b, 1, d)), x]
         if config.registers:
             shape = (1, config.registers, d)
-            registers = self.param("register_tokens", _token_init, shape)
+            registers = self.param("register_tokens", _zeros, shape)
             # After the position embedding: registers have no place in the picture.
             registers = registers.astype(jnp.float32)
             parts.insert(1, jnp.broadcast_to(registers, (b, *shape[1:])))

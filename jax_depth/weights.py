@@ -1,0 +1,178 @@
+"""Names and files to parameters: bundled, cached, downloaded or converted.
+
+The converter is reached from here and nowhere else in the library.
+"""
+
+import dataclasses
+import difflib
+import importlib.resources
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_depth import checkpoint
+from jax_depth.catalog import ALIASES, MODELS, Entry
+from jax_depth.config import Dtype, ModelConfig
+
+_OFFLINE_TIMEOUT = 3.0  # seconds to reach the hub before calling it unreachable
+
+
+def load_params(
+    source: str | os.PathLike,
+    *,
+    model: str | ModelConfig | None = None,
+    dtype: Dtype = "float32",
+) -> tuple[dict[str, Any], ModelConfig]:
+    """Return the parameters and the config of a model.
+
+    Args:
+        source: a name in `MODELS` or `ALIASES`; a native model directory; a
+            transformers directory; a `.safetensors`, `.pth`, `.pt` or `.bin` file in
+            a published layout. A path that exists wins over a name.
+        model: which model a weight file holds, a name or a config. Needed for a
+            bare file, since V1, V2 and metric files share their keys.
+        dtype: compute dtype put into the config.
+
+    Returns:
+        A plain nested dict of float32 NumPy arrays, and the config.
+
+    Raises:
+        ValueError: unknown name, a file that is not what it should be, or an
+            ambiguous one.
+        ConnectionError: published weights that are neither cached nor reachable.
+    """
+    path = Path(source)
+    if path.exists():
+        params, config = _load_path(path, model)
+    else:
+        entry = _entry_of(str(source))
+        if model is not None:
+            raise ValueError(
+                f"{source}: `model` says what a weight file holds and does not go "
+                "with a name; leave it out"
+            )
+        params, config = _load_entry(entry)
+    # Stored in half precision a model is small; it computes from float32 all the same.
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+    return params, dataclasses.replace(config, dtype=dtype)
+
+
+def cache_directory() -> Path:
+    """Return where converted weights go: $JAX_DEPTH_CACHE or the user's cache."""
+    if directory := os.environ.get("JAX_DEPTH_CACHE"):
+        return Path(directory)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jax_depth"
+
+
+def is_cached(name: str) -> bool:
+    """Whether `name` loads without a download."""
+    entry = MODELS[ALIASES.get(name, name)]
+    return entry.bundled or _native(entry).exists() or _hub_file(entry) is not None
+
+
+def _entry_of(name: str) -> Entry:
+    name = ALIASES.get(name, name)
+    if name in MODELS:
+        return MODELS[name]
+    if "/" in name or Path(name).suffix in (".pth", ".pt", ".bin", ".safetensors"):
+        raise FileNotFoundError(f"{name}: no such file or directory")
+    near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"
+    raise ValueError(f"no model and no file is called {name!r}; {hint}")
+
+
+def _load_path(path: Path, model: str | ModelConfig | None):
+    if model is None and checkpoint.is_native(path):
+        return checkpoint.load(path)
+    import jax_depth_convert
+
+    return jax_depth_convert.load(path, model)
+
+
+def _load_entry(entry: Entry):
+    name = entry.config.name
+    if entry.bundled:
+        with importlib.resources.as_file(_assets() / name) as directory:
+            return checkpoint.load(directory)
+    if (directory := _native(entry)).exists():
+        return checkpoint.load(directory)
+
+    file = _hub_file(entry) or _download(entry)
+    import jax_depth_convert
+
+    params = jax_depth_convert.from_torch(jax_depth_convert.read(file), entry.config)
+    if entry.licence != "Apache-2.0":
+        detail = f" ({entry.note})" if entry.note else ""
+        print(
+            f"{name}: licence of the weights: {entry.licence}{detail}", file=sys.stderr
+        )
+    try:
+        checkpoint.save(directory, params, entry.config)
+    except OSError as error:
+        warnings.warn(
+            f"{name}: converted weights could not be cached in {directory} ({error}); "
+            "they will be converted again next time",
+            stacklevel=4,
+        )
+    return params, entry.config
+
+
+def _native(entry: Entry) -> Path:
+    return cache_directory() / entry.config.name
+
+
+def _assets():
+    return importlib.resources.files("jax_depth") / "assets"
+
+
+def _hub_file(entry: Entry) -> str | None:
+    """Return the published file if the hub's cache on this machine has it."""
+    if entry.repository is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(entry.repository, "model.safetensors")
+    return file if isinstance(file, str) else None
+
+
+def _download(entry: Entry) -> str:
+    name = entry.config.name
+    if entry.repository is None:
+        raise ValueError(
+            f"{name}: {entry.note or 'not published'}; if you have the file, load it "
+            f"with jax_depth.load(file, model={name!r})"
+        )
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    remedy = (
+        f"download model.safetensors of {entry.repository} elsewhere and use "
+        f"jax_depth.load(file, model={name!r}), or use the bundled model 'tiny'"
+    )
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError(
+            f"{name}: not cached, and HF_HUB_OFFLINE forbids a download; unset it, or "
+            f"{remedy}"
+        )
+    try:
+        # The hub client retries for half a minute; one short question first.
+        session = huggingface_hub.get_session()
+        session.head(constants.ENDPOINT, timeout=_OFFLINE_TIMEOUT)
+    except Exception as error:
+        raise ConnectionError(
+            f"{name}: not cached, and {constants.ENDPOINT} cannot be reached "
+            f"({type(error).__name__}); {remedy}"
+        ) from None
+    try:
+        return huggingface_hub.hf_hub_download(entry.repository, "model.safetensors")
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConnectionError(
+            f"{name}: downloading {entry.repository} failed ({reason}); {remedy}"
+        ) from None

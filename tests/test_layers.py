@@ -1,0 +1,124 @@
+"""Single layers against the torch operators they copy, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from jax_depth.models import layers
+
+RNG = np.random.default_rng(0)
+
+
+def _normal(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def _close(actual, expected, tolerance=1e-5):
+    expected = np.asarray(expected)
+    error = np.abs(np.asarray(actual) - expected).max() / expected.std()
+    assert error < tolerance
+
+
+@pytest.mark.parametrize("stride, padding, size", [(1, 1, (5, 8)), (2, 1, (6, 7))])
+def test_conv(stride, padding, size):
+    x, kernel, bias = _normal(2, *size, 4), _normal(3, 3, 4, 6), _normal(6)
+    layer = layers.Conv(6, 3, stride, padding)
+    actual = layer.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+    expected = F.conv2d(
+        torch.from_numpy(x.transpose(0, 3, 1, 2)),
+        torch.from_numpy(kernel.transpose(3, 2, 0, 1)),
+        torch.from_numpy(bias),
+        stride,
+        padding,
+    )
+    _close(actual, expected.permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_transposed_conv(factor):
+    x, bias = _normal(2, 3, 5, 4), _normal(6)
+    weight = _normal(4, 6, factor, factor)
+    params = {"kernel": weight.transpose(2, 3, 0, 1), "bias": bias}
+    actual = layers.UpConv(6, factor).apply({"params": params}, x)
+    expected = F.conv_transpose2d(
+        torch.from_numpy(x.transpose(0, 3, 1, 2)),
+        torch.from_numpy(weight),
+        torch.from_numpy(bias),
+        stride=factor,
+    )
+    _close(actual, expected.permute(0, 2, 3, 1))
+
+
+def test_layer_norm_far_from_zero():
+    x, scale, bias = 50 + _normal(2, 7, 32), _normal(32), _normal(32)
+    actual = layers.LayerNorm().apply({"params": {"scale": scale, "bias": bias}}, x)
+    expected = F.layer_norm(
+        torch.from_numpy(x).double(),
+        (32,),
+        torch.from_numpy(scale).double(),
+        torch.from_numpy(bias).double(),
+        eps=1e-6,
+    )
+    _close(actual, expected)
+
+
+def test_attention_and_its_gradient():
+    b, n, heads, d = 2, 11, 3, 24
+    x, cotangent = _normal(b, n, d), _normal(b, n, d)
+    weights = [_normal(d, 3 * d) / 4, _normal(3 * d), _normal(d, d) / 4, _normal(d)]
+    params = {
+        "qkv": {"kernel": weights[0], "bias": weights[1]},
+        "proj": {"kernel": weights[2], "bias": weights[3]},
+    }
+    layer = layers.Attention(heads)
+    actual, pullback = jax.vjp(lambda x: layer.apply({"params": params}, x), x)
+
+    t = torch.from_numpy(x).requires_grad_()
+    w = [torch.from_numpy(weight) for weight in weights]
+    qkv = (t @ w[0] + w[1]).reshape(b, n, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
+    y = F.scaled_dot_product_attention(*qkv).transpose(1, 2).reshape(b, n, d)
+    y = y @ w[2] + w[3]
+    y.backward(torch.from_numpy(cotangent))
+    _close(actual, y.detach())
+    _close(pullback(cotangent)[0], t.grad)
+
+
+def test_mlp_uses_the_exact_gelu():
+    x = _normal(1, 5, 8)
+    params = {
+        "fc1": {"kernel": _normal(8, 16), "bias": _normal(16)},
+        "fc2": {"kernel": _normal(16, 8), "bias": _normal(8)},
+    }
+    actual = layers.Mlp(16).apply({"params": params}, x)
+    fc1, fc2 = params["fc1"], params["fc2"]
+    hidden = F.gelu(torch.from_numpy(x @ fc1["kernel"] + fc1["bias"])).numpy()
+    _close(actual, hidden @ fc2["kernel"] + fc2["bias"])
+
+
+def test_swiglu_gates_with_its_first_half():
+    x = _normal(1, 5, 8)
+    params = {
+        "w12": {"kernel": _normal(8, 32), "bias": _normal(32)},
+        "w3": {"kernel": _normal(16, 8), "bias": _normal(8)},
+    }
+    actual = layers.SwiGlu(16).apply({"params": params}, x)
+    halves = torch.from_numpy(x @ params["w12"]["kernel"] + params["w12"]["bias"])
+    gate, value = halves.chunk(2, dim=-1)
+    hidden = (F.silu(gate) * value).numpy()
+    _close(actual, hidden @ params["w3"]["kernel"] + params["w3"]["bias"])
+
+
+@pytest.mark.parametrize("layer", [layers.Conv(6, 3, 2, 1), layers.UpConv(6, 2)])
+def test_bfloat16_differentiates_and_keeps_float32_outputs(layer):
+    config = layer.clone(dtype=jnp.bfloat16)
+    x = jnp.asarray(_normal(1, 6, 6, 4))
+    shapes = jax.eval_shape(config.init, jax.random.key(0), x)
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), shapes)
+    y, pullback = jax.vjp(lambda p, x: config.apply(p, x), params, x)
+    assert y.dtype == jnp.float32
+    gradients = pullback(jnp.ones_like(y))
+    assert all(g.dtype == jnp.float32 for g in jax.tree.leaves(gradients))
+    assert all(bool(jnp.abs(g).max() > 0) for g in jax.tree.leaves(gradients))

@@ -1,0 +1,85 @@
+"""Every preset, the giant included, without allocating a parameter."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jax_depth.catalog import MODELS
+from jax_depth.models.depth_anything import forward, param_shapes
+from jax_depth.models.initialize import init
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "parameters.json").read_text())
+PINNED = {name: group["tree"] for group in GOLDEN for name in group["models"]}
+
+
+def _paths(tree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(key.key for key in path): leaf.shape for path, leaf in leaves}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tree_is_pinned_and_counts_as_published(name):
+    config = MODELS[name].config
+    paths = _paths(param_shapes(config))
+    assert sum(int(np.prod(s)) for s in paths.values()) == MODELS[name].parameters
+
+    expected = {}
+    for path, shape in PINNED[name].items():
+        match = re.search(r"block_\*(\d+)", path)
+        for i in range(int(match[1]) if match else 1):
+            expected[re.sub(r"block_\*\d+", f"block_{i}", path)] = tuple(shape)
+    assert paths == expected
+
+
+def test_every_model_is_pinned():
+    assert set(PINNED) == set(MODELS)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in MODELS.items() if entry.config.head]
+)
+def test_forward_shape(name):
+    config = MODELS[name].config
+    patch = config.encoder.patch_size
+    pixels = jax.ShapeDtypeStruct((2, 3 * patch, 5 * patch, 3), np.float32)
+    depth = jax.eval_shape(
+        lambda p, x: forward(p, x, config), param_shapes(config), pixels
+    )
+    assert depth.shape == (2, 3 * patch, 5 * patch)
+    assert depth.dtype == np.float32
+
+
+def test_init_gives_a_plain_dict_of_living_parameters():
+    config = MODELS["depth-anything-v2-small"].config
+    encoder = dataclasses.replace(config.encoder, depth=4, taps=(0, 1, 2, 3))
+    config = dataclasses.replace(config, encoder=encoder)
+    params = init(config, jax.random.key(0))
+    assert type(params) is dict and type(params["encoder"]["block_0"]) is dict
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
+    kernel = params["head"]["output_conv1"]["kernel"]
+    assert float(kernel.std()) == pytest.approx(1 / (9 * 64) ** 0.5, rel=0.02)
+    pixels = jax.random.normal(jax.random.key(1), (1, 28, 42, 3))
+    depth = jax.jit(forward, static_argnums=2)(params, pixels, config)
+    assert float(depth.std()) > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 28, 3), (28, 28, 3), (1, 28, 28, 4)])
+def test_unusable_pixels_are_explained(shape):
+    config = MODELS["depth-anything-v2-small"].config
+    with pytest.raises(ValueError, match="preprocess"):
+        jax.eval_shape(
+            lambda p, x: forward(p, x, config),
+            param_shapes(config),
+            jax.ShapeDtypeStruct(shape, np.float32),
+        )
+
+
+def test_a_bare_encoder_predicts_no_depth():
+    config = MODELS["dinov2-small"].config
+    with pytest.raises(ValueError, match="bare encoder"):
+        forward({}, np.zeros((1, 14, 14, 3), np.float32), config)

@@ -1,0 +1,80 @@
+"""In-network resizes against the torch operators they copy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from jax_depth.models.resize import resize_bicubic, resize_bilinear
+
+SIZES = [
+    ((13, 17), (37, 30)),
+    ((37, 49), (74, 98)),
+    ((3, 4), (5, 9)),
+    ((8, 5), (3, 5)),
+    ((1, 1), (4, 6)),
+    ((5, 7), (1, 1)),
+    ((2, 1), (1, 3)),
+]
+
+
+def _map(size, batch=2, channels=3):
+    rng = np.random.default_rng(sum(size))
+    return rng.normal(size=(batch, *size, channels)).astype(np.float32)
+
+
+def _torch(x, **kwargs):
+    y = F.interpolate(torch.from_numpy(np.moveaxis(x, -1, 1)), **kwargs)
+    return np.moveaxis(y.numpy(), 1, -1)
+
+
+@pytest.mark.parametrize("size, target", SIZES)
+def test_bilinear_equals_torch(size, target):
+    x = _map(size)
+    expected = _torch(x, size=target, mode="bilinear", align_corners=True)
+    np.testing.assert_allclose(resize_bilinear(x, target), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size, target", SIZES)
+def test_bicubic_equals_torch(size, target):
+    x = _map(size)
+    expected = _torch(x, size=target, mode="bicubic")
+    np.testing.assert_allclose(resize_bicubic(x, target), expected, atol=3e-6)
+
+
+@pytest.mark.parametrize("grid", [(37, 49), (18, 26), (1, 2), (37, 66), (74, 36)])
+def test_bicubic_with_offset_equals_the_original(grid):
+    # dinov2's own call: the +0.1 reaches the sampling step through scale_factor.
+    x = _map((37, 37), batch=1, channels=5)
+    scale = tuple((n + 0.1) / 37 for n in grid)
+    expected = _torch(x, scale_factor=scale, mode="bicubic")
+    assert expected.shape[1:3] == grid
+    actual = resize_bicubic(x, grid, offset=0.1)
+    np.testing.assert_allclose(actual, expected, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    "size, target", [s for s in SIZES if min(s[0]) > 1] + [((37, 37), (16, 20))]
+)
+def test_antialiased_bicubic_equals_torch(size, target):
+    x = _map(size)
+    expected = _torch(x, size=target, mode="bicubic", antialias=True)
+    actual = resize_bicubic(x, target, antialias=True)
+    np.testing.assert_allclose(actual, expected, atol=3e-6)
+
+
+def test_antialias_takes_no_offset():
+    with pytest.raises(ValueError, match="position_offset"):
+        resize_bicubic(_map((4, 4)), (3, 3), offset=0.1, antialias=True)
+
+
+def test_gradient_equals_torch():
+    x, cotangent = _map((5, 7)), _map((9, 4))
+    _, pullback = jax.vjp(lambda x: resize_bilinear(x, (9, 4)), jnp.asarray(x))
+    t = torch.from_numpy(np.moveaxis(x, -1, 1).copy()).requires_grad_()
+    y = F.interpolate(t, size=(9, 4), mode="bilinear", align_corners=True)
+    y.backward(torch.from_numpy(np.moveaxis(cotangent, -1, 1).copy()))
+    expected = np.moveaxis(t.grad.numpy(), 1, -1)
+    np.testing.assert_allclose(pullback(cotangent)[0], expected, atol=1e-5)
