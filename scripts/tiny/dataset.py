@@ -1,0 +1,143 @@
+"""Shards of rendered RGB-D frames: the file format, its writer and its reader.
+
+A data set is a folder with one subfolder per split (``train``, ``heldout``). A
+split is a sequence of shards ``shard-00000.zip``, ``shard-00001.zip``, …, each a
+ZIP archive (members stored, not deflated) of up to ``frames_per_shard`` frames:
+
+* ``000123.jpg``  RGB, 8 bit, JPEG quality 93, 4:4:4 chroma.
+* ``000123.png``  disparity, 16 bit: ``disparity = value * scale`` in 1/metres,
+  where disparity is the inverse of the distance along the optical axis. Value 0
+  is the sky (infinitely far) and nothing else: surfaces hold at least 1. The
+  stored value is off by at most ``scale / 2``, where ``scale`` is the largest
+  disparity of the frame divided by 65535, except for surfaces farther than
+  ``2 / scale`` metres, which all hold 1.
+* ``index.jsonl``  the last member: one JSON object per frame, with ``name``
+  ("000123"), ``index`` (123), ``seed``, ``kind`` (indoor, outdoor, close_up,
+  abstract), ``width``, ``height``, ``scale``, ``focal`` (pixels; square pixels,
+  principal point in the middle), ``pitch`` and ``roll`` (radians), and
+  ``near``/``far`` (metres, 1st and 99th percentile of the surfaces).
+
+Frame ``i`` is in shard ``i // frames_per_shard``, and depends on (seed, i) alone.
+A shard appears under its final name only once it is complete.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+FRAMES_PER_SHARD = 250
+JPEG_QUALITY = 93
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One rendered picture with its exact disparity.
+
+    Attributes:
+        rgb: uint8 (h, w, 3), sRGB.
+        disparity: float32 (h, w), 1/m, 0 where the ray meets only sky.
+        record: the frame's line of ``index.jsonl``.
+    """
+
+    rgb: np.ndarray
+    disparity: np.ndarray
+    record: dict
+
+
+def quantize(disparity: np.ndarray) -> tuple[np.ndarray, float]:
+    """Turns float disparity (h, w) into uint16 (h, w) and the scale that undoes it.
+
+    Raises:
+        ValueError: if a value is negative or not finite, or all are 0.
+    """
+    if not np.isfinite(disparity).all() or disparity.min() < 0:
+        raise ValueError("disparity must be finite and at least 0")
+    scale = float(disparity.max()) / 65535.0
+    if scale == 0.0:
+        raise ValueError("disparity is 0 everywhere: the frame shows only sky")
+    steps = np.rint(disparity.astype(np.float64) / scale)
+    return np.where(disparity > 0, np.maximum(steps, 1), 0).astype(np.uint16), scale
+
+
+def encode(frame: Frame) -> tuple[bytes, bytes, dict]:
+    """Returns the JPEG, the 16-bit PNG and the completed index record of a frame."""
+    values, scale = quantize(frame.disparity)
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    image = Image.fromarray(frame.rgb)
+    image.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(values).save(png, "PNG", compress_level=4)
+    height, width = frame.disparity.shape
+    record = frame.record | {"width": width, "height": height, "scale": scale}
+    return jpeg.getvalue(), png.getvalue(), record
+
+
+def write_shard(path: Path, frames: Iterable[Frame]) -> int:
+    """Writes frames to a shard atomically; returns how many there were.
+
+    The record of each frame must hold ``index``; ``name`` is derived from it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    lines = []
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for frame in frames:
+            jpeg, png, record = encode(frame)
+            name = f"{record['index']:06d}"
+            archive.writestr(f"{name}.jpg", jpeg)
+            archive.writestr(f"{name}.png", png)
+            lines.append(json.dumps({"name": name} | record))
+        archive.writestr("index.jsonl", "\n".join(lines) + "\n")
+    os.replace(partial, path)
+    return len(lines)
+
+
+class Shard:
+    """Random access to the frames of one shard; reopens its file after a fork."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        with zipfile.ZipFile(self.path) as archive:
+            text = archive.read("index.jsonl").decode()
+        self.records = [json.loads(line) for line in text.splitlines()]
+        self._archive: zipfile.ZipFile | None = None
+        self._owner = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, position: int) -> Frame:
+        record = self.records[position]
+        rgb = np.asarray(Image.open(self._member(f"{record['name']}.jpg")))
+        values = np.asarray(Image.open(self._member(f"{record['name']}.png")))
+        disparity = values.astype(np.float32) * np.float32(record["scale"])
+        return Frame(rgb, disparity, record)
+
+    def _member(self, name: str) -> io.BytesIO:
+        if self._archive is None or self._owner != os.getpid():
+            self._archive, self._owner = zipfile.ZipFile(self.path), os.getpid()
+        return io.BytesIO(self._archive.read(name))
+
+
+def shard_path(root: Path | str, split: str, number: int) -> Path:
+    """The file of one shard of a split."""
+    return Path(root) / split / f"shard-{number:05d}.zip"
+
+
+def shard_paths(root: Path | str, split: str) -> list[Path]:
+    """The complete shards of a split, in order; call again to see newer ones."""
+    return sorted((Path(root) / split).glob("shard-*.zip"))
+
+
+def read_frames(root: Path | str, split: str) -> Iterator[Frame]:
+    """Yields every frame of a split in order."""
+    for path in shard_paths(root, split):
+        shard = Shard(path)
+        for position in range(len(shard)):
+            yield shard[position]

@@ -1,0 +1,145 @@
+"""Command line: renders a split of the synthetic RGB-D set into shards.
+
+    python generate.py OUT --assets PACK --split train --seed 1 --frames 30000
+
+Frame ``i`` depends on (seed, i) and the code alone. Complete shards are skipped, so
+an interrupted run is resumed by the same command.
+"""
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from abstract import abstract
+from assets import Pack
+from close_up import close_up
+from dataset import FRAMES_PER_SHARD, Frame, shard_path, write_shard
+from indoor import indoor
+from outdoor import outdoor
+from render import Renderer
+from scene import Scene
+
+VERSION = 2  # raise it when the same (seed, index) gives another picture
+KINDS = {indoor: 0.42, outdoor: 0.30, close_up: 0.18, abstract: 0.10}
+SIZES = {(288, 224): 0.45, (256, 256): 0.30, (224, 288): 0.25}  # (width, height)
+ATTEMPTS = 40
+
+
+def draw(rng: np.random.Generator, table: dict):
+    """A key of the table, by weight."""
+    keys = list(table)
+    return keys[int(rng.choice(len(keys), p=list(table.values())))]
+
+
+def fault(rgb: np.ndarray, depth: np.ndarray) -> str | None:
+    """Why a frame is worthless, or None.
+
+    Args:
+        rgb: uint8 (h, w, 3).
+        depth: float32 (h, w) in metres, 0 for sky.
+    """
+    surface = depth > 0
+    if surface.mean() < 0.2:
+        return "sky"
+    if (depth[surface] < 0.3).mean() > 0.35 or depth[surface].min() < 0.08:
+        return "camera inside something"
+    disparity = np.where(surface, 1 / np.maximum(depth, 1e-6), 0)
+    low, high = np.percentile(disparity, (2, 98))
+    if high - low < 0.1 * high:
+        return "flat"
+    grey = rgb.mean(2)
+    if grey.std() < 14 or (np.abs(np.diff(grey, axis=1)) < 1.5).mean() > 0.93:
+        return "featureless"
+    if not 25 < grey.mean() < 235:
+        return "exposure"
+    return None
+
+
+def make_frame(renderer: Renderer, seed: int, index: int) -> Frame:
+    """Renders frame ``index``: the first attempt without a fault."""
+    chooser = np.random.default_rng([seed, index])
+    kind, (width, height) = draw(chooser, KINDS), draw(chooser, SIZES)
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([seed, index, attempt])
+        scene = Scene(renderer.pack, rng)
+        kind(scene)
+        rgb, depth = renderer.render(scene, width, height)
+        if fault(rgb, depth) is None:
+            break
+    else:
+        raise RuntimeError(f"frame {index}: no good view in {ATTEMPTS} attempts")
+    surface = depth > 0
+    disparity = np.where(surface, 1 / np.maximum(depth, 1e-6), 0).astype(np.float32)
+    near, far = np.percentile(depth[surface], (1, 99))
+    camera = scene.camera
+    record = {
+        "index": index,
+        "seed": seed,
+        "version": VERSION,
+        "kind": kind.__name__,
+        "attempt": attempt,
+        "focal": camera.focal * max(width, height),
+        "pitch": float(camera.pitch),
+        "roll": float(camera.roll),
+        "near": float(near),
+        "far": float(far),
+    }
+    return Frame(rgb, disparity, record)
+
+
+def frames(renderer: Renderer, seed: int, first: int, count: int) -> Iterator[Frame]:
+    """Frames ``first`` to ``first + count - 1``."""
+    for index in range(first, first + count):
+        yield make_frame(renderer, seed, index)
+
+
+def work(arguments: argparse.Namespace, worker: int) -> None:
+    """Renders every ``workers``-th missing shard."""
+    shards = -(-arguments.frames // FRAMES_PER_SHARD)
+    renderer = None
+    for number in range(worker, shards, arguments.workers):
+        path = shard_path(arguments.out, arguments.split, number)
+        if path.exists():
+            continue
+        if renderer is None:
+            renderer = Renderer(
+                Pack(arguments.assets, arguments.split), arguments.supersample
+            )
+        first, start = number * FRAMES_PER_SHARD, time.process_time()
+        count = min(FRAMES_PER_SHARD, arguments.frames - first)
+        write_shard(path, frames(renderer, arguments.seed, first, count))
+        cost = (time.process_time() - start) / count
+        print(f"{path}: {count} frames, {cost:.3f} CPU-s each", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--assets", type=Path, required=True, help="pack of assets.py")
+    parser.add_argument("--split", choices=("train", "heldout"), default="train")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--frames", type=int, required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--supersample", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.workers == 1:
+        work(arguments, 0)
+        return
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=work, args=(arguments, number))
+        for number in range(arguments.workers)
+    ]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+    if any(process.exitcode for process in workers):
+        raise SystemExit("a worker failed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""The renderer of the bundled model's training set: exact depth, storage, assets."""
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SCRIPTS = Path(__file__).parents[1] / "scripts" / "tiny"
+sys.path.insert(0, str(SCRIPTS))
+
+import assets  # noqa: E402
+import dataset  # noqa: E402
+import generate  # noqa: E402
+import meshes  # noqa: E402
+from abstract import planes, stairs  # noqa: E402
+from scene import Scene, look, random_look  # noqa: E402
+
+# ---- storage -----------------------------------------------------------------
+
+
+def _frame(index: int, height: int, width: int) -> dataset.Frame:
+    rng = np.random.default_rng(index)
+    disparity = rng.uniform(0.001, 3.0, (height, width)).astype(np.float32)
+    disparity[: height // 3] = 0.0
+    smooth = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)
+    record = {"index": index, "seed": 5, "kind": "indoor"}
+    return dataset.Frame(smooth.astype(np.uint8), disparity, record)
+
+
+def test_shard_returns_what_was_written(tmp_path):
+    frames = [_frame(250, 24, 40), _frame(251, 32, 32), _frame(252, 40, 24)]
+    path = dataset.shard_path(tmp_path, "train", 1)
+    assert dataset.write_shard(path, iter(frames)) == 3
+    assert [p.name for p in path.parent.iterdir()] == ["shard-00001.zip"]
+    shard = dataset.Shard(path)
+    assert [r["name"] for r in shard.records] == ["000250", "000251", "000252"]
+    for position, frame in enumerate(frames):
+        read = shard[position]
+        scale = read.record["scale"]
+        assert read.disparity.dtype == np.float32
+        assert read.disparity.shape == frame.disparity.shape
+        error = np.abs(read.disparity.astype(np.float64) - frame.disparity)
+        assert error.max() <= scale * 0.5 + 1e-6
+        assert ((read.disparity == 0) == (frame.disparity == 0)).all()
+        assert np.abs(read.rgb.astype(int) - frame.rgb).mean() < 2
+        assert (read.record["width"], read.record["height"]) == frame.rgb.shape[1::-1]
+
+
+def test_stored_frames_open_without_our_reader(tmp_path):
+    frame, path = _frame(7, 16, 20), tmp_path / "one.zip"
+    dataset.write_shard(path, [frame])
+    with zipfile.ZipFile(path) as archive:
+        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_STORED}
+        record = json.loads(archive.read("index.jsonl"))
+        png = Image.open(io.BytesIO(archive.read("000007.png")))
+        assert png.mode in ("I;16", "I")
+        values = np.asarray(png).astype(np.float64)
+    assert values.max() == 65535
+    np.testing.assert_allclose(values * record["scale"], frame.disparity, atol=3e-5)
+
+
+def test_far_surfaces_never_become_sky():
+    disparity = np.array([[2.0, 1e-6, 0.0]], np.float32)
+    values, scale = dataset.quantize(disparity)
+    assert values.tolist() == [[65535, 1, 0]]
+    assert scale == pytest.approx(2.0 / 65535, rel=1e-12)
+
+
+@pytest.mark.parametrize("bad", [[[0.0, 0.0]], [[np.nan, 1.0]], [[-1.0, 1.0]]])
+def test_quantize_refuses_what_is_no_disparity(bad):
+    with pytest.raises(ValueError, match="disparity"):
+        dataset.quantize(np.array(bad))
+
+
+def test_an_interrupted_shard_leaves_no_shard(tmp_path):
+    def broken():
+        yield _frame(0, 16, 16)
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        dataset.write_shard(dataset.shard_path(tmp_path, "train", 0), broken())
+    assert dataset.shard_paths(tmp_path, "train") == []
+
+
+# ---- meshes and assets -------------------------------------------------------
+
+CATALOGUE = """id#1=a
+name#1=Slab
+category#1=Office
+model#1=/m/slab.obj
+width#1=200
+depth#1=100
+height#1=50
+creator#1=Someone
+"""
+SLAB = """mtllib slab.mtl
+v 0 0 0
+v 4 0 0
+v 4 1 0
+v 0 1 0
+v 0 0 -2
+vt 0 0
+usemtl red
+f 1/1 2/1 3/1 4/1
+f -5/1 -4/1 -1/1
+"""
+MTL = "newmtl red\nKd 0.8 0.1 0.1\nKs 0 0 0\n"
+
+
+def _catalogue(path: Path, licence: str | None) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("PluginFurnitureCatalog.properties", CATALOGUE)
+        archive.writestr("m/slab.obj", SLAB)
+        archive.writestr("m/slab.mtl", MTL)
+        if licence is not None:
+            archive.writestr("m/BLENDSWAP_LICENSE.txt", licence)
+    return path
+
+
+def test_furniture_stands_upright_in_metres(tmp_path):
+    path = _catalogue(tmp_path / "a.sh3f", "Released under Creative Commons Zero")
+    [(mesh, _)] = list(meshes.furniture(str(path)))
+    assert len(mesh.positions) == 9  # a quad makes two triangles, plus one
+    low, high = mesh.positions.min(0), mesh.positions.max(0)
+    np.testing.assert_allclose(low, [-1.0, -0.5, 0.0], atol=1e-12)
+    np.testing.assert_allclose(high, [1.0, 0.5, 0.5], atol=1e-12)
+    # the quad is the model's front (+z in the file): it looks towards -y
+    np.testing.assert_allclose(mesh.normals[:6], [[0, -1, 0]] * 6, atol=1e-12)
+    assert mesh.materials[0].colour == (0.8, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        (None, True),
+        ("Creative Commons Attribution 3.0", True),
+        ("Creative Commons Zero", True),
+        ("Creative Commons Attribution-ShareAlike 3.0", False),
+        ("Creative Commons Attribution Non-Commercial", False),
+        ("GPL 3", False),
+        ("All rights reserved", False),
+    ],
+)
+def test_only_permissive_models_are_read(tmp_path, licence, allowed):
+    path = _catalogue(tmp_path / "a.sh3f", licence)
+    assert len(list(meshes.furniture(str(path)))) == allowed
+
+
+def test_held_out_and_training_assets_do_not_meet(tmp_path):
+    for number in range(40):
+        picture = Image.new("RGB", (8, 8), (number, 5 * number, 90))
+        picture.save(tmp_path / f"wood_{number}.png")
+    builder = assets.Builder()
+    for texture in assets.textures.photographic(tmp_path):
+        builder.add_texture(texture)
+    builder.add_mesh(assets.shapes.box(), "built in")
+    builder.save(tmp_path / "pack")
+    train = assets.Pack(tmp_path / "pack", "train").by_group["wood"]
+    held_out = assets.Pack(tmp_path / "pack", "heldout").by_group["wood"]
+    assert len(train) + len(held_out) == 40
+    assert not set(train) & set(held_out)
+    assert 1 <= len(held_out) <= 15
+
+
+# ---- the picture itself ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    pytest.importorskip("moderngl", reason="needs moderngl to draw")
+    from render import Renderer
+
+    try:
+        return Renderer(assets.built_in_pack())
+    except Exception as error:  # moderngl raises bare Exception without a driver
+        pytest.skip(f"needs an EGL driver (libegl1, libegl-mesa0): {error}")
+
+
+def _rays(camera, width: int, height: int) -> np.ndarray:
+    """World rays (h, w, 3) through pixel centres, of length 1 along the axis."""
+    focal = camera.focal * max(width, height)
+    x = (np.arange(width) + 0.5 - width / 2) / focal
+    y = -(np.arange(height) + 0.5 - height / 2) / focal
+    eye = np.stack([*np.meshgrid(x, y), -np.ones((height, width))], -1)
+    return eye @ camera.rotation.T
+
+
+def _plane_and_box(camera, width, height, low, high) -> np.ndarray:
+    """Distance along the axis to the ground or an axis-aligned box; 0 for sky."""
+    rays, origin = _rays(camera, width, height), camera.position
+    with np.errstate(divide="ignore"):
+        ground = np.where(rays[..., 2] < 0, -origin[2] / rays[..., 2], np.inf)
+        slabs = np.sort((np.stack([low, high])[:, None, None] - origin) / rays, axis=0)
+    enter, leave = slabs[0].max(-1), slabs[1].min(-1)
+    box = np.where((enter < leave) & (enter > 0), enter, np.inf)
+    nearest = np.minimum(ground, box)
+    return np.where(nearest < 200, nearest, 0), box < ground
+
+
+@pytest.mark.parametrize("size", [(64, 48), (37, 57)])
+@pytest.mark.parametrize("roll", [0.0, 0.4])
+def test_depth_is_the_closed_form(renderer, size, roll):
+    scene = Scene(renderer.pack, np.random.default_rng(3))
+    scene.look = random_look(scene.rng)
+    low, high = np.array([-1.0, 3.0, 0.0]), np.array([0.7, 4.5, 2.0])
+    scene.shape("ground", (0, 0, 0), (2000, 2000, 1), scene.surface("floor"))
+    scene.span(low, high, scene.surface("brick"))
+    scene.camera = look((0.3, -1.0, 1.5), 0.15, -0.1, roll, 0.8)
+    rgb, depth = renderer.render(scene, *size)
+    expected, on_box = _plane_and_box(scene.camera, *size, low, high)
+    # a pixel whose neighbours see another thing may lie on an edge
+    inner = np.ones(depth.shape, bool)
+    sky = expected == 0
+    for mask in (on_box, sky):
+        for axis in (0, 1):
+            change = np.diff(mask.astype(int), axis=axis) != 0
+            pad = [(1, 0), (0, 0)] if axis == 0 else [(0, 0), (1, 0)]
+            inner &= ~np.pad(change, pad) & ~np.pad(change, [p[::-1] for p in pad])
+    near = inner & (expected > 0)
+    assert near.mean() > 0.5 and (near & on_box).sum() > 50 and (inner & sky).any()
+    error = np.abs(depth[near] / expected[near] - 1)
+    assert error.max() < 2e-5
+    assert np.median(error) < 5e-7  # float32 keeps about 6e-8
+    assert (depth[inner & sky] == 0).mean() > 0.9  # ground goes on beyond 200 m
+    assert rgb.shape == (*depth.shape, 3) and rgb.std() > 5
+
+
+def test_same_seed_same_picture(renderer, monkeypatch):
+    monkeypatch.setattr(generate, "KINDS", {planes: 0.5, stairs: 0.5})
+    first, again = (generate.make_frame(renderer, 11, 4) for _ in range(2))
+    other = generate.make_frame(renderer, 11, 5)
+    np.testing.assert_array_equal(first.rgb, again.rgb)
+    np.testing.assert_array_equal(first.disparity, again.disparity)
+    assert first.record == again.record
+    assert first.rgb.shape != other.rgb.shape or (first.rgb != other.rgb).any()
+    assert first.disparity.max() <= 1 / 0.08
+
+
+def test_fault_names_worthless_views():
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    depth = np.tile(np.linspace(1, 9, 32, dtype=np.float32), (32, 1))
+    assert generate.fault(rgb, depth) is None
+    assert generate.fault(rgb, depth * 0.02) == "camera inside something"
+    assert generate.fault(rgb, np.full_like(depth, 3.0)) == "flat"
+    assert generate.fault(np.full_like(rgb, 128), depth) == "featureless"
+    assert generate.fault(rgb, np.where(depth > 8, depth, 0)) == "sky"
