@@ -114,12 +114,12 @@ def _v1(size: str, golden: Slice) -> Entry:
             f"depth-anything-{size}", _encoder(size, _TAPS_V1[size]), _HEADS[size]
         ),
         parameters=_PARAMETERS[size],
-        licence=_UNSTATED,
+        licence=_APACHE,
         repository=f"LiheYoung/depth-anything-{size}-hf",
         original=f"LiheYoung/depth_anything_vit{_LETTERS[size]}14/pytorch_model.bin",
         golden=golden,
-        note="code Apache-2.0, licence of the weights never stated "
-        "(LiheYoung/Depth-Anything#252)",
+        note="licence as tagged on the model card; the question in "
+        "LiheYoung/Depth-Anything#252 has no answer",
     )
 
 
@@ -163,6 +163,21 @@ def _metric(scene: str, size: str, golden: Slice) -> Entry:
         golden=golden,
         note="licence of the metric weights unclear "
         "(DepthAnything/Depth-Anything-V2#245)",
+    )
+
+
+def _distilled(size: str, golden: Slice) -> Entry:
+    # The base port is not by the authors, who published it in their own layout only.
+    owner = "lc700x" if size == "base" else "xingyang1"
+    return Entry(
+        config=ModelConfig(
+            f"distill-any-depth-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
+        ),
+        parameters=_PARAMETERS[size],
+        licence="MIT",
+        repository=f"{owner}/Distill-Any-Depth-{size.title()}-hf",
+        original=f"xingyang1/Distill-Any-Depth/{size}/model.safetensors",
+        golden=golden,
     )
 
 
@@ -270,6 +285,22 @@ _ENTRIES = [
             (14.0137, 13.3627, 13.1080),
             (13.2522, 13.3943, 13.3705),
             (13.0581, 13.4505, 13.3925),
+        ),
+    ),
+    _distilled(
+        "small",
+        ((2.5653, 2.5249, 2.5570), (2.4897, 2.5235, 2.5355), (2.5255, 2.5261, 2.5422)),
+    ),
+    _distilled(
+        "base",
+        ((4.8976, 4.9075, 4.9403), (4.8872, 4.8906, 4.9448), (4.8712, 4.8898, 4.8838)),
+    ),
+    _distilled(
+        "large",
+        (
+            (55.1067, 51.1828, 51.6803),
+            (51.9098, 50.7529, 51.4494),
+            (50.1745, 50.5491, 50.8818),
         ),
     ),
     *(_dinov2(size, 0) for size in _SIZES),

@@ -72,9 +72,8 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--resample",
         choices=("original", "transformers"),
-        default="original",
-        help="resize photos as the original code or as transformers does "
-        "(default: %(default)s)",
+        help="resize photos as the original code or as transformers does (default: "
+        "the model's own, original for Depth Anything)",
     )
     group.add_argument(
         "--dtype",

@@ -1,0 +1,135 @@
+"""Estimator: sizes, order, batches, devices and what a DepthMap says of itself."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from small_models import ENCODER, METRIC, RELATIVE
+
+import jax_depth
+from jax_depth.inference import estimator as module
+from jax_depth.inference.estimator import Estimator
+from jax_depth.models.depth_anything import forward
+from jax_depth.models.initialize import init
+
+CONFIG = dataclasses.replace(RELATIVE, image_size=28)
+PARAMS = init(CONFIG, jax.random.key(0))
+ONE = jax.devices()[:1]
+# Height, width; the third is processed at the size of the first.
+SHAPES = [(30, 41), (45, 30), (60, 82), (28, 28), (31, 41), (30, 41)]
+
+
+def _photos(shapes=SHAPES):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*s, 3), dtype=np.uint8) for s in shapes]
+
+
+_forward = jax.jit(forward, static_argnums=2)
+
+
+def _expected(photo, config=CONFIG):
+    pixels = jax_depth.preprocess(photo, config)
+    small = torch.from_numpy(np.array(_forward(PARAMS, pixels, config)))
+    size = photo.shape[:2]
+    return F.interpolate(small[None], size, mode="bilinear", align_corners=True)[0, 0]
+
+
+def test_one_photo_is_the_three_steps_in_a_row():
+    photo = _photos()[0]
+    depth = Estimator(PARAMS, CONFIG, devices=ONE)(photo)
+    assert depth.values.shape == photo.shape[:2]
+    assert (depth.kind, depth.unit, depth.model) == (
+        "inverse_depth",
+        None,
+        "small-relative",
+    )
+    assert depth.values.std() > 0
+    np.testing.assert_allclose(depth.values, _expected(photo), atol=2e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_mixed_sizes_come_back_in_order(batch_size):
+    photos = _photos()
+    estimator = Estimator(PARAMS, CONFIG, batch_size=batch_size, devices=ONE)
+    maps = estimator(photos)
+    for photo, depth in zip(photos, maps, strict=True):
+        np.testing.assert_allclose(depth.values, _expected(photo), atol=2e-6)
+    # Three processing sizes; with batches of 4 the four of one size are one program.
+    assert estimator.compilations <= 3 * (1 + batch_size.bit_length() - 1)
+    compiled = estimator.compilations
+    estimator(photos)
+    assert estimator.compilations == compiled
+
+
+def test_eight_devices_give_the_numbers_of_one():
+    photos = _photos([(30, 41)] * 11)
+    one = Estimator(PARAMS, CONFIG, devices=ONE, batch_size=4)(photos)
+    eight = Estimator(PARAMS, CONFIG, devices=jax.devices(), batch_size=8)
+    assert len(eight.params["encoder"]["cls_token"].sharding.device_set) == 8
+    pixels = np.concatenate([jax_depth.preprocess(p, CONFIG) for p in photos[:8]])
+    assert len(eight.run(pixels).sharding.device_set) == 8
+    for a, b in zip(one, eight(photos), strict=True):
+        np.testing.assert_allclose(a.values, b.values, atol=2e-6)
+
+
+def test_programs_are_kept_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(module, "_MAX_COMPILED", 2)
+    estimator = Estimator(PARAMS, CONFIG, devices=ONE)
+    estimator(_photos([(28, 28), (28, 42), (28, 56)]))
+    assert estimator.compilations == 2
+
+
+def test_metric_maps_are_in_metres():
+    config = dataclasses.replace(METRIC, image_size=28)
+    depth = Estimator(PARAMS, config, devices=ONE)(_photos()[0])
+    assert (depth.kind, depth.unit, depth.max_depth) == ("metric_depth", "m", 20.0)
+    assert 0 <= depth.values.min() < depth.values.max() <= 20
+
+
+def test_size_and_resample_reach_the_network():
+    photo = _photos([(20, 40)])[0]
+    default = Estimator(PARAMS, CONFIG, devices=ONE)
+    larger = Estimator(PARAMS, CONFIG, size=56, devices=ONE)
+    other = Estimator(PARAMS, CONFIG, resample="transformers", devices=ONE)
+    values = [e(photo).values for e in (default, larger, other)]
+    assert all(v.shape == (20, 40) for v in values)
+    assert not np.allclose(values[0], values[1])
+    assert not np.allclose(values[0], values[2])
+
+
+def test_paths_and_pictures_are_taken(tmp_path):
+    photo = _photos()[0]
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    estimator = Estimator(PARAMS, CONFIG, devices=ONE)
+    sources = [tmp_path / "photo.png", str(tmp_path / "photo.png")]
+    maps = estimator([*sources, Image.fromarray(photo), photo])
+    for depth in maps:
+        np.testing.assert_array_equal(depth.values, maps[-1].values)
+
+
+def test_a_bad_photo_is_named_before_anything_runs(tmp_path):
+    estimator = Estimator(PARAMS, CONFIG, devices=ONE)
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(OSError, match=r"empty\.jpg"):
+        estimator([_photos()[0], tmp_path / "empty.jpg"])
+    with pytest.raises(FileNotFoundError, match="missing"):
+        estimator(tmp_path / "missing.png")
+    assert estimator.compilations == 0
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [({"size": 0}, "size"), ({"batch_size": 0}, "batch"), ({"resample": "x"}, "'x'")],
+)
+def test_wrong_options_are_explained(options, word):
+    with pytest.raises(ValueError, match=word):
+        Estimator(PARAMS, CONFIG, **options)
+
+
+def test_a_bare_encoder_is_refused():
+    with pytest.raises(ValueError, match=r"jax_depth\.features"):
+        Estimator({}, ENCODER)
