@@ -18,14 +18,13 @@ GELU = EncoderConfig(
     position_offset=0.0,
 )
 RELATIVE = ModelConfig("small-relative", GELU, HEAD)
-METRIC = dataclasses.replace(
-    RELATIVE, name="small-metric", kind="metric_depth", max_depth=20.0
-)
-# The giant's MLP; int(64 * 4 * 2 / 3) + 7 rounded down to a multiple of 8.
-SWIGLU = dataclasses.replace(
+# The giant's MLP: two thirds of four times the width, rounded up to a multiple of 8.
+METRIC_SWIGLU = dataclasses.replace(
     RELATIVE,
-    name="small-swiglu",
+    name="small-metric-swiglu",
     encoder=dataclasses.replace(GELU, mlp="swiglu", mlp_hidden=176),
+    kind="metric_depth",
+    max_depth=20.0,
 )
 ENCODER = ModelConfig(
     "small-encoder", dataclasses.replace(GELU, taps=()), None, kind="features"
@@ -33,11 +32,9 @@ ENCODER = ModelConfig(
 REGISTERS = dataclasses.replace(
     ENCODER,
     name="small-registers",
-    encoder=dataclasses.replace(
-        ENCODER.encoder, registers=4, position_antialias=True
-    ),
+    encoder=dataclasses.replace(ENCODER.encoder, registers=4, position_antialias=True),
 )
-ALL = (RELATIVE, METRIC, SWIGLU, ENCODER, REGISTERS)
+ALL = (RELATIVE, METRIC_SWIGLU, ENCODER, REGISTERS)
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype="float32") -> dict:

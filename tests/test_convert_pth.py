@@ -359,5 +359,5 @@ def test_writer_casts(tmp_path):
     result = torch.load(io.BytesIO((tmp_path / "x.pth").read_bytes()))
     assert result["x"].dtype == torch.float16
     np.testing.assert_array_equal(result["x"].numpy(), x.astype(np.float16))
-    with pytest.raises(ValueError, match="n: a .pth of weights cannot hold dtype int"):
+    with pytest.raises(ValueError, match=r"n: a \.pth of weights cannot hold int"):
         write_pth(tmp_path / "x.pth", {"n": np.arange(3)})

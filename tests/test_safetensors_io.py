@@ -144,7 +144,9 @@ def test_flipped_bytes_give_arrays_or_a_sentence(tmp_path, tensors):
         broken[position] ^= int(rng.integers(1, 256))
         path.write_bytes(broken)
         try:
-            assert all(isinstance(x, np.ndarray) for x in read_safetensors(path).values())
+            assert all(
+                isinstance(x, np.ndarray) for x in read_safetensors(path).values()
+            )
         except ValueError as error:
             assert str(path) in str(error)
             refused += 1

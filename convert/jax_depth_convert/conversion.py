@@ -1,6 +1,7 @@
 """From any published file or directory to any other, and by which name."""
 
 import dataclasses
+import difflib
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -110,7 +111,11 @@ def _config_of(model: str | ModelConfig) -> ModelConfig:
         return model
     entry = MODELS.get(ALIASES.get(model, model))
     if entry is None:
-        raise ValueError(f"no model is called {model!r}; known: {', '.join(MODELS)}")
+        near = difflib.get_close_matches(model, [*MODELS, *ALIASES], n=3)
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"
+        )
+        raise ValueError(f"no model is called {model!r}; {hint}")
     return entry.config
 
 

@@ -4,15 +4,23 @@
 each has a form with a head and one of the bare encoder.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 from jax_depth_convert import dinov2, dpt, hf
 from jax_depth_convert.rules import Rule, below
 
+# Distill-Any-Depth calls the encoder `backbone` in some of its files.
+_DISTILLED = tuple(
+    dataclasses.replace(rule, written=False)
+    for rule in below(dinov2.ENCODER, "backbone.", "encoder/")
+)
+
 # (layout, has a head) -> rules
 TABLES: Mapping[tuple[str, bool], tuple[Rule, ...]] = {
     ("original", True): (
         *below(dinov2.ENCODER, "pretrained.", "encoder/"),
+        *_DISTILLED,
         *below(dpt.HEAD, "depth_head.", "head/"),
     ),
     ("original", False): below(dinov2.ENCODER, "", "encoder/"),
@@ -23,10 +31,10 @@ TABLES: Mapping[tuple[str, bool], tuple[Rule, ...]] = {
     ("transformers", False): below(hf.ENCODER, "", "encoder/"),
 }
 
-# What only a key of that layout begins with.
+# What a key of that layout alone begins with.
 PREFIXES: Mapping[tuple[str, bool], tuple[str, ...]] = {
     ("original", True): ("pretrained.", "depth_head."),
     ("original", False): ("blocks.", "patch_embed."),
-    ("transformers", True): ("backbone.", "neck."),
+    ("transformers", True): ("backbone.embeddings.", "backbone.encoder.", "neck."),
     ("transformers", False): ("encoder.layer.", "embeddings."),
 }

@@ -21,13 +21,13 @@ _BLOCK = (
 )
 
 # Trained in chunks (FSDP), the key also says which chunk; {n} still counts over all,
-# because `BlockChunk` pads each chunk with identities in front.
-_CHUNKED_BLOCK = tuple(
+# because `BlockChunk` pads each chunk with identities in front. Files of
+# Distill-Any-Depth have either that or no "blocks" at all.
+_OTHER_BLOCKS = tuple(
     dataclasses.replace(
-        rule,
-        pattern=rule.pattern.replace("blocks.", "blocks.{chunk}."),
-        written=False,
+        rule, pattern=rule.pattern.replace("blocks.", prefix), written=False
     )
+    for prefix in ("blocks.{chunk}.", "")
     for rule in _BLOCK
 )
 
@@ -38,6 +38,6 @@ ENCODER = (
     Rule("register_tokens", "register_tokens"),
     *layer("patch_embed.proj", "patch_embed", "conv"),
     *_BLOCK,
-    *_CHUNKED_BLOCK,
+    *_OTHER_BLOCKS,
     *norm("norm", "norm"),
 )

@@ -58,7 +58,7 @@ def _pickle(tensors: Mapping[str, Any], dtype: str | None) -> bytes:
     for index, (key, tensor) in enumerate(tensors.items()):
         name = np.dtype(dtype or tensor.dtype).name
         if name not in _STORAGES:
-            raise ValueError(f"{key}: a .pth of weights cannot hold dtype {name}")
+            raise ValueError(f"{key}: a .pth of weights cannot hold {name}")
         pickler.save(key)
         pickler.save_tensor(str(index), _STORAGES[name], tensor.shape)
     pickler.write(pickle.SETITEMS + pickle.STOP)

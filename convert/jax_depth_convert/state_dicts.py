@@ -17,7 +17,9 @@ Layout = Literal["original", "transformers"]
 
 # Added to every key by DistributedDataParallel and by torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
-_BLOCK = re.compile(r".*?(?:blocks(?:\.\d+)?|encoder\.layer)\.(\d+)\..*")
+_BLOCK = re.compile(
+    r"(?:.*\.)?(?:blocks(?:\.\d+)?|encoder\.layer|backbone|pretrained)\.(\d+)\..*"
+)
 _SWIGLU = re.compile(r".*\.mlp\.(?:w12|weights_in|gate_proj)\..*")
 
 
