@@ -8,6 +8,8 @@ from scene import Light, Scene, look, random_look, turn_any
 
 TABLE_TOP = ("Kitchen", "Office", "Miscellaneous", "Living room", "Lights", "Bedroom",
              "Bathroom")  # fmt: skip
+FLOWERS = ("tulip", "lily", "orchid", "plant", "flower", "rose", "bonsai", "cactus",
+           "spathi", "bamboo")  # fmt: skip
 
 
 def backdrop(scene: Scene) -> None:
@@ -147,26 +149,59 @@ def portrait(scene: Scene) -> None:
     rng = scene.rng
     (indoor if rng.random() < 0.5 else outdoor)(scene)
     camera = scene.camera
-    for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
-        number = scene.pick("Characters")
-        distance = np.exp(rng.uniform(np.log(0.6), np.log(2.6)))
+    animals = rng.random() < 0.3
+    scene.triangles = 0  # however full the place, the person is not left out
+    for count in range(int(rng.choice([1, 1, 1, 2, 3]))):
+        number = scene.pick("Characters", keep=lambda m: (m.size[2] < 1.2) == animals)
+        if number is None:
+            return
+        height = scene.pack.models[number].size[2]
+        near, far = (0.35, 1.4) if animals else (0.55, 2.6)
+        distance = np.exp(rng.uniform(np.log(near), np.log(far))) * (1 + 0.5 * count)
+        if count == 0 and abs(camera.pitch) < 0.4:
+            low, high = (0.5, 1.6) if animals else (0.6, 1.1)
+            camera.position[2] = rng.uniform(low, high) * max(height, 0.3)
         side = rng.normal(0, 0.22) * distance
         at = camera.position - camera.rotation[:, 2] * distance
         at = at + camera.rotation[:, 0] * side
-        height = scene.pack.models[number].size[2]
-        if height < 1.2:
-            camera.position[2] = rng.uniform(0.35, 1.0) * max(height, 0.5)
         turn = np.arctan2(camera.rotation[0, 2], -camera.rotation[1, 2])
-        scene.furniture(
-            number, (at[0], at[1], 0), -turn + rng.normal(0, 0.7), recolour=0.15
-        )
+        yaw = -turn + rng.normal(0, 0.7)
+        scene.furniture(number, (at[0], at[1], 0), yaw, recolour=0.15)
+
+
+def flowers(scene: Scene) -> None:
+    """A plant at arm's length before a garden, mostly with a blurred background."""
+    rng = scene.rng
+    daylight(scene)
+    ground = scene.surface("grass", "soil", "ground", plain=0, gloss=0)
+    scene.shape("ground", (0, 0, 0), (800, 800, 1), ground)
+    for _ in range(int(rng.integers(4, 40))):
+        turn, far = rng.uniform(0, 6.3), np.exp(rng.uniform(np.log(1.5), np.log(40)))
+        number = scene.pick("tree", "bush", "bush")
+        tree = scene.pack.models[number].category == "tree"
+        scale = rng.uniform(3, 9) if tree else rng.uniform(0.4, 1.5)
+        scene.furniture(number, (far * np.cos(turn), far * np.sin(turn), 0), 0, scale)
+    height = 0.0
+    for _ in range(int(rng.integers(1, 6))):
+        number = scene.titled(*FLOWERS, most=1.3)
+        if number is not None:
+            scale = rng.uniform(0.6, 1.2)
+            at = (*rng.normal(0, 0.12, 2), 0)
+            scene.furniture(number, at, rng.uniform(0, 6.3), scale)
+            height = max(height, scale * scene.pack.models[number].size[2])
+    target = (0, 0, height * rng.uniform(0.5, 1.0))
+    distance = rng.uniform(0.35, 1.0)
+    focus(scene, target, distance, rng.uniform(0, 6.3), -rng.uniform(-0.1, 0.5))
+    scene.camera.position[2] = max(scene.camera.position[2], 0.1)
+    if rng.random() < 0.7:
+        scene.look.focus = (1 / distance, float(rng.uniform(1, 3)))
 
 
 def object_outside(scene: Scene) -> None:
     """A thing on the ground out of doors, from near."""
     rng = scene.rng
     daylight(scene)
-    ground = scene.surface("ground", "grass", "soil", "pavement", plain=0.03, gloss=0)
+    ground = scene.surface("ground", "grass", "soil", "pavement", plain=0, gloss=0)
     scene.shape("ground", (0, 0, 0), (800, 800, 1), ground)
     for _ in range(int(rng.integers(0, 25))):
         turn, far = rng.uniform(0, 6.3), np.exp(rng.uniform(np.log(3), np.log(80)))
@@ -214,8 +249,8 @@ def close_up(scene: Scene) -> None:
     """Fills the scene with something near."""
     rng = scene.rng
     scene.look = random_look(rng)
-    kind = rng.choice(5, p=[0.3, 0.18, 0.34, 0.13, 0.05])
-    (table_view, top_view, portrait, object_outside, floating)[kind](scene)
-    if rng.random() < 0.4:
+    kinds = (table_view, top_view, portrait, object_outside, flowers, floating)
+    kinds[rng.choice(6, p=[0.28, 0.15, 0.36, 0.1, 0.07, 0.04])](scene)
+    if rng.random() < 0.3:
         distance = rng.uniform(0.4, 1.5)
         scene.look.focus = (1 / distance, float(rng.uniform(0.5, 2.5)))

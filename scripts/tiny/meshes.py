@@ -22,8 +22,8 @@ VERTEX = np.dtype(
         ("material", "u2", 2),  # the second number is padding
     ]
 )
-MAX_TRIANGLES = 12000
-MAX_OBJ_BYTES = 3_500_000
+MAX_TRIANGLES = 24000
+MAX_OBJ_BYTES = 6_000_000
 
 
 @dataclass(frozen=True)

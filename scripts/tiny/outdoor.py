@@ -222,7 +222,7 @@ def street_side(scene: Scene, side, edge, pavement) -> None:
 def open_ground(scene: Scene) -> None:
     """Fields, parks, villages: trees, bushes, houses, rocks, hills far away."""
     rng = scene.rng
-    ground = scene.surface("ground", "grass", "soil", "snow", plain=0.03, gloss=0.0)
+    ground = scene.surface("ground", "grass", "soil", "snow", plain=0.0, gloss=0.0)
     scene.shape("ground", (0, 0, 0), (3000, 3000, 1), ground)
     hills(scene, ground)
     if rng.random() < 0.3:

@@ -118,7 +118,8 @@ def shell(scene: Scene, room: Room, corridor: bool) -> None:
     rng = scene.rng
     floor = scene.surface("floor", "carpet", plain=0.05)
     ceiling = scene.surface("ceiling", plain=0.5, gloss=0.0)
-    paint = scene.surface("wall", plain=0.3, gloss=float(rng.uniform(0, 0.15)))
+    groups = ("brick", "wood") if rng.random() < 0.12 else ("wall",)
+    paint = scene.surface(*groups, plain=0.3, gloss=float(rng.uniform(0, 0.15)))
     w, d, h = room.width, room.depth, room.height
     scene.span((-0.2, -0.2, -0.2), (w + 0.2, d + 0.2, 0), floor)
     scene.span((-0.2, -0.2, h), (w + 0.2, d + 0.2, h + 0.2), ceiling)

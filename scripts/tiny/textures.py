@@ -15,9 +15,9 @@ from PIL import Image
 
 # name prefix -> (groups, tile in metres); names are those of the packages' files
 PHOTOGRAPHIC = {
-    "asphalt": ("road ground", 3.0), "brick_wall": ("brick wall facade_plain", 2.5),
+    "asphalt": ("road ground", 3.0), "brick_wall": ("brick facade_plain", 2.5),
     "cardboard": ("carton fabric", 1.0), "ceiling_tile": ("ceiling", 1.8),
-    "cinder_blocks": ("brick wall", 2.0), "concrete_tiles": ("floor pavement", 1.5),
+    "cinder_blocks": ("brick", 2.0), "concrete_tiles": ("floor pavement", 1.5),
     "concrete": ("concrete wall pavement ground", 2.5), "door_garage": ("garage", 2.5),
     "door_steel": ("door", 1.0), "drywall": ("wall ceiling", 2.5),
     "floor_tiles": ("floor", 1.0), "grass": ("grass ground", 2.5),
@@ -111,7 +111,7 @@ MAKERS: list[tuple[str, int, str, float, Callable[[Rng], np.ndarray]]] = [
     ),
     ("wood", 16, "wood", 1.2, draw.wood),
     ("planks", 10, "floor", 1.6, lambda r: draw.wood(r, 8)),
-    ("bricks", 12, "brick wall facade_plain", 2.0, draw.bricks),
+    ("bricks", 12, "brick facade_plain", 2.0, draw.bricks),
     ("tiles", 16, "floor", 1.6, draw.tiles),
     ("walltiles", 6, "wall", 1.2, draw.tiles),
     ("stony", 10, "pavement stone rock", 2.5, draw.stony),
