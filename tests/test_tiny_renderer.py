@@ -1,5 +1,6 @@
 """The renderer of the bundled model's training set: exact depth, storage, assets."""
 
+import argparse
 import io
 import json
 import sys
@@ -250,3 +251,13 @@ def test_fault_names_worthless_views():
     assert generate.fault(rgb, np.full_like(depth, 3.0)) == "flat"
     assert generate.fault(np.full_like(rgb, 128), depth) == "featureless"
     assert generate.fault(rgb, np.where(depth > 8, depth, 0)) == "sky"
+
+
+def test_missing_shards_come_before_those_of_older_code(tmp_path):
+    arguments = argparse.Namespace(out=tmp_path, split="train", frames=1001)
+    assert generate.due(arguments) == [0, 1, 2, 3, 4]
+    for number, version in ((0, generate.VERSION - 1), (2, generate.VERSION)):
+        frame = _frame(250 * number, 16, 16)
+        frame.record["version"] = version
+        dataset.write_shard(dataset.shard_path(tmp_path, "train", number), [frame])
+    assert generate.due(arguments) == [1, 3, 4, 0]
