@@ -218,6 +218,18 @@ class Builder:
             "layers": [asdict(layer) for layer in self.layers],
         }
         (folder / "pack.json").write_text(json.dumps(text))
+        (folder / "credits.txt").write_text(self.credits())
+
+    def credits(self) -> str:
+        """One line per source of models with its authors, for the model card."""
+        authors = defaultdict(set)
+        for model in self.models:
+            if model.creator:
+                authors[model.source].add(model.creator)
+        return "".join(
+            f"{source}: {', '.join(sorted(names, key=str.lower))}\n"
+            for source, names in sorted(authors.items())
+        )
 
 
 def add_built_in(builder: Builder) -> None:
