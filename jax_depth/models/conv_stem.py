@@ -117,7 +117,7 @@ class DepthwiseConv(nn.Module):
             for j in range(k):
                 stop = i + (rows - 1) * s + 1, j + (columns - 1) * s + 1
                 shifted = jax.lax.slice(x, (0, i, j, 0), (b, *stop, c), (1, s, s, 1))
-                y = y + shifted * kernel[None, i, j]
+                y = y + shifted * kernel[None, i : i + 1, j]
         return y
 
 

@@ -108,11 +108,13 @@ def relative_loss(
     Source: MiDaS (arXiv:1907.01341) and Depth Anything V2 (arXiv:2406.09414), which
     uses gradient weight 2 on synthetic labels and trims on pseudo-labels.
     """
-    judged = batch.mask & losses.usable(batch.target, batch.mask)[:, None, None]
-    ssi = losses.affine_invariant(raw, batch.target, judged, trim)
-    gradient = losses.gradient_matching(
-        losses.normalize(raw, judged), losses.normalize(batch.target, judged), judged
-    )
+    valid = losses.usable(batch.target, batch.mask)
+    judged = batch.mask & valid[:, None, None]
+    pred = losses.normalize(raw, judged)
+    target = losses.normalize(batch.target, judged)
+    count = jnp.maximum(valid.sum(), 1).astype(jnp.float32)
+    ssi = losses.trimmed_difference(pred, target, judged, trim).sum() / count
+    gradient = losses.gradient_matching(pred, target, judged)
     return ssi + gradient_weight * gradient, {"ssi": ssi, "gradient": gradient}
 
 
