@@ -182,6 +182,14 @@ def test_wrappers_of_ones_own_state_dict():
     assert_same(flatten(from_torch(state, ENCODER)), flatten(params))
 
 
+def test_torch_tensors():
+    model = oracle.dinov2(ENCODER)
+    params = from_torch(model.state_dict(), ENCODER)
+    assert_same(flatten(params), flatten(from_torch(oracle.state(model), ENCODER)))
+    with pytest.raises(ValueError, match=r"detach\(\)\.cpu\(\)\.float\(\)"):
+        from_torch(model.bfloat16().state_dict(), ENCODER)
+
+
 def test_all_errors_in_one_message():
     state = to_torch(random_params(RELATIVE), RELATIVE)
     state["pretrained.blocks.1.norm1.wieght"] = state.pop(
@@ -256,7 +264,7 @@ def test_unknown_layouts():
         with pytest.raises(ValueError, match="not those of Depth Anything V1, V2"):
             from_torch(state, RELATIVE)
     with pytest.raises(ValueError, match="without a cls_token"):
-        recognise({"blocks.0.norm1.weight": np.zeros(3)})
+        recognise({"blocks.0.norm1.weight": np.zeros(3), "cls_token": np.zeros(())})
     with pytest.raises(ValueError, match="layout 'keras' is unknown"):
         to_torch(random_params(ENCODER), ENCODER, "keras")
 

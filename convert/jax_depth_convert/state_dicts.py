@@ -83,16 +83,14 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
             "be converted"
         )
     layout, head = layouts[0]
-    width = [value.shape[-1] for key, value in state.items() if _ends(key, "cls_token")]
+    width = _sizes(state, "cls_token", 3, -1)
     if not width:
         raise ValueError(
-            f"a {layout} layout without a cls_token is not complete; give the file as "
-            "it was published"
+            f"a {layout} layout without a cls_token of shape (1, 1, width) is not "
+            "complete; give the file as it was published"
         )
     blocks = [int(hit[1]) for key in state if (hit := _BLOCK.fullmatch(key))]
-    registers = [
-        value.shape[1] for key, value in state.items() if _ends(key, "register_tokens")
-    ]
+    registers = _sizes(state, "register_tokens", 3, 1)
     return Recognised(
         layout=layout,
         head=head,
@@ -112,8 +110,8 @@ def from_torch(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
     `Dinov2WithRegistersModel`.
 
     Args:
-        state: key to array, as from `read`; `module.` in front of every key is
-            ignored.
+        state: key to array, as from `read`, or to a torch tensor on the CPU;
+            `module.` in front of every key is ignored.
         config: the model. Files of one size share their keys, so nothing in `state`
             can tell V1, V2 and metric models apart: `config` must be the right one.
 
@@ -154,7 +152,7 @@ def to_torch(
 def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf]:
     """Return `from_torch`'s leaves by path, not yet computed."""
     _check_published(config)
-    state = strip_wrappers(state)
+    state = {key: _as_array(key, x) for key, x in strip_wrappers(state).items()}
     found = recognise(state)
     rules = TABLES[found.layout, found.head]
     try:
@@ -190,8 +188,26 @@ def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _ends(key: str, name: str) -> bool:
-    return key.split(".")[-1] == name
+def _sizes(state: Mapping[str, Any], name: str, rank: int, axis: int) -> list[int]:
+    """Return the size along `axis` of every tensor of this name and rank."""
+    return [
+        value.shape[axis]
+        for key, value in state.items()
+        if key.split(".")[-1] == name and len(value.shape) == rank
+    ]
+
+
+def _as_array(key: str, value: Any) -> Any:
+    """Return a tensor as something with a NumPy dtype; torch's share their memory."""
+    if isinstance(value, np.ndarray | Leaf):
+        return value
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{key!r} cannot be seen as a NumPy array ({error}); give "
+            "tensor.detach().cpu().float().numpy()"
+        ) from None
 
 
 def _check_published(config: ModelConfig) -> None:

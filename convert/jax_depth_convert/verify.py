@@ -123,6 +123,7 @@ def _reference(params: Params, config: ModelConfig):
             f"{error.name} is not installed, and parity is measured against it: "
             "pip install torch transformers"
         ) from None
+    transformers.utils.logging.disable_progress_bar()
     auto = (
         transformers.AutoModel
         if config.head is None
