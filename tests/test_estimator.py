@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_models import ENCODER, METRIC, RELATIVE
+from small_models import ENCODER, RELATIVE
 
 import jax_depth
 from jax_depth.inference import estimator as module
@@ -84,7 +84,7 @@ def test_programs_are_kept_up_to_a_bound(monkeypatch):
 
 
 def test_metric_maps_are_in_metres():
-    config = dataclasses.replace(METRIC, image_size=28)
+    config = dataclasses.replace(CONFIG, kind="metric_depth", max_depth=20.0)
     depth = Estimator(PARAMS, config, devices=ONE)(_photos()[0])
     assert (depth.kind, depth.unit, depth.max_depth) == ("metric_depth", "m", 20.0)
     assert 0 <= depth.values.min() < depth.values.max() <= 20

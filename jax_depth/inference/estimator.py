@@ -4,15 +4,16 @@ import collections
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from PIL.Image import Image as Picture
 
 from jax_depth._typing import Float32, Params
 from jax_depth.config import Dtype, ModelConfig, Resample
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.inference.depth_map import DepthMap, MapKind
 from jax_depth.inference.image import read_image
 from jax_depth.inference.preprocess import preprocess
 from jax_depth.inference.resample import resize_bilinear
@@ -30,7 +31,7 @@ def load(
     *,
     model: str | ModelConfig | None = None,
     batch_size: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> "Estimator":
     """Load a model by name or from a file, ready to be called with pictures.
 
@@ -86,7 +87,7 @@ class Estimator:
         size: int | None = None,
         resample: Resample | None = None,
         batch_size: int | None = None,
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         """Place parameters on the devices.
 
@@ -108,6 +109,7 @@ class Estimator:
                 "jax_depth.load_params and jax_depth.features"
             )
         devices = list(devices or jax.local_devices())
+        self._first = jax.sharding.SingleDeviceSharding(devices[0])
         if batch_size is None:
             batch_size = len(devices) * (1 if devices[0].platform == "cpu" else 8)
         size = config.image_size if size is None else size
@@ -120,7 +122,8 @@ class Estimator:
             raise ValueError(
                 f"resample {resample!r} is unknown; use 'original' or 'transformers'"
             )
-        self.config, self.size, self.resample = config, size, resample
+        self.config, self.size = config, size
+        self.resample: Resample = resample
         self.batch_size = batch_size
         # Auto axes: Linen fails under jax.make_mesh's explicit default.
         mesh = Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
@@ -130,10 +133,12 @@ class Estimator:
         self._compiled: collections.OrderedDict = collections.OrderedDict()
 
     @overload
-    def __call__(self, images: list | tuple) -> list[DepthMap]: ...
+    def __call__(self, images: list[Any] | tuple[Any, ...]) -> list[DepthMap]: ...
     @overload
-    def __call__(self, images: Any) -> DepthMap: ...
-    def __call__(self, images):
+    def __call__(
+        self, images: str | os.PathLike | Picture | np.ndarray | jax.Array
+    ) -> DepthMap: ...
+    def __call__(self, images: Any) -> Any:
         """Predict depth for one picture, or for a list of pictures of any sizes.
 
         Args:
@@ -204,10 +209,9 @@ class Estimator:
 
     def _placement(self, count: int):
         """Return the parameters, the sharding and the padded size of a batch."""
-        devices = self._split.mesh.size
+        devices = self._split.num_devices
         if count == 1 or devices == 1:
-            single = jax.sharding.SingleDeviceSharding(self._split.mesh.devices.flat[0])
-            return self._single_params, single, _power_of_two(count)
+            return self._single_params, self._first, _power_of_two(count)
         share = -(-count // devices)
         return self.params, self._split, _power_of_two(share) * devices
 
@@ -236,7 +240,7 @@ class Estimator:
     def _depth_map(self, values, shape: tuple[int, int]) -> DepthMap:
         return DepthMap(
             resize_bilinear(values, shape),
-            kind=self.config.kind,
+            kind=cast(MapKind, self.config.kind),  # a head never has "features"
             unit="m" if self.config.kind == "metric_depth" else None,
             model=self.config.name,
             max_depth=self.config.max_depth,

@@ -1,6 +1,7 @@
 """The whole network: encoder, head and the activation that gives depth its meaning."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -24,6 +25,7 @@ class DepthAnything(nn.Module):
     def __call__(self, pixels: Float[Array, "b h w 3"]) -> Float32[Array, "b h w"]:
         """Return depth; see `forward`."""
         raw, _ = self.raw_and_named(pixels)
+        assert raw is not None, "a bare encoder predicts no depth"
         return activate(raw, self.config)
 
     @nn.compact
@@ -140,7 +142,7 @@ def check_size(shape: tuple[int, ...], config: ModelConfig) -> tuple[int, int]:
     return h, w
 
 
-def _apply(params: Params, pixels, config: ModelConfig):
+def _apply(params: Params, pixels, config: ModelConfig) -> Any:
     module = DepthAnything(config)
     return module.apply({"params": params}, pixels, method="raw_and_named")
 

@@ -113,7 +113,7 @@ class VisionTransformer(nn.Module):
         # them here costs one copy of the segment's weights.
         blocks = [self.variables["params"][f"block_{i}"] for i in range(start, stop)]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
-        module = block(**kwargs, parent=None)
+        module: Any = block(**kwargs, parent=None)
 
         def step(x, params):
             return module.apply({"params": params}, x), None
