@@ -113,7 +113,7 @@ def write_safetensors(
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for name in sorted(tensors):
-            file.write(raw_bytes(cast(tensors[name], dtype, name)))
+            file.write(raw_bytes(cast(tensors[name], dtype, name)).data)
 
 
 def cast(tensor: Any, dtype: str | None, name: str) -> np.ndarray:

@@ -150,6 +150,13 @@ def test_config_json_beside_the_weights_is_believed(tmp_path):
     assert load(tmp_path / "x", other)[1] == other
 
 
+def test_one_network_of_two_names_is_called_as_its_folder(tmp_path):
+    write_transformers_folder(zeros(SMALL), SMALL, tmp_path / "mine")
+    assert load(tmp_path / "mine")[1] == dataclasses.replace(SMALL, name="mine")
+    distilled = "distill-any-depth-small"
+    assert load(tmp_path / "mine", distilled)[1] == MODELS[distilled].config
+
+
 def test_config_json_of_the_v1_hub_says_only_the_size(tmp_path, ambiguous):
     (tmp_path / "config.json").write_text('{"encoder": "vits", "features": 64}')
     (tmp_path / "pytorch_model.bin").symlink_to(ambiguous)

@@ -15,7 +15,12 @@ from jax_depth.config import EncoderConfig, ModelConfig
 from jax_depth.safetensors_io import write_safetensors
 from jax_depth_convert.pth_writer import write_pth
 from jax_depth_convert.readers import HUB_NAMES, read
-from jax_depth_convert.state_dicts import invert_params, match_state, recognise
+from jax_depth_convert.state_dicts import (
+    Recognised,
+    invert_params,
+    match_state,
+    recognise,
+)
 from jax_depth_convert.transformers_folder import (
     config_from_transformers,
     write_transformers_folder,
@@ -55,7 +60,7 @@ def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig]:
     named = _config_of(model) if model is not None else None
     if checkpoint.is_native(path):
         params, config = checkpoint.load(path)
-        if named not in (None, config):
+        if named is not None and named != config:
             raise ValueError(
                 f"{path}: holds model {config.name!r}, not {named.name!r}; leave the "
                 "model out"
@@ -130,21 +135,27 @@ def _described(path: Path) -> ModelConfig | None:
         return None
     config = config_from_transformers(file)
     same = [e.config for e in MODELS.values() if _same_network(e.config, config)]
-    return same[0] if same else config
+    # Distill-Any-Depth is V2's network again: then only the folder's name is known.
+    return same[0] if len(same) == 1 else config
 
 
 def _same_network(one: ModelConfig, other: ModelConfig) -> bool:
     return dataclasses.replace(one, name="") == dataclasses.replace(other, name="")
 
 
-def _decide(named, found, size) -> ModelConfig:
+def _decide(
+    named: ModelConfig | None, found: ModelConfig | None, size: Recognised
+) -> ModelConfig:
     """Return the model: as named, as described beside the file, or the only one."""
     fitting = [e.config for e in MODELS.values() if size.fits(e.config)]
     names = ", ".join(config.name for config in fitting)
     if named is not None:
-        contradicted = found is not None and not _agrees(named, found)
-        if contradicted or not size.fits(named):
-            what = f"{found.name!r} by its config.json" if contradicted else str(size)
+        what = ""
+        if found is not None and not _agrees(named, found):
+            what = f"{found.name!r} by its config.json"
+        elif not size.fits(named):
+            what = str(size)
+        if what:
             hint = f"; models of its size: {names}" if names else ""
             raise ValueError(f"is {what}, not model {named.name!r}{hint}")
         return named
@@ -162,16 +173,14 @@ def _decide(named, found, size) -> ModelConfig:
 
 def _agrees(named: ModelConfig, found: ModelConfig) -> bool:
     """Whether a model is the described one; the offset is in no description."""
-    if not isinstance(named.encoder, EncoderConfig):
+    one, other = named.encoder, found.encoder
+    if not (isinstance(one, EncoderConfig) and isinstance(other, EncoderConfig)):
         return False
     as_found = dataclasses.replace(
-        named.encoder,
-        position_offset=found.encoder.position_offset,
-        scan=found.encoder.scan,
-        remat=found.encoder.remat,
+        one, position_offset=other.position_offset, scan=other.scan, remat=other.remat
     )
     parts = (as_found, named.head, named.kind, named.max_depth)
-    return parts == (found.encoder, found.head, found.kind, found.max_depth)
+    return parts == (other, found.head, found.kind, found.max_depth)
 
 
 def _write_original(params, config, destination: Path, dtype) -> None:

@@ -6,9 +6,12 @@ each has a form with a head and one of the bare encoder.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 from jax_depth_convert import dinov2, dpt, hf
 from jax_depth_convert.rules import Rule, below
+
+Layout = Literal["original", "transformers"]
 
 # Distill-Any-Depth calls the encoder `backbone` in some of its files.
 _DISTILLED = tuple(
@@ -17,7 +20,7 @@ _DISTILLED = tuple(
 )
 
 # (layout, has a head) -> rules
-TABLES: Mapping[tuple[str, bool], tuple[Rule, ...]] = {
+TABLES: Mapping[tuple[Layout, bool], tuple[Rule, ...]] = {
     ("original", True): (
         *below(dinov2.ENCODER, "pretrained.", "encoder/"),
         *_DISTILLED,
@@ -32,7 +35,7 @@ TABLES: Mapping[tuple[str, bool], tuple[Rule, ...]] = {
 }
 
 # What a key of that layout alone begins with.
-PREFIXES: Mapping[tuple[str, bool], tuple[str, ...]] = {
+PREFIXES: Mapping[tuple[Layout, bool], tuple[str, ...]] = {
     ("original", True): ("pretrained.", "depth_head."),
     ("original", False): ("blocks.", "patch_embed."),
     ("transformers", True): ("backbone.embeddings.", "backbone.encoder.", "neck."),

@@ -163,9 +163,10 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _VOCABULARY[module, name]
         except KeyError:
+            asked = f"{module}.{name}"[:100]
             raise _Refused(
-                f"its pickle asks for {module}.{name}, which is not part of a tensor "
-                "and will not be run; save model.state_dict() alone, or as safetensors"
+                f"its pickle asks for {asked!r}, which is not part of a tensor and "
+                "will not be run; save model.state_dict() alone, or as safetensors"
             ) from None
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -208,10 +209,11 @@ def _scan(text: bytes) -> int:
     """
     end = 0
     for opcode, argument, position in pickletools.genops(text):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(text):
-            raise _Refused(f"its pickle is damaged (memo {argument}); {_REMEDY}")
-        end = position
-    return end + 1
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            if isinstance(argument, int) and argument > len(text):
+                raise _Refused(f"its pickle is damaged (memo {argument}); {_REMEDY}")
+        end = (position or 0) + 1  # STOP is one byte
+    return end
 
 
 def _read_zip(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:

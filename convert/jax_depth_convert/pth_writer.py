@@ -5,7 +5,7 @@ OrderedDict of tensors from storages, and each storage's bytes. `torch.load` rea
 with `weights_only=True`. Upstream: torch `serialization.py` (`_save`).
 """
 
-import io
+import math
 import os
 import pickle
 import zipfile
@@ -39,67 +39,74 @@ def write_pth(
     Raises:
         ValueError: a dtype that is not floating, or a value too large for `dtype`.
     """
-    with zipfile.ZipFile(path, "w") as archive:
-        _add(archive, "archive/data.pkl", _pickle(tensors, dtype))
-        _add(archive, "archive/byteorder", b"little")
+    content = _pickle(tensors, dtype)
+    with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+
+        def add(name: str, data: Any) -> None:
+            archive.writestr(_entry(name, file.tell()), data)
+
+        add("archive/data.pkl", content)
+        add("archive/byteorder", b"little")
         for index, (key, tensor) in enumerate(tensors.items()):
             values = raw_bytes(cast(tensor, dtype, key))
-            _add(archive, f"archive/data/{index}", values)
-        _add(archive, "archive/version", b"3\n")
+            add(f"archive/data/{index}", values)
+        add("archive/version", b"3\n")
 
 
 def _pickle(tensors: Mapping[str, Any], dtype: str | None) -> bytes:
     """Return the pickle of an OrderedDict whose i-th tensor owns storage i."""
-    stream = io.BytesIO()
-    pickler = _Pickler(stream, protocol=2)
-    pickler.write(pickle.PROTO + b"\x02")
-    pickler.save(_Global("collections", "OrderedDict"))
-    pickler.write(pickle.EMPTY_TUPLE + pickle.REDUCE + pickle.MARK)
+    body = b""
     for index, (key, tensor) in enumerate(tensors.items()):
         name = np.dtype(dtype or tensor.dtype).name
         if name not in _STORAGES:
             raise ValueError(f"{key}: a .pth of weights cannot hold {name}")
-        pickler.save(key)
-        pickler.save_tensor(str(index), _STORAGES[name], tensor.shape)
-    pickler.write(pickle.SETITEMS + pickle.STOP)
-    return stream.getvalue()
+        body += _dump(key) + _dump_tensor(str(index), _STORAGES[name], tensor.shape)
+    head = pickle.PROTO + b"\x02" + _EMPTY_DICT + pickle.MARK
+    return head + body + pickle.SETITEMS + pickle.STOP
 
 
-class _Global:
-    """A name in a module, written without importing it."""
-
-    def __init__(self, module: str, name: str):
-        self.line = f"{module}\n{name}\n".encode()
-
-
-# The pickler in Python, because only its parts can be called one by one.
-class _Pickler(pickle._Pickler):
-    dispatch = pickle._Pickler.dispatch.copy()
-
-    def save_global_line(self, obj: _Global) -> None:
-        self.write(pickle.GLOBAL + obj.line)
-
-    dispatch[_Global] = save_global_line
-
-    def save_tensor(self, index: str, storage: str, shape: tuple[int, ...]) -> None:
-        """Write a call of `_rebuild_tensor_v2` for a tensor in C order."""
-        count = int(np.prod(shape, dtype=np.int64))
-        stride = tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
-        self.save(_Global("torch._utils", "_rebuild_tensor_v2"))
-        self.write(pickle.MARK)
-        self.save(("storage", _Global("torch", storage), index, "cpu", count))
-        self.write(pickle.BINPERSID)
-        for argument in (0, tuple(map(int, shape)), stride, False):
-            self.save(argument)
-        self.save(_Global("collections", "OrderedDict"))
-        self.write(pickle.EMPTY_TUPLE + pickle.REDUCE + pickle.TUPLE + pickle.REDUCE)
+def _dump_tensor(index: str, storage: str, shape: tuple[int, ...]) -> bytes:
+    """Return a call of `_rebuild_tensor_v2` for a tensor in C order."""
+    stride = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+    return (
+        _global("torch._utils", "_rebuild_tensor_v2")
+        + pickle.MARK
+        + pickle.MARK
+        + _dump("storage")
+        + _global("torch", storage)
+        + _dump(index)
+        + _dump("cpu")
+        + _dump(math.prod(shape))
+        + pickle.TUPLE
+        + pickle.BINPERSID
+        + _dump(0)  # offset
+        + _dump(tuple(shape))
+        + _dump(stride)
+        + pickle.NEWFALSE  # requires_grad
+        + _EMPTY_DICT  # backward hooks
+        + pickle.TUPLE
+        + pickle.REDUCE
+    )
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: Any) -> None:
-    """Append an entry whose data begin at a multiple of 64 bytes, as torch's do."""
+def _dump(value: Any) -> bytes:
+    """Return the opcodes that push a plain value."""
+    return pickle.dumps(value, 2)[2:-1]  # without PROTO 2 and STOP
+
+
+def _global(module: str, name: str) -> bytes:
+    """Return the opcode that pushes a name, which is not imported here."""
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+
+_EMPTY_DICT = _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+
+
+def _entry(name: str, offset: int) -> zipfile.ZipInfo:
+    """Return an entry at `offset` whose data begin at a multiple of 64, as in torch."""
     info = zipfile.ZipInfo(name)
-    header = archive.fp.tell() + 30 + len(name) + 4
+    header = offset + 30 + len(name) + 4
     padding = -header % _ALIGNMENT
     # An extra field of our own: id "FB" as torch's, length, padding.
     info.extra = b"FB" + padding.to_bytes(2, "little") + b"\0" * padding
-    archive.writestr(info, data)
+    return info

@@ -84,7 +84,7 @@ def norm(key: str, path: str) -> tuple[Rule, Rule]:
     return Rule(f"{key}.weight", f"{path}/scale"), Rule(f"{key}.bias", f"{path}/bias")
 
 
-def part(key: str, path: str, index: int, count: int, **kwargs) -> tuple[Rule, Rule]:
+def part(key: str, path: str, index: int, count: int, **kwargs) -> tuple[Rule, ...]:
     """Return the rules of a linear layer that is one slice of a fused one."""
     return tuple(
         dataclasses.replace(rule, part=(index, count), **kwargs)

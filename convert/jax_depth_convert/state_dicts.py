@@ -10,10 +10,8 @@ import numpy as np
 from jax_depth._typing import Params
 from jax_depth.checkpoint import check, flatten, leaf_shapes, unflatten
 from jax_depth.config import EncoderConfig, ModelConfig
-from jax_depth_convert.depth_anything import PREFIXES, TABLES
+from jax_depth_convert.depth_anything import PREFIXES, TABLES, Layout
 from jax_depth_convert.rules import Leaf, invert, match
-
-Layout = Literal["original", "transformers"]
 
 # Added to every key by DistributedDataParallel and by torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -151,7 +149,7 @@ def to_torch(
 
 def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf]:
     """Return `from_torch`'s leaves by path, not yet computed."""
-    _check_published(config)
+    published_encoder(config)
     state = {key: _as_array(key, x) for key, x in strip_wrappers(state).items()}
     found = recognise(state)
     rules = TABLES[found.layout, found.head]
@@ -167,7 +165,7 @@ def invert_params(
     params: Params, config: ModelConfig, layout: Layout
 ) -> dict[str, Leaf]:
     """Return `to_torch`'s tensors by key, not yet computed."""
-    _check_published(config)
+    published_encoder(config)
     if layout not in ("original", "transformers"):
         raise ValueError(
             f"layout {layout!r} is unknown; use 'original' or 'transformers'"
@@ -210,9 +208,15 @@ def _as_array(key: str, value: Any) -> Any:
         ) from None
 
 
-def _check_published(config: ModelConfig) -> None:
-    if not isinstance(config.encoder, EncoderConfig):
-        raise ValueError(
-            f"model {config.name!r} has no PyTorch counterpart; keep it in the native "
-            "format"
-        )
+def published_encoder(config: ModelConfig) -> EncoderConfig:
+    """Return the encoder of a model that has a PyTorch counterpart.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if isinstance(config.encoder, EncoderConfig):
+        return config.encoder
+    raise ValueError(
+        f"model {config.name!r} has no PyTorch counterpart; keep it in the native "
+        "format"
+    )

@@ -10,7 +10,7 @@ from jax_depth._typing import Params
 from jax_depth.checkpoint import new_directory
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
 from jax_depth.safetensors_io import write_safetensors
-from jax_depth_convert.state_dicts import invert_params
+from jax_depth_convert.state_dicts import invert_params, published_encoder
 
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 
@@ -183,14 +183,14 @@ def _require(document: Mapping, fixed: Mapping[str, Any], path: Path) -> None:
 
 
 def _model_document(config: ModelConfig) -> dict[str, Any]:
-    encoder, head = config.encoder, config.head
+    encoder, head = published_encoder(config), config.head
     backbone = _encoder_document(encoder, config.name)
     if head is None:
         registers = "WithRegisters" if encoder.registers else ""
         return {"architectures": [f"Dinov2{registers}Model"], **backbone}
     metric = config.kind == "metric_depth"
     # Its strict configuration takes whole numbers only.
-    max_depth = int(config.max_depth) if metric else 1
+    max_depth = int(config.max_depth or 1)
     inexpressible = (
         config.kind == "depth" or encoder.registers or head.resize != _RESIZE
     )

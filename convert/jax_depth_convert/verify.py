@@ -28,7 +28,7 @@ from jax_depth.models.depth_anything import features, forward
 from jax_depth_convert.conversion import load
 from jax_depth_convert.pth_writer import write_pth
 from jax_depth_convert.rules import Leaf
-from jax_depth_convert.state_dicts import invert_params
+from jax_depth_convert.state_dicts import invert_params, published_encoder
 from jax_depth_convert.transformers_folder import write_transformers_folder
 
 SIZES = ((518, 518), (518, 686), (252, 364))
@@ -107,7 +107,7 @@ def _living(path: str, shape: tuple[int, ...], rng: np.random.Generator):
     return values
 
 
-def _ours(params: Params, pixels: Any, config: ModelConfig) -> jax.Array:
+def _ours(params: Params, pixels: Any, config: ModelConfig) -> Any:
     if config.head is None:
         return features(params, pixels, config)["tokens"]
     return forward(params, pixels, config)
@@ -137,9 +137,10 @@ def _reference(params: Params, config: ModelConfig):
     if any(info.values()):
         raise ValueError(f"transformers did not load every key: {info}")
     model.eval()
-    encoder = model if config.head is None else model.backbone
-    if config.encoder.position_offset:
-        _restore_offset(torch, encoder.embeddings, config.encoder)
+    encoder = published_encoder(config)
+    if encoder.position_offset:
+        module = model if config.head is None else model.backbone
+        _restore_offset(torch, module.embeddings, encoder)
 
     def run(pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad():
