@@ -15,7 +15,12 @@ jaxtyping import hook verifies them at trace time.
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Array, Bool, Float, Float32, PRNGKeyArray, UInt8
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Float32, PRNGKeyArray, UInt8
+
+# NumPy arrays are as good as arguments: parameters read from a file, say.
+Array = jax.Array | np.ndarray
 
 # A plain nested dict of arrays; leaves are float arrays of any precision.
 Params = Mapping[str, Any]

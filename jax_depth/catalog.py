@@ -209,7 +209,7 @@ _TINY = Entry(
         mean=(127 / 255, 127 / 255, 127 / 255),
         std=(128 / 255, 128 / 255, 128 / 255),
     ),
-    parameters=0,
+    parameters=4_339_817,
     licence=_APACHE,
     bundled=True,
 )

@@ -75,14 +75,18 @@ class Conv(nn.Module):
         size = (self.kernel_size, self.kernel_size)
         shape = (*size, x.shape[-1], self.features)
         kernel = self.param("kernel", _zeros, shape)
-        y = jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            (self.stride, self.stride),
-            [(self.padding, self.padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=_precision(self.dtype),
-        ).astype(jnp.float32)
+        if self.kernel_size == self.stride == 1:
+            # The same product; XLA:CPU differentiates it three times faster.
+            y = einsum("bhwc,co->bhwo", x, kernel[0, 0], self.dtype)
+        else:
+            y = jax.lax.conv_general_dilated(
+                jnp.asarray(x, self.dtype),
+                jnp.asarray(kernel, self.dtype),
+                (self.stride, self.stride),
+                [(self.padding, self.padding)] * 2,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                precision=_precision(self.dtype),
+            ).astype(jnp.float32)
         if not self.use_bias:
             return y
         return y + _broadcast(self.param("bias", _zeros, (self.features,)), y)
