@@ -82,7 +82,7 @@ def _entry_of(name: str) -> Entry:
         return MODELS[name]
     if "/" in name or Path(name).suffix in (".pth", ".pt", ".bin", ".safetensors"):
         raise FileNotFoundError(f"{name}: no such file or directory")
-    near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"
     raise ValueError(f"no model and no file is called {name!r}; {hint}")
 
