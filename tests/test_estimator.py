@@ -125,7 +125,7 @@ def test_a_bad_photo_is_named_before_anything_runs(tmp_path):
     "options, word",
     [({"size": 0}, "size"), ({"batch_size": 0}, "batch"), ({"resample": "x"}, "'x'")],
 )
-def test_wrong_options_are_explained(options, word):
+def test_wrong_options_are_explained(options, word, as_installed):
     with pytest.raises(ValueError, match=word):
         Estimator(PARAMS, CONFIG, **options)
 

@@ -274,7 +274,7 @@ def test_original_uses_all_sixteen_bits():
     assert len(np.unique(pixels)) > 1000
 
 
-def test_unknown_settings_are_refused():
+def test_unknown_settings_are_refused(as_installed):
     with pytest.raises(ValueError, match="'cv2' is not known; use 'original'"):
         processing_size(4, 4, 518, 14, "cv2")
     with pytest.raises(ValueError, match="size 0 is too small; use at least 14"):
