@@ -107,8 +107,7 @@ def _change_colours(picture, settings, generator) -> Float32[np.ndarray, "h w 3"
     matrix += (1 - saturation) * _LUMA[:, None]
     matrix *= gain[None, :] * contrast
     x = x @ matrix
-    mean = x.mean((0, 1), keepdims=True) / contrast
-    return x + mean * (1 - contrast)
+    return x + x.mean() * (1 / contrast - 1)
 
 
 def _degrade(x, settings, generator) -> UInt8[np.ndarray, "h w 3"]:

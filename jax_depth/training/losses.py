@@ -35,8 +35,9 @@ def normalize(
 
     Source: Depth Anything V1, section 3.1, equation 2; MiDaS, equation 5.
     """
-    x, t, s = _median_and_spread(x, mask)
+    t, s = median_and_spread(x, mask)
     s = jnp.maximum(s, _spread_floor(t))
+    x = _masked(x, mask)
     return jnp.where(mask, (x - _column(t)) / _column(s), 0.0)
 
 
@@ -44,7 +45,7 @@ def usable(
     target: Float[Array, "b h w"], mask: Bool[Array, "b h w"]
 ) -> Bool[Array, " b"]:
     """Return which images have enough valid pixels and a target that varies."""
-    _, t, s = _median_and_spread(target, mask)
+    t, s = median_and_spread(target, mask)
     return (mask.sum((1, 2)) >= MIN_PIXELS) & (s > _spread_floor(t))
 
 
@@ -147,11 +148,13 @@ def silog(
     return _mean_over_images(jnp.where(alive, root, 0.0), mask.any((1, 2)))
 
 
-def _median_and_spread(x, mask):
-    """Return x with 0 under the mask, and each image's median and mean deviation."""
+def median_and_spread(
+    x: Float[Array, "b h w"], mask: Bool[Array, "b h w"]
+) -> tuple[Float32[Array, " b"], Float32[Array, " b"]]:
+    """Return each image's median and mean |x - median|, both 0 without pixels."""
     x = _masked(x, mask)
     t = _masked_median(x, mask)
-    return x, t, _masked_mean(jnp.abs(x - _column(t)), mask)
+    return t, _masked_mean(jnp.abs(x - _column(t)), mask)
 
 
 def _masked_median(x, mask) -> Float32[Array, " b"]:

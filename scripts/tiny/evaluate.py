@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from frames import Frames
 from judge import (
+    ASSETS,
     MAX_DEPTH,
     depth_and_mask,
     judge_frames,
@@ -28,7 +29,6 @@ from PIL import Image
 from jax_depth import checkpoint
 from jax_depth.evaluation import evaluate
 
-ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
 # Motorcycle at the size of the wheel: pixels, metres, pixels.
 FOCAL, BASELINE, DOFFS = 994.978, 0.193001, 31.086
 

@@ -5,6 +5,8 @@ that is resumed sees the batches it would have seen.
 """
 
 import collections
+import copy
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +26,7 @@ class Frames:
     def __init__(self, root: Path | str, split: str):
         self.root, self.split = Path(root), split
         self.shards: list[Shard] = []
+        self.opened = threading.local()
         self.relist()
 
     def relist(self) -> None:
@@ -38,10 +41,12 @@ class Frames:
 
     def __getitem__(self, index: int):
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
-        # A ZipFile is not safe to share between threads: one reader per access.
-        shard = Shard.__new__(Shard)
-        shard.__dict__.update(self.shards[number].__dict__, _archive=None)
-        return shard[index - int(self.starts[number])]
+        # Threads must not share an open archive, and opening one takes longer than
+        # decoding a frame: each thread keeps its own.
+        mine = self.opened.__dict__
+        if number not in mine:
+            mine[number] = copy.copy(self.shards[number])
+        return mine[number][index - int(self.starts[number])]
 
 
 def batches(

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax_depth.models.resize import resize_bilinear
 from jax_depth.training.step import normalize_rgb
 
 MAX_DEPTH = 80.0
+ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))

@@ -13,10 +13,12 @@ import ctypes
 import dataclasses
 import functools
 import json
+import signal
 import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
@@ -36,13 +38,15 @@ from jax_depth.training.step import (
 
 FROZEN = ("encoder/stem",)
 TRIM = 0.1
+GAUGE_WEIGHT = 0.05
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder of the renderer")
     parser.add_argument("--stem", required=True, help="what convert_stem.py wrote")
     parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--encoder-from", type=Path, help="workdir of another run")
     parser.add_argument("--size", type=int, default=160, help="side of a crop")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, required=True, help="length of the run")
@@ -54,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after these")
     parser.add_argument("--every", type=float, default=5, help="minutes per checkpoint")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def initial_params(stem: str, seed: int) -> dict:
@@ -64,6 +68,10 @@ def initial_params(stem: str, seed: int) -> dict:
     shapes = [jax.tree.map(np.shape, x) for x in (params["encoder"]["stem"], loaded)]
     assert shapes[0] == shapes[1], f"{stem} does not fit the stem of {CONFIG.name}"
     params["encoder"]["stem"] = loaded
+    # The stem's maps have a deviation of 8, the transformer's 1: at equal weights
+    # the head would begin with noise from the fine levels alone.
+    for name in ("project_0", "project_1"):
+        params["head"][name]["kernel"] /= 8
     return params
 
 
@@ -87,19 +95,25 @@ class Run:
         self.optimizer = adamw(rate)
         params = initial_params(arguments.stem, arguments.seed)
         self.state = init_state(params, self.optimizer, FROZEN)
-        folder = (arguments.workdir / "checkpoints").absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=2)
-        self.checkpoints = ocp.CheckpointManager(folder, options=options)
+        self.checkpoints = open_checkpoints(arguments.workdir)
         self.cpu_before = 0.0
         if (latest := self.checkpoints.latest_step()) is not None:
             self.restore(latest)
+        elif arguments.encoder_from:
+            self.take_encoder(arguments.encoder_from)
         self.log_file = open(arguments.workdir / "log.jsonl", "a")
 
+    def take_encoder(self, workdir: Path) -> None:
+        """Begin with the averaged encoder of another run and a new head."""
+        checkpoints = open_checkpoints(workdir)
+        other = restore_state(checkpoints, checkpoints.latest_step(), self.state)
+        encoder = {k: v for k, v in other.average.items() if k.startswith("encoder/")}
+        trained = self.state.trained | encoder
+        average = jax.tree.map(jnp.copy, trained)
+        self.state = dataclasses.replace(self.state, trained=trained, average=average)
+
     def restore(self, step: int) -> None:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, dump(self.state))
-        target = ocp.args.StandardRestore(abstract)
-        restored = self.checkpoints.restore(step, args=target)
-        self.state = load(self.state, restored)
+        self.state = restore_state(self.checkpoints, step, self.state)
         entries = map(json.loads, open(self.arguments.workdir / "log.jsonl"))
         self.cpu_before = max((e.get("cpu_seconds", 0.0) for e in entries), default=0.0)
 
@@ -117,6 +131,19 @@ class Run:
         print(line, flush=True)
         self.log_file.write(line + "\n")
         self.log_file.flush()
+
+
+def open_checkpoints(workdir: Path) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=2)
+    folder = (workdir / "checkpoints").absolute()
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def restore_state(checkpoints, step: int, like: TrainState) -> TrainState:
+    """Return the state saved at `step`; `like` gives its structure."""
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, dump(like))
+    target = ocp.args.StandardRestore(abstract)
+    return load(like, checkpoints.restore(step, args=target))
 
 
 def dump(state: TrainState) -> dict:
@@ -141,15 +168,20 @@ def train(arguments: argparse.Namespace) -> None:
     frames = Frames(arguments.data, "train")
     held_out = Frames(arguments.data, "heldout")
     loss = functools.partial(
-        relative_loss, trim=TRIM, gradient_weight=arguments.gradient_weight
+        relative_loss,
+        trim=TRIM,
+        gradient_weight=arguments.gradient_weight,
+        gauge_weight=GAUGE_WEIGHT,
     )
     step = make_step(CONFIG, run.optimizer, loss, arguments.decay)
     first = int(run.state.step)
-    options = {k: v for k, v in vars(arguments).items() if k != "workdir"}
+    options = {k: str(v) for k, v in vars(arguments).items()}
     run.log({"start": first, "frames": len(frames), "arguments": options})
     source = batches(frames, arguments.batch, arguments.size, arguments.seed, first)
     start = saved = time.monotonic()
     window: list[dict] = []
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     for number in range(first, arguments.steps):
         run.state, metrics = step(run.state, next(source))
         window.append(metrics)
@@ -157,6 +189,8 @@ def train(arguments: argparse.Namespace) -> None:
             report(run, window, number + 1, arguments, len(frames))
             window = []
         now = time.monotonic()
+        if stop:
+            break
         if now - saved > 60 * arguments.every:
             run.save(held_out)
             saved = time.monotonic()
