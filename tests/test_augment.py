@@ -8,9 +8,9 @@ import pytest
 from jax_depth.training.augment import Augmentation, augment
 
 PLAIN = Augmentation(
-    crop=(1.0, 1.0), stretch=0, flip_share=0, gamma=0, contrast=0, brightness=0,
-    saturation=0, channel_gain=0, grey_share=0, blur_share=0, noise_share=0,
-    jpeg_share=0,
+    crop=(1.0, 1.0), stretch=0.0, flip_share=0.0, gamma=0.0, contrast=0.0,
+    brightness=0.0, saturation=0.0, channel_gain=0.0, grey_share=0.0, blur_share=0.0,
+    noise_share=0.0, jpeg_share=0.0,
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_geometry_moves_both_alike(frame, size):
 
 
 def test_colours_leave_disparity_alone_and_flips_happen(frame):
-    settings = dataclasses.replace(Augmentation(), crop=(1.0, 1.0), stretch=0)
+    settings = dataclasses.replace(Augmentation(), crop=(1.0, 1.0), stretch=0.0)
     flipped, seen = 0, set()
     for seed in range(40):
         generator = np.random.default_rng(seed)
