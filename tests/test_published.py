@@ -25,9 +25,7 @@ PUBLISHED = [name for name, entry in catalog.MODELS.items() if entry.golden]
 
 def _top_left(name: str, photo) -> np.ndarray:
     """Return depth of the first 3x3 pixels at the size the network sees."""
-    estimator = jax_depth.load(
-        name, resample="transformers", devices=jax.devices()[:1]
-    )
+    estimator = jax_depth.load(name, resample="transformers", devices=jax.devices()[:1])
     pixels = jax_depth.preprocess(photo, estimator.config, resample="transformers")
     assert pixels.shape == (1, 518, 686, 3)
     return np.asarray(estimator.run(pixels))[0, :3, :3]

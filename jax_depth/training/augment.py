@@ -66,15 +66,16 @@ def augment(
     """
     box = _draw_box(rgb.shape[:2], size, settings, generator)
     flip = generator.random() < settings.flip_share
-    picture = Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR, box)
-    depth = Image.fromarray(disparity).resize(size[::-1], Image.Resampling.NEAREST, box)
+    target = size[1], size[0]
+    picture = Image.fromarray(rgb).resize(target, Image.Resampling.BILINEAR, box)
+    depth = Image.fromarray(disparity).resize(target, Image.Resampling.NEAREST, box)
     pixels, disparity = _change_colours(picture, settings, generator), np.asarray(depth)
     picture = _degrade(pixels, settings, generator)
     step = -1 if flip else 1
     return picture[:, ::step], disparity[:, ::step]
 
 
-def _draw_box(shape, size, settings, generator) -> tuple[float, ...]:
+def _draw_box(shape, size, settings, generator) -> tuple[float, float, float, float]:
     """Draw a crop (left, top, right, bottom) with about the aspect of `size`."""
     h, w = shape
     stretch = np.exp(generator.uniform(-settings.stretch, settings.stretch))

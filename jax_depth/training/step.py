@@ -8,6 +8,7 @@ pass; a step whose gradient is not finite changes nothing but the step's number.
 
 import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def init_state(
     Raises:
         ValueError: a prefix that no parameter has.
     """
-    flat = traverse_util.flatten_dict(dict(params), sep="/")
+    flat = cast(Flat, traverse_util.flatten_dict(dict(params), sep="/"))
     for prefix in frozen:
         if not any(_under(name, prefix) for name in flat):
             raise ValueError(f"no parameter lies under {prefix!r}, so none is frozen")
@@ -179,15 +180,16 @@ def make_step(
             updates, optimizer_state = optimizer.update(
                 gradient, state.optimizer, state.trained
             )
-        trained = optax.apply_updates(state.trained, updates)
+        trained = cast(Flat, optax.apply_updates(state.trained, updates))
         t = state.step.astype(jnp.float32)
         mix = 1.0 - jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+        average = optax.incremental_update(trained, state.average, mix)
         metrics = {"loss": value, "gradient_norm": optax.tree.norm(gradient), **parts}
         return TrainState(
             step=state.step + 1,
             trained=trained,
             frozen=state.frozen,
-            average=optax.incremental_update(trained, state.average, mix),
+            average=cast(Flat, average),
             optimizer=optimizer_state,
         ), metrics
 
