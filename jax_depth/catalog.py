@@ -203,13 +203,18 @@ _TINY = Entry(
     config=ModelConfig(
         "tiny",
         HybridConfig(),
-        HeadConfig(48, (48, 48, 96, 192), resize=("keep", "keep", "keep", "down2")),
-        image_size=256,
+        HeadConfig(
+            32,
+            (32, 32, 64, 128),
+            resize=("keep", "keep", "keep", "down2"),
+            output_channels=16,
+        ),
+        image_size=176,
         resample="transformers",
         mean=(127 / 255, 127 / 255, 127 / 255),
         std=(128 / 255, 128 / 255, 128 / 255),
     ),
-    parameters=4_339_817,
+    parameters=3_843_521,
     licence=_APACHE,
     bundled=True,
 )

@@ -12,7 +12,9 @@ CONFIG = ModelConfig(
         output_channels=16,
     ),
     kind="inverse_depth",
-    image_size=224,
+    image_size=176,
+    # Photos are many times larger: averaging, not every n-th pixel.
+    resample="transformers",
     # What EfficientNet-Lite0 was trained with.
     mean=(127 / 255,) * 3,
     std=(128 / 255,) * 3,

@@ -28,6 +28,7 @@ from recipe import CONFIG
 from safetensors.numpy import load_file
 
 from jax_depth.models.initialize import init
+from jax_depth.training.augment import Augmentation
 from jax_depth.training.optimizer import adamw, schedule
 from jax_depth.training.step import (
     TrainState,
@@ -48,6 +49,7 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--encoder-from", type=Path, help="workdir of another run")
     parser.add_argument("--size", type=int, default=160, help="side of a crop")
+    parser.add_argument("--crop", type=float, default=0.5, help="least share of a side")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, required=True, help="length of the run")
     parser.add_argument("--warmup", type=int, default=200)
@@ -177,7 +179,14 @@ def train(arguments: argparse.Namespace) -> None:
     first = int(run.state.step)
     options = {k: str(v) for k, v in vars(arguments).items()}
     run.log({"start": first, "frames": len(frames), "arguments": options})
-    source = batches(frames, arguments.batch, arguments.size, arguments.seed, first)
+    source = batches(
+        frames,
+        arguments.batch,
+        arguments.size,
+        arguments.seed,
+        first,
+        Augmentation(crop=(arguments.crop, 1.0)),
+    )
     start = saved = time.monotonic()
     window: list[dict] = []
     stop: list[int] = []
