@@ -123,7 +123,7 @@ def test_spearman_shares_ranks_among_ties():
     np.testing.assert_allclose(spearman(x, np.exp(x)), 1, rtol=1e-12)
 
 
-def test_refusals_name_what_is_wrong(scene):
+def test_refusals_name_what_is_wrong(scene, as_installed):
     depth, wrong, mask = scene
     evaluate = evaluation.evaluate
     with pytest.raises(ValueError, match=r"\(16, 48\), depth \(32, 48\)"):
