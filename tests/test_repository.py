@@ -24,6 +24,7 @@ RANKS = {
     "safetensors_io": 2,
     "checkpoint": 2,
     "weights": 3,
+    "data": 3,
     "inference": 4,
     "training": 4,
     "evaluation": 4,

@@ -1,8 +1,6 @@
 """The renderer of the bundled model's training set: exact depth, storage, assets."""
 
 import argparse
-import io
-import json
 import sys
 import zipfile
 from pathlib import Path
@@ -15,77 +13,21 @@ SCRIPTS = Path(__file__).parents[1] / "scripts" / "tiny"
 sys.path.insert(0, str(SCRIPTS))
 
 import assets  # noqa: E402
-import dataset  # noqa: E402
 import generate  # noqa: E402
 import meshes  # noqa: E402
 from abstract import planes, stairs  # noqa: E402
 from scene import Scene, look, random_look  # noqa: E402
 
-# ---- storage -----------------------------------------------------------------
+from jax_depth.data import shards  # noqa: E402
 
 
-def _frame(index: int, height: int, width: int) -> dataset.Frame:
+def _frame(index: int, height: int, width: int) -> shards.Frame:
     rng = np.random.default_rng(index)
     disparity = rng.uniform(0.001, 3.0, (height, width)).astype(np.float32)
     disparity[: height // 3] = 0.0
     smooth = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)
     record = {"index": index, "seed": 5, "kind": "indoor"}
-    return dataset.Frame(smooth.astype(np.uint8), disparity, record)
-
-
-def test_shard_returns_what_was_written(tmp_path):
-    frames = [_frame(250, 24, 40), _frame(251, 32, 32), _frame(252, 40, 24)]
-    path = dataset.shard_path(tmp_path, "train", 1)
-    assert dataset.write_shard(path, iter(frames)) == 3
-    assert [p.name for p in path.parent.iterdir()] == ["shard-00001.zip"]
-    shard = dataset.Shard(path)
-    assert [r["name"] for r in shard.records] == ["000250", "000251", "000252"]
-    for position, frame in enumerate(frames):
-        read = shard[position]
-        scale = read.record["scale"]
-        assert read.disparity.dtype == np.float32
-        assert read.disparity.shape == frame.disparity.shape
-        error = np.abs(read.disparity.astype(np.float64) - frame.disparity)
-        assert error.max() <= scale * 0.5 + 1e-6
-        assert ((read.disparity == 0) == (frame.disparity == 0)).all()
-        assert np.abs(read.rgb.astype(int) - frame.rgb).mean() < 2
-        assert (read.record["width"], read.record["height"]) == frame.rgb.shape[1::-1]
-
-
-def test_stored_frames_open_without_our_reader(tmp_path):
-    frame, path = _frame(7, 16, 20), tmp_path / "one.zip"
-    dataset.write_shard(path, [frame])
-    with zipfile.ZipFile(path) as archive:
-        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_STORED}
-        record = json.loads(archive.read("index.jsonl"))
-        png = Image.open(io.BytesIO(archive.read("000007.png")))
-        assert png.mode in ("I;16", "I")
-        values = np.asarray(png).astype(np.float64)
-    assert values.max() == 65535
-    np.testing.assert_allclose(values * record["scale"], frame.disparity, atol=3e-5)
-
-
-def test_far_surfaces_never_become_sky():
-    disparity = np.array([[2.0, 1e-6, 0.0]], np.float32)
-    values, scale = dataset.quantize(disparity)
-    assert values.tolist() == [[65535, 1, 0]]
-    assert scale == pytest.approx(2.0 / 65535, rel=1e-12)
-
-
-@pytest.mark.parametrize("bad", [[[0.0, 0.0]], [[np.nan, 1.0]], [[-1.0, 1.0]]])
-def test_quantize_refuses_what_is_no_disparity(bad):
-    with pytest.raises(ValueError, match="disparity"):
-        dataset.quantize(np.array(bad))
-
-
-def test_an_interrupted_shard_leaves_no_shard(tmp_path):
-    def broken():
-        yield _frame(0, 16, 16)
-        raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        dataset.write_shard(dataset.shard_path(tmp_path, "train", 0), broken())
-    assert dataset.shard_paths(tmp_path, "train") == []
+    return shards.Frame(smooth.astype(np.uint8), disparity, record)
 
 
 # ---- meshes and assets -------------------------------------------------------
@@ -259,5 +201,5 @@ def test_missing_shards_come_before_those_of_older_code(tmp_path):
     for number, version in ((0, generate.VERSION - 1), (2, generate.VERSION)):
         frame = _frame(250 * number, 16, 16)
         frame.record["version"] = version
-        dataset.write_shard(dataset.shard_path(tmp_path, "train", number), [frame])
+        shards.write_shard(shards.shard_path(tmp_path, "train", number), [frame])
     assert generate.due(arguments) == [1, 3, 4, 0]

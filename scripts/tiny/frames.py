@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from dataset import Shard, shard_paths
 
+from jax_depth.data.shards import Shard, shard_paths
 from jax_depth.training.augment import Augmentation, augment
 from jax_depth.training.step import Batch
 

@@ -17,11 +17,18 @@ import numpy as np
 from abstract import abstract
 from assets import Pack
 from close_up import close_up
-from dataset import FRAMES_PER_SHARD, Frame, Shard, shard_path, write_shard
 from indoor import indoor
 from outdoor import outdoor
 from render import Renderer
 from scene import Scene
+
+from jax_depth.data.shards import (
+    FRAMES_PER_SHARD,
+    Frame,
+    Shard,
+    shard_path,
+    write_shard,
+)
 
 VERSION = 3  # raise it when the same (seed, index) gives another picture
 KINDS = {indoor: 0.40, outdoor: 0.30, close_up: 0.22, abstract: 0.08}

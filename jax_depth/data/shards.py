@@ -24,16 +24,24 @@ A shard appears under its final name only once it is complete.
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image
 
 FRAMES_PER_SHARD = 250
 JPEG_QUALITY = 93
+
+# Local file header of a ZIP member (APPNOTE 6.3.10, section 4.3.7): its fixed part,
+# which ends with the lengths of the name and of the extra field before the data.
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,15 @@ class Frame:
         record: the frame's line of ``index.jsonl``.
     """
 
-    rgb: np.ndarray
-    disparity: np.ndarray
-    record: dict
+    rgb: UInt8[np.ndarray, "h w 3"]
+    disparity: Float32[np.ndarray, "h w"]
+    record: dict[str, Any]
 
 
-def quantize(disparity: np.ndarray) -> tuple[np.ndarray, float]:
-    """Turns float disparity (h, w) into uint16 (h, w) and the scale that undoes it.
+def quantize(
+    disparity: Float32[np.ndarray, "h w"],
+) -> tuple[UInt16[np.ndarray, "h w"], float]:
+    """Return disparity as uint16 and the scale that undoes it.
 
     Raises:
         ValueError: if a value is negative or not finite, or all are 0.
@@ -66,8 +76,8 @@ def quantize(disparity: np.ndarray) -> tuple[np.ndarray, float]:
     return np.where(disparity > 0, np.maximum(steps, 1), 0).astype(np.uint16), scale
 
 
-def encode(frame: Frame) -> tuple[bytes, bytes, dict]:
-    """Returns the JPEG, the 16-bit PNG and the completed index record of a frame."""
+def encode(frame: Frame) -> tuple[bytes, bytes, dict[str, Any]]:
+    """Return the JPEG, the 16-bit PNG and the completed index record of a frame."""
     values, scale = quantize(frame.disparity)
     jpeg, png = io.BytesIO(), io.BytesIO()
     image = Image.fromarray(frame.rgb)
@@ -79,7 +89,7 @@ def encode(frame: Frame) -> tuple[bytes, bytes, dict]:
 
 
 def write_shard(path: Path, frames: Iterable[Frame]) -> int:
-    """Writes frames to a shard atomically; returns how many there were.
+    """Write frames to a shard atomically; return how many there were.
 
     The record of each frame must hold ``index``; ``name`` is derived from it.
     """
@@ -99,44 +109,79 @@ def write_shard(path: Path, frames: Iterable[Frame]) -> int:
 
 
 class Shard:
-    """Random access to the frames of one shard; reopens its file after a fork."""
+    """Random access to the frames of one shard.
+
+    Holds no open file, so threads and processes may share it: zipfile would parse the
+    directory anew for each, which takes longer than decoding a frame.
+
+    Attributes:
+        path: of the file.
+        records: one dict per frame, as in ``index.jsonl``.
+
+    Raises:
+        ValueError: the file is not such a shard, or cut short.
+    """
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        with zipfile.ZipFile(self.path) as archive:
-            text = archive.read("index.jsonl").decode()
-        self.records = [json.loads(line) for line in text.splitlines()]
-        self._archive: zipfile.ZipFile | None = None
-        self._owner = 0
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                text = archive.read("index.jsonl").decode()
+                self._members = {info.filename: info for info in archive.infolist()}
+            self.records = [json.loads(line) for line in text.splitlines()]
+            for record in self.records:
+                _ = record["name"], float(record["scale"])
+        except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{self.path} is damaged or not a shard of frames ({reason}); "
+                "render it again"
+            ) from None
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, position: int) -> Frame:
+        """Read a frame.
+
+        Raises:
+            ValueError, OSError, KeyError: a member is missing or damaged.
+        """
         record = self.records[position]
-        rgb = np.asarray(Image.open(self._member(f"{record['name']}.jpg")))
-        values = np.asarray(Image.open(self._member(f"{record['name']}.png")))
+        with Image.open(io.BytesIO(self._member(f"{record['name']}.jpg"))) as image:
+            rgb = np.asarray(image)
+        with Image.open(io.BytesIO(self._member(f"{record['name']}.png"))) as image:
+            values = np.asarray(image)
         disparity = values.astype(np.float32) * np.float32(record["scale"])
         return Frame(rgb, disparity, record)
 
-    def _member(self, name: str) -> io.BytesIO:
-        if self._archive is None or self._owner != os.getpid():
-            self._archive, self._owner = zipfile.ZipFile(self.path), os.getpid()
-        return io.BytesIO(self._archive.read(name))
+    def _member(self, name: str) -> bytes:
+        info = self._members[name]
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{self.path}: {name} is compressed; store members as is")
+        with open(self.path, "rb") as file:
+            file.seek(info.header_offset)
+            header = file.read(_LOCAL_HEADER.size)
+            magic, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+            file.seek(name_length + extra_length, os.SEEK_CUR)
+            data = file.read(info.file_size)
+        if magic != b"PK\3\4" or zlib.crc32(data) != info.CRC:
+            raise ValueError(f"{self.path}: {name} is damaged (its checksum differs)")
+        return data
 
 
 def shard_path(root: Path | str, split: str, number: int) -> Path:
-    """The file of one shard of a split."""
+    """Return the file of one shard of a split."""
     return Path(root) / split / f"shard-{number:05d}.zip"
 
 
 def shard_paths(root: Path | str, split: str) -> list[Path]:
-    """The complete shards of a split, in order; call again to see newer ones."""
+    """Return the complete shards of a split; call again to see newer ones."""
     return sorted((Path(root) / split).glob("shard-*.zip"))
 
 
 def read_frames(root: Path | str, split: str) -> Iterator[Frame]:
-    """Yields every frame of a split in order."""
+    """Yield every frame of a split in order."""
     for path in shard_paths(root, split):
         shard = Shard(path)
         for position in range(len(shard)):
