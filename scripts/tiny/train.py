@@ -9,7 +9,6 @@ checkpoint gives the metrics of the moving average on the first held-out frames.
 """
 
 import argparse
-import ctypes
 import dataclasses
 import functools
 import json
@@ -27,6 +26,7 @@ from judge import judge_frames
 from recipe import CONFIG
 from safetensors.numpy import load_file
 
+from jax_depth.inference.memory import keep_freed_memory
 from jax_depth.models.initialize import init
 from jax_depth.training.augment import Augmentation
 from jax_depth.training.optimizer import adamw, schedule
@@ -75,15 +75,6 @@ def initial_params(stem: str, seed: int) -> dict:
     for name in ("project_0", "project_1"):
         params["head"][name]["kernel"] /= 8
     return params
-
-
-def keep_freed_memory() -> None:
-    """Stop glibc from returning freed memory: XLA:CPU asks for it at every call."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-        libc.mallopt(-2, 256 << 20)  # M_TOP_PAD
 
 
 class Run:
