@@ -29,7 +29,8 @@ RANKS = {
     "training": 4,
     "evaluation": 4,
     "outputs": 5,
-    "cli": 6,
+    "deploy": 6,
+    "cli": 7,
 }
 # Late imports inside a function, each with its reason beside it.
 EXCEPTIONS = {

@@ -3,7 +3,7 @@
 import collections
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast, overload
 
 import jax
@@ -17,8 +17,12 @@ from jax_depth.inference.depth_map import DepthMap, MapKind
 from jax_depth.inference.image import read_image
 from jax_depth.inference.preprocess import preprocess
 from jax_depth.inference.resample import resize_bilinear
-from jax_depth.models.depth_anything import forward
 from jax_depth.weights import load_params
+
+# (config, params, pixels) on the devices -> a program of (params, pixels).
+Compile = Callable[
+    [ModelConfig, Params, jax.Array], Callable[[Params, jax.Array], jax.Array]
+]
 
 _MAX_COMPILED = 32  # executables kept; the one unused longest goes first
 
@@ -77,6 +81,8 @@ class Estimator:
         size: short side in pixels pictures are processed at.
         resample: "original" or "transformers".
         batch_size: pictures of one size that are run together.
+        compile: what makes the program of a new size, `compile_forward` unless
+            replaced by one that keeps programs, see `jax_depth.deploy.executable`.
     """
 
     def __init__(
@@ -130,6 +136,7 @@ class Estimator:
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec("data"))
         self.params = jax.device_put(dict(params), self._replicated)
+        self.compile: Compile = compile_forward
         self._compiled: collections.OrderedDict = collections.OrderedDict()
 
     @overload
@@ -192,7 +199,8 @@ class Estimator:
             fill = np.broadcast_to(pixels[-1:], (padded - count, *pixels.shape[1:]))
             pixels = np.concatenate([pixels, fill])
         placed = jax.device_put(pixels, sharding)
-        return self._program(params, placed)(params, placed)[:count]
+        result = self._program(params, placed)(params, placed)
+        return result if padded == count else result[:count]
 
     @property
     def compilations(self) -> int:
@@ -225,8 +233,7 @@ class Estimator:
         if key in self._compiled:
             self._compiled.move_to_end(key)
             return self._compiled[key]
-        function = jax.jit(functools.partial(forward, config=self.config))
-        program = function.lower(params, pixels).compile()
+        program = self.compile(self.config, params, pixels)
         self._compiled[key] = program
         if len(self._compiled) > _MAX_COMPILED:
             self._compiled.popitem(last=False)
@@ -251,6 +258,23 @@ class Estimator:
             f"Estimator({self.config.name}, {self.config.kind}, size {self.size}, "
             f"{self.config.dtype})"
         )
+
+
+def compile_forward(
+    config: ModelConfig, params: Params, pixels: Float32[jax.Array, "b h w 3"]
+) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return `forward` of a model, compiled for arguments like these.
+
+    Args:
+        config: the model.
+        params: nested dict of arrays on the devices.
+        pixels: (b, h, w, 3) on the devices.
+    """
+    # Late: a process that loads its programs from files does without Flax.
+    from jax_depth.models.depth_anything import forward
+
+    function = jax.jit(functools.partial(forward, config=config))
+    return function.lower(params, pixels).compile()
 
 
 def _power_of_two(count: int) -> int:
