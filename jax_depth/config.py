@@ -12,6 +12,7 @@ from typing import Any, Literal
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
 Resample = Literal["original", "transformers"]
+Attention = Literal["auto", "one_pass", "blocked"]
 Resize = Literal["up4", "up2", "keep", "down2"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,6 +42,10 @@ class EncoderConfig:
             compilation, the same numbers.
         remat: recompute each block in the backward pass: less memory, the same
             numbers.
+        attention: "one_pass" holds all n^2 logits of n tokens a head, "blocked" a
+            million; the same numbers but for the order of sums. "auto" takes one
+            pass up to 1024 tokens on CPU (a square of 518 has 1370) and up to 4096
+            elsewhere.
     """
 
     width: int
@@ -56,6 +61,7 @@ class EncoderConfig:
     registers: int = 0
     scan: bool = False
     remat: bool = False
+    attention: Attention = "auto"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from jax_depth.models.resize import resize_bicubic, resize_bilinear
+from jax_depth.models.resize import (
+    bilinear_weights,
+    resize_bicubic,
+    resize_bilinear,
+)
 
 SIZES = [
     ((13, 17), (37, 30)),
@@ -78,3 +82,22 @@ def test_gradient_equals_torch():
     y.backward(torch.from_numpy(np.moveaxis(cotangent, -1, 1).copy()))
     expected = np.moveaxis(t.grad.numpy(), 1, -1)
     np.testing.assert_allclose(pullback(cotangent)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size, target", [((5, 7), (9, 11)), ((6, 4), (3, 4))])
+def test_bilinear_on_every_platform_and_its_gradient(size, target):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *size, 3)).astype(np.float32)
+    cotangent = rng.normal(size=(2, *target, 3)).astype(np.float32)
+    actual, pullback = jax.vjp(lambda x: resize_bilinear(x, target), x)
+    # The products that accelerators run, against the gathers that ran here.
+    rows = bilinear_weights(size[0], target[0])
+    columns = bilinear_weights(size[1], target[1])
+    products = np.einsum("ih,jw,bhwc->bijc", rows, columns, x, dtype=np.float64)
+    np.testing.assert_allclose(actual, products, atol=1e-6)
+
+    t = torch.from_numpy(x.transpose(0, 3, 1, 2)).requires_grad_()
+    y = F.interpolate(t, target, mode="bilinear", align_corners=True)
+    y.backward(torch.from_numpy(cotangent.transpose(0, 3, 1, 2)))
+    expected = t.grad.numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(pullback(cotangent)[0], expected, atol=2e-6)

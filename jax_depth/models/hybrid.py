@@ -53,7 +53,9 @@ class HybridEncoder(nn.Module):
         block = nn.remat(Block) if config.remat else Block
         for i in range(config.depth):
             name = f"block_{i}"
-            x = block(config.heads, "gelu", config.mlp_hidden, self.dtype, name=name)(x)
+            x = block(
+                config.heads, "gelu", config.mlp_hidden, dtype=self.dtype, name=name
+            )(x)
             named[name] = x
 
         norm = LayerNorm(name="norm")

@@ -16,29 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
+from jax_depth.models.attention import attend
+from jax_depth.models.precision import einsum, precision
 
 # Modules know shapes; `initialize.py` knows distributions. Drawing hundreds of small
 # arrays inside modules takes XLA half a minute to compile.
 _zeros = nn.initializers.zeros_init()
-
-
-def einsum(equation: str, x: Array, y: Array, dtype: Any) -> Float32[Array, "..."]:
-    """`jnp.einsum` of operands rounded to `dtype`, accumulated in float32."""
-    return jnp.einsum(
-        equation,
-        x.astype(dtype),
-        y.astype(dtype),
-        precision=_precision(dtype),
-        # A bfloat16 result would round each partial sum, and XLA:CPU then
-        # computes in float32 anyway: slower and less exact.
-        preferred_element_type=jnp.float32,
-    )
-
-
-def _precision(dtype: Any) -> jax.lax.Precision:
-    if jnp.dtype(dtype) == jnp.float32:
-        return jax.lax.Precision.HIGHEST
-    return jax.lax.Precision.DEFAULT
 
 
 class Dense(nn.Module):
@@ -85,7 +68,7 @@ class Conv(nn.Module):
                 (self.stride, self.stride),
                 [(self.padding, self.padding)] * 2,
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                precision=_precision(self.dtype),
+                precision=precision(self.dtype),
             ).astype(jnp.float32)
         if not self.use_bias:
             return y
@@ -126,10 +109,7 @@ class LayerNorm(nn.Module):
     def __call__(self, x: Float[Array, "*b d"]) -> Float32[Array, "*b d"]:
         scale = self.param("scale", _zeros, x.shape[-1:])
         bias = self.param("bias", _zeros, x.shape[-1:])
-        x = x.astype(jnp.float32)
-        mean = x.mean(-1, keepdims=True)
-        variance = jnp.square(x - mean).mean(-1, keepdims=True)
-        y = (x - mean) * jax.lax.rsqrt(variance + self.epsilon)
+        y = normalize(x.astype(jnp.float32), self.epsilon)
         return y * _broadcast(scale, y) + _broadcast(bias, y)
 
 
@@ -142,22 +122,27 @@ class LayerScale(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a fused qkv projection, softmax in float32."""
+    """Multi-head self-attention with a fused qkv projection, softmax in float32.
+
+    `method` is `EncoderConfig.attention`.
+    """
 
     heads: int
+    method: str = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
         b, n, d = x.shape
         qkv = Dense(3 * d, self.dtype, name="qkv")(x)
+        # Heads before tokens: products over strided heads take XLA:CPU four times
+        # as long.
         qkv = qkv.reshape(b, n, 3, self.heads, d // self.heads)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q, k, v = qkv.transpose(2, 0, 3, 1, 4)
         q = q * (d // self.heads) ** -0.5
-        logits = einsum("bqhc,bkhc->bhqk", q, k, self.dtype)
-        weights = jax.nn.softmax(logits, axis=-1)
-        y = einsum("bhqk,bkhc->bqhc", weights, v, self.dtype)
-        return Dense(d, self.dtype, name="proj")(y.reshape(b, n, d))
+        y = attend(q, k, v, self.method, self.dtype)
+        y = y.transpose(0, 2, 1, 3).reshape(b, n, d)
+        return Dense(d, self.dtype, name="proj")(y)
 
 
 class Mlp(nn.Module):
@@ -169,7 +154,7 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
         y = Dense(self.hidden, self.dtype, name="fc1")(x)
-        y = jax.nn.gelu(y, approximate=False)
+        y = gelu(y)
         return Dense(x.shape[-1], self.dtype, name="fc2")(y)
 
 
@@ -192,11 +177,13 @@ class Block(nn.Module):
     heads: int
     mlp: Literal["gelu", "swiglu"]
     mlp_hidden: int
+    attention: str = "auto"
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float32[Array, "b n d"]) -> Float32[Array, "b n d"]:
-        y = Attention(self.heads, self.dtype, name="attn")(LayerNorm(name="norm1")(x))
+        attention = Attention(self.heads, self.attention, self.dtype, name="attn")
+        y = attention(LayerNorm(name="norm1")(x))
         x = x + LayerScale(name="ls1")(y)
         mlp = SwiGlu if self.mlp == "swiglu" else Mlp
         y = mlp(self.mlp_hidden, self.dtype, name="mlp")(LayerNorm(name="norm2")(x))
@@ -206,3 +193,20 @@ class Block(nn.Module):
 def _broadcast(vector: Array, like: Array) -> Array:
     """Return a (c,) parameter as float32 with the rank of `like`."""
     return vector.astype(jnp.float32).reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+# Calls of their own, so that the OpenVINO engine finds them in the graph.
+@jax.jit
+def normalize(
+    x: Float32[Array, "*b d"], epsilon: Float32[Array, ""]
+) -> Float32[Array, "*b d"]:
+    """Bring the last axis to mean 0 and variance 1."""
+    mean = x.mean(-1, keepdims=True)
+    variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(variance + epsilon)
+
+
+@jax.jit
+def gelu(x: Float32[Array, "*b d"]) -> Float32[Array, "*b d"]:
+    """Exact (erf) GELU."""
+    return jax.nn.gelu(x, approximate=False)

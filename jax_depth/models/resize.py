@@ -1,7 +1,9 @@
-"""Every resize inside the network: two small matrix products.
+"""Every resize inside the network: one axis after the other, with weights from NumPy.
 
-The weight matrices are built in NumPy while tracing, so a resize is exact to the
-torch operator it copies, runs on matrix units and exports to ONNX as MatMul.
+The weights are built while tracing, so a resize is exact to the torch operator it
+copies. They are applied as two matrix products, which suit matrix units and export
+to ONNX as MatMul; on a CPU a bilinear resize gathers its two sources instead, which
+is thirty times as fast.
 `jax.image.resize` is never used: its cubic kernel has a = -0.5 where
 `torch.nn.functional.interpolate` has a = -0.75, and it has no align_corners.
 
@@ -20,6 +22,7 @@ from jax_depth._typing import Array, Float, Float32
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def resize_bilinear(
     x: Float[Array, "b h w c"], size: tuple[int, int]
 ) -> Float32[Array, "b h2 w2 c"]:
@@ -31,9 +34,32 @@ def resize_bilinear(
         x: maps of any floating type; computed in float32.
         size: (rows, columns) of the result, at least 1 each.
     """
-    rows = bilinear_weights(x.shape[1], size[0])
-    columns = bilinear_weights(x.shape[2], size[1])
-    return _apply(x, rows, columns)
+    return _resize_bilinear(x.astype(jnp.float32), size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _resize_bilinear(x, size: tuple[int, int]):
+    def gathered(x):
+        return _interpolate(_interpolate(x, 2, size[1]), 1, size[0])
+
+    def multiplied(x):
+        rows = bilinear_weights(x.shape[1], size[0])
+        return _apply(x, rows, bilinear_weights(x.shape[2], size[1]))
+
+    return jax.lax.platform_dependent(x, cpu=gathered, default=multiplied)
+
+
+def _bilinear_forward(x, size):
+    return _resize_bilinear(x, size), x.shape[1:3]
+
+
+def _bilinear_backward(size, shape, cotangent):
+    # Products everywhere: the transpose of a gather is a slow scatter.
+    rows = bilinear_weights(shape[0], size[0]).T
+    return (_apply(cotangent, rows, bilinear_weights(shape[1], size[1]).T),)
+
+
+_resize_bilinear.defvjp(_bilinear_forward, _bilinear_backward)
 
 
 def resize_bicubic(
@@ -66,12 +92,32 @@ def resize_bicubic(
 @functools.lru_cache(maxsize=256)
 def bilinear_weights(n_in: int, n_out: int) -> np.ndarray:
     """Return the (n_out, n_in) float32 matrix of align-corners interpolation."""
+    low, high, fraction = _neighbours(n_in, n_out)
+    return _scatter(n_in, [(low, 1 - fraction), (high, fraction)])
+
+
+def _neighbours(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return both sources of each output of align-corners, and the second's weight."""
     step = np.float32(n_in - 1) / np.float32(n_out - 1) if n_out > 1 else np.float32(0)
     position = step * np.arange(n_out, dtype=np.float32)
     low = np.minimum(np.floor(position).astype(int), n_in - 1)
     high = np.minimum(low + 1, n_in - 1)
-    fraction = position - low.astype(np.float32)
-    return _scatter(n_in, [(low, 1 - fraction), (high, fraction)])
+    return low, high, position - low.astype(np.float32)
+
+
+def _interpolate(x, axis: int, n_out: int):
+    """Resize one axis bilinearly by gathering the two sources of each output."""
+    if x.shape[axis] == n_out:
+        return x
+    low, high, fraction = _neighbours(x.shape[axis], n_out)
+    before = (slice(None),) * axis
+
+    def gather(index):
+        source = x.at[(*before, index)]
+        return source.get(mode="promise_in_bounds", indices_are_sorted=True)
+
+    weight = fraction.reshape(-1, *(1,) * (x.ndim - axis - 1))[(None,) * axis]
+    return gather(low) * (1 - weight) + gather(high) * weight
 
 
 @functools.lru_cache(maxsize=256)

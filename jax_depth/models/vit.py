@@ -104,6 +104,7 @@ class VisionTransformer(nn.Module):
             "heads": config.heads,
             "mlp": config.mlp,
             "mlp_hidden": config.mlp_hidden,
+            "attention": config.attention,
             "dtype": self.dtype,
         }
         if stop - start == 1:

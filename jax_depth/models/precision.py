@@ -1,0 +1,28 @@
+"""What products compute in: operands rounded to a dtype, sums in float32."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jax_depth._typing import Array, Float32
+
+
+def einsum(equation: str, x: Array, y: Array, dtype: Any) -> Float32[Array, "..."]:
+    """`jnp.einsum` of operands rounded to `dtype`, accumulated in float32."""
+    return jnp.einsum(
+        equation,
+        x.astype(dtype),
+        y.astype(dtype),
+        precision=precision(dtype),
+        # A bfloat16 result would round each partial sum, and XLA:CPU then
+        # computes in float32 anyway: slower and less exact.
+        preferred_element_type=jnp.float32,
+    )
+
+
+def precision(dtype: Any) -> jax.lax.Precision:
+    """Return the highest precision for float32, which TPUs and TF32 would cut."""
+    if jnp.dtype(dtype) == jnp.float32:
+        return jax.lax.Precision.HIGHEST
+    return jax.lax.Precision.DEFAULT
