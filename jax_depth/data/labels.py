@@ -1,0 +1,150 @@
+"""Pseudo-labels that `jax-depth label` wrote: inverse depth or depth by a teacher.
+
+    labels-00000-of-00004.jsonl     an object a label, then {"complete": true, ...}
+    depth/NAME.png                  16 bits with their scale and offset in text chunks
+
+A label has `name`, `depth` (relative path), `kind`, `sha256` (of the PNG), `width` and
+`height`, and either `image` (path relative to the manifest) or `source` and `sample`:
+a dataset, as `open_dataset` takes it, and the name of a sample in it.
+"""
+
+import functools
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jax_depth.data.dataset import Dataset
+from jax_depth.data.files import read_described_png, read_rgb
+from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
+
+MANIFEST = re.compile(r"labels-(\d{5})-of-(\d{5})\.jsonl$")
+_FIELDS = ("name", "depth", "kind", "sha256")
+
+
+class Labels(Dataset):
+    """Pictures with a teacher's depth; every file is checked against its checksum.
+
+    Args:
+        root: the folder with all parts of the manifest, or one part.
+
+    Raises:
+        DatasetError: parts are missing, unfinished (the folder only) or damaged.
+    """
+
+    title = "labels"
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+        if self.root.is_dir():
+            parts = complete_parts(self.root)
+            self._base = self.root
+        elif self.root.is_file():
+            parts, self._base = [self.root], self.root.parent
+        else:
+            raise DatasetError(f"labels: {self.root} does not exist")
+        self._rows = [row for part in parts for row in read_part(part)[0]]
+        if not self._rows:
+            raise DatasetError(f"{self.root} holds no labels")
+        self.names = [row["name"] for row in self._rows]
+
+    def _read(self, index: int) -> Sample:
+        row = self._rows[index]
+        path = self._base / row["depth"]
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != row["sha256"]:
+            raise SampleError(f"{path} does not have the checksum of its manifest")
+        values, stored_kind = read_described_png(io.BytesIO(data))
+        kind = row["kind"]
+        if stored_kind != kind:
+            raise SampleError(f"{path} holds {stored_kind}, its manifest says {kind}")
+        unit = "m" if kind == "metric_depth" else None
+        rgb = self._picture(row)
+        return labelled_sample(rgb, values, kind, unit, row["name"])
+
+    def _picture(self, row: Mapping[str, Any]) -> Any:
+        if "image" in row:
+            return read_rgb(self._base / row["image"], upright=True)
+        dataset, numbers = _source(row["source"])
+        if row["sample"] not in numbers:
+            raise SampleError(f"{row['source']} has no sample {row['sample']}")
+        return dataset[numbers[row["sample"]]].rgb
+
+
+def part_path(folder: Path, shard: int, count: int) -> Path:
+    """Return the manifest of one part."""
+    return folder / f"labels-{shard:05d}-of-{count:05d}.jsonl"
+
+
+def complete_parts(folder: Path) -> list[Path]:
+    """Return the manifests of a folder, all of them.
+
+    Raises:
+        DatasetError: there are none, some are missing or unfinished, or they are of
+            runs with different numbers of parts.
+    """
+    found = sorted(path for path in folder.iterdir() if MANIFEST.match(path.name))
+    if not found:
+        raise DatasetError(
+            f"{folder} holds no labels: looked for labels-*-of-*.jsonl, which "
+            "`jax-depth label` writes"
+        )
+    counts = {int(path.name[16:21]) for path in found}
+    if len(counts) > 1:
+        raise DatasetError(
+            f"labels: {folder} holds parts of runs with different numbers of shards, "
+            f"{sorted(counts)}; remove those of the older run"
+        )
+    count = counts.pop()
+    for shard in range(count):
+        path = part_path(folder, shard, count)
+        if path not in found or not read_part(path)[1]:
+            state = "unfinished" if path in found else "missing"
+            raise DatasetError(
+                f"labels: {path} is {state}; run `jax-depth label` with "
+                f"--shard {shard}/{count} again, or give the finished manifests one "
+                "by one"
+            )
+    return found
+
+
+def read_part(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Return the labels of one manifest and whether it is finished.
+
+    A last line that was cut short by a crash is left out.
+
+    Raises:
+        DatasetError: a line before it is not a label.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"labels: {path} cannot be read ({error})") from None
+    rows, complete = [], False
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            if "complete" in row:
+                complete = True
+                continue
+            _ = [row[field] for field in _FIELDS], row.get("image") or row["sample"]
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines) and isinstance(error, ValueError):
+                break
+            raise DatasetError(
+                f"labels: line {number} of {path} is not a label ({error!r})"
+            ) from None
+        rows.append(row)
+    return rows, complete
+
+
+@functools.lru_cache(maxsize=8)
+def _source(text: str) -> tuple[Dataset, dict[str, int]]:
+    # Late, since the registry lists this module.
+    from jax_depth.data.registry import open_dataset
+
+    dataset = open_dataset(text)
+    return dataset, {name: number for number, name in enumerate(dataset.names)}
