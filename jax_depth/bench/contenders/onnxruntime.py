@@ -1,0 +1,22 @@
+"""ONNX Runtime on torch's export."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from jax_depth.bench.contenders.onnx_export import exported
+from jax_depth.bench.task import Task
+
+
+def load(task: Task) -> Callable[[], np.ndarray]:
+    """Return pixels to depth in float32, all graph optimisations on."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    session = onnxruntime.InferenceSession(
+        str(exported(task)), options, providers=["CPUExecutionProvider"]
+    )
+    pixels = np.ascontiguousarray(np.moveaxis(np.load(task.pixels), -1, 1))
+    return lambda: np.asarray(session.run(["depth"], {"pixels": pixels})[0])

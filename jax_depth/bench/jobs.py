@@ -1,0 +1,220 @@
+"""Whole jobs: from the start of a process to files on disk, by command lines."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jax_depth.bench import workspace
+from jax_depth.bench.process import environment
+from jax_depth.bench.results import Row
+from jax_depth.bench.session import Say
+from jax_depth.bench.task import Task
+
+Job = Literal["start", "folder"]
+
+# Correlation of a result's depth with the first contender's above which both did the
+# same job: enlarging the map to the photo's size differs between the libraries.
+_CORRELATION = 0.99
+# Sides of the photos of "folder", in turn: phone, screen, camera, portrait, square.
+_SIZES = ((640, 480), (1024, 768), (480, 640), (1920, 1080), (800, 800), (768, 1024))
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A program that reads photos and writes one depth map for each.
+
+    Attributes:
+        name: of the row.
+        make: (photos, output folder, task) -> the words of the command line.
+        precision: what it computes in.
+        cold: whether compiled programs of earlier runs are taken away first.
+        peer: whether it is transformers, which must have the model.
+    """
+
+    name: str
+    make: Callable[[Path, Path, Task], list[str]]
+    precision: str = "f32"
+    cold: bool = False
+    peer: bool = False
+
+
+def _predict(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
+    def make(photos: Path, out: Path, task: Task) -> list[str]:
+        words = ["-m", "jax_depth", "predict", str(photos), "-o", str(out)]
+        words += ["--model", str(task.native), "--format", "npy", "--dtype", dtype]
+        # As transformers prepares photos; the default is the authors' own way.
+        return [*words, "--resample", "transformers"]
+
+    return make
+
+
+def _pipeline(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
+    def make(photos: Path, out: Path, task: Task) -> list[str]:
+        module = "jax_depth.bench.contenders.pipeline"
+        return ["-m", module, str(photos), str(out), str(task.transformers), dtype]
+
+    return make
+
+
+def commands(job: Job) -> list[Command]:
+    """Return the contenders of a job, the one others are compared with first."""
+    rows = []
+    for short, dtype in (("f32", "float32"), ("bf16", "bfloat16")):
+        peer = Command(
+            f"transformers-pipeline-{short}", _pipeline(dtype), short, peer=True
+        )
+        ours = Command(f"jax-predict-{short}", _predict(dtype), short)
+        rows += [peer, ours]
+        if job == "start":
+            cold = f"{ours.name}-cold"
+            rows.append(dataclasses.replace(ours, name=cold, cold=True))
+    return rows
+
+
+def chosen(job: Job, names: Sequence[str] | None) -> list[Command]:
+    """Return a job's contenders by name, all of them for None.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    known = {row.name: row for row in commands(job)}
+    for name in names or ():
+        if name not in known:
+            raise ValueError(
+                f"no contender is called {name!r}; known: {', '.join(known)}"
+            )
+    return [known[name] for name in names or known]
+
+
+def run(
+    task: Task, job: Job, rows: Sequence[Command], rounds: int, photos: int, say: Say
+) -> list[Row]:
+    """Time whole processes in turns; see `session.run`.
+
+    Args:
+        task: gives the model.
+        job: "start" has one photo, "folder" has `photos`.
+        rows: the contenders.
+        rounds: processes of each.
+        photos: how many photos "folder" has.
+        say: told what goes on.
+    """
+    workspace.prepare(task)
+    folder = Path(task.folder)
+    count = 1 if job == "start" else photos
+    pictures = write_photos(folder / f"photos-{count}", count)
+    results = [Row(row.name, row.precision, pictures=count) for row in rows]
+    reference: list[np.ndarray] | None = None
+    for index in range(rounds):
+        for row, result in zip(rows, results, strict=True):
+            if result.problem is not None:
+                continue
+            if row.peer and not task.transformers.exists():
+                result.problem = f"transformers has no {task.model}"
+                continue
+            if row.peer and not _installed("transformers", "torch"):
+                result.problem = "transformers or torch is not installed"
+                continue
+            out = folder / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            depths = _time(row, result, pictures, out, task)
+            if depths is not None and reference is None:
+                reference = depths
+            if depths is not None and reference is not None:
+                _check(result, depths, reference)
+            say(f"{row.name}: {result.problem or f'{result.seconds[-1]:.1f} s'}")
+        say(f"round {index + 1} of {rounds}")
+    return results
+
+
+def _time(
+    row: Command, result: Row, photos: Path, out: Path, task: Task
+) -> list[np.ndarray] | None:
+    """Run one process; return its depth maps, or None with the problem in `result`."""
+    cache = Path(task.folder) / f"compiled-{row.name}"
+    if row.cold:
+        shutil.rmtree(cache, ignore_errors=True)
+    elif not cache.exists():
+        # A first run fills the cache that every later process of a user finds.
+        _process(row, photos, out, task, cache)
+        shutil.rmtree(out, ignore_errors=True)
+    start = time.perf_counter()
+    code, peak, message = _process(row, photos, out, task, cache)
+    seconds = time.perf_counter() - start
+    if code:
+        result.problem = f"exit code {code}: {message}"
+        result.seconds.clear()
+        return None
+    result.seconds.append(seconds)
+    result.peak_bytes = max(peak, result.peak_bytes or 0)
+    return [np.load(file) for file in sorted(out.glob("*.npy"))]
+
+
+def _process(row: Command, photos: Path, out: Path, task: Task, cache: Path):
+    """Return exit code, peak memory and the last line of complaint."""
+    extra = {"JAX_DEPTH_CACHE": str(cache)}
+    if not row.peer:
+        cache.mkdir(exist_ok=True)
+    complaints = Path(task.folder) / "complaints.txt"
+    with complaints.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, *row.make(photos, out, task)],
+            env=environment(extra),
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    lines = complaints.read_text().strip().splitlines() or ["no message"]
+    scale = 1 if sys.platform == "darwin" else 1024
+    return process.returncode, usage.ru_maxrss * scale, lines[-1]
+
+
+def _check(result: Row, depths: list[np.ndarray], reference: list[np.ndarray]) -> None:
+    """Put the error in the row, or the problem if these are not the same maps."""
+    shapes = [depth.shape for depth in depths]
+    if shapes != [depth.shape for depth in reference]:
+        result.problem = f"wrong: it wrote {len(depths)} maps of other sizes"
+        return
+    errors, correlations = [], []
+    for mine, theirs in zip(depths, reference, strict=True):
+        errors.append(float(abs(mine - theirs).max() / theirs.std()))
+        correlations.append(np.corrcoef(mine.ravel(), theirs.ravel())[0, 1])
+    result.error = max(errors)
+    if not min(correlations) >= _CORRELATION:
+        result.problem = f"wrong: correlation {min(correlations):.3f} with the first"
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    """Write `count` JPEG photos of mixed sizes, seeded, and return their folder."""
+    from PIL import Image
+
+    if folder.exists():
+        return folder
+    temporary = folder.with_suffix(".part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
+        # Smooth shapes under a little noise compress as photos do.
+        picture = Image.fromarray(coarse).resize(_SIZES[i % len(_SIZES)], 3)
+        noise = rng.normal(0, 6, (picture.height, picture.width, 3))
+        values = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(values).save(temporary / f"photo_{i:03d}.jpg", quality=90)
+    temporary.rename(folder)
+    return folder
+
+
+def _installed(*names: str) -> bool:
+    from importlib.util import find_spec
+
+    return all(find_spec(name) is not None for name in names)

@@ -1,0 +1,203 @@
+"""`docs/performance.md`: a suite measured piece by piece and written as one page.
+
+What was measured is kept in a JSON file beside the page, so that a suite goes on
+where it stopped, and the page is written anew without measuring.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from jax_depth.bench import ceilings, machine
+from jax_depth.bench.catalog import BOUNDS, CONTENDERS
+from jax_depth.bench.plan import Plan
+from jax_depth.bench.process import WorkerError
+from jax_depth.bench.results import Table
+from jax_depth.bench.session import Say
+from jax_depth.bench.table import markdown
+
+CEILINGS = "ceilings"
+
+_HEAD = """\
+# Performance
+
+Written by `jax-depth bench --report`; every figure below was measured by the command
+above its table. Figures of one table were measured in turns in one session and may be
+compared; those of different tables, or of other machines, may not.
+
+## How to read the tables
+
+- Contenders run in processes of their own with the same random weights and the same
+  pixels, and take turns: A B C, A B C, after one untimed round.
+- **ratio**: median over rounds of a contender's time by that of the first row in the
+  same round. Below 1 is faster than the first row.
+- **peak**: the greatest resident memory of the process, interpreter, libraries and
+  weights included.
+- **first call** contains the compilation of libraries that compile then; **start to
+  result** counts from the start of the process and is fair to all.
+- **error**: the greatest difference from the first row's output, in standard
+  deviations of that output. {bounds} A contender beyond
+  its bound computes something else; it is named and not timed. In tables of whole jobs
+  the libraries enlarge maps to the photo's size differently, so there the error is for
+  information and maps must correlate to 0.99.
+- **x limit**: how many times longer a call took than its products and convolutions
+  would take at the fastest rate any installed library reached on this machine in the
+  same precision (below). It leaves out everything that is not a product, so nobody
+  reaches 1.
+- A training step is forward, backward, clipping, AdamW and a moving average of the
+  weights, on the mean difference from given disparities; its error is that of the
+  first loss.
+"""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return what was measured so far, {} where there is no file.
+
+    Raises:
+        ValueError: the file is not one of these.
+    """
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for piece in document["tables"].values():
+            Table.from_json(piece)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"'{path}' does not hold results of jax-depth bench; move it away or "
+            "choose another --report"
+        ) from None
+    return document
+
+
+def run(
+    page: Path,
+    suite: Mapping[str, Plan],
+    pieces: Collection[str] | None,
+    again: bool,
+    folder: Path,
+    say: Say,
+) -> int:
+    """Measure what is missing of a suite, writing the page after every piece.
+
+    Args:
+        page: the Markdown file; results are kept beside it with suffix .json.
+        suite: pieces by name, in order.
+        pieces: which of them, and "ceilings"; None for all, () for none: the page is
+            written from what is there.
+        again: measure also what has been measured.
+        folder: where weights are kept between pieces.
+        say: told what goes on.
+
+    Returns:
+        How many pieces failed as a whole; each was named through `say`.
+
+    Raises:
+        ValueError: an unknown piece, or a file that is no result.
+    """
+    wanted = [CEILINGS, *suite] if pieces is None else list(pieces)
+    for name in wanted:
+        if name != CEILINGS and name not in suite:
+            known = ", ".join([CEILINGS, *suite])
+            raise ValueError(f"no piece is called {name!r}; known: {known}")
+    store = page.with_suffix(".json")
+    document = {"ceilings": None, "tables": {}} | load(store)
+    failures = 0
+    for name in wanted:
+        known = (
+            document["ceilings"] if name == CEILINGS else document["tables"].get(name)
+        )
+        if known and not again:
+            say(f"{name}: measured before")
+            continue
+        say(f"{name}: begins")
+        try:
+            if name == CEILINGS:
+                measured = ceilings.measure(say)
+                document["ceilings"] = {**measured, "machine": machine.describe()}
+            else:
+                document["tables"][name] = suite[name].run(say, folder).to_json()
+        except WorkerError as error:
+            say(f"{name}: failed: {error}")
+            failures += 1
+            continue
+        _write(store, json.dumps(document, indent=1) + "\n")
+        _write(page, render(document, list(suite)))
+    _write(page, render(document, list(suite)))
+    return failures
+
+
+def render(document: Mapping[str, Any], order: list[str]) -> str:
+    """Return the page, tables in `order` and then those of other suites."""
+    limits = dict(document["ceilings"] or {})
+    limits.pop("machine", None)
+    named = {name: Table.from_json(x) for name, x in document["tables"].items()}
+    names = [name for name in order if name in named]
+    names += [name for name in named if name not in names]
+    bounds = ", ".join(f"{bound:g} in {name}" for name, bound in BOUNDS.items())
+    parts = [_HEAD.format(bounds=f"It may be {bounds}.")]
+    parts.append(_machines([named[name] for name in names]))
+    parts.append(_limits(limits))
+    for name in names:
+        table = named[name]
+        parts.append(f"## {table.title}\n")
+        parts.append(f"`{table.command}`, {table.date}\n")
+        parts.append(markdown(table, limits))
+    parts.append(_legend([named[name] for name in names]))
+    return "\n".join(parts)
+
+
+def _machines(tables: list[Table]) -> str:
+    """Describe each machine and set of versions once."""
+    lines = ["## Machine and versions\n"]
+    seen = []
+    for table in tables:
+        both = (table.machine, table.versions)
+        if both in seen:
+            continue
+        seen.append(both)
+        m = table.machine
+        features = ", ".join(m["features"]) or "no vector extension known here"
+        versions = ", ".join(f"{k} {v}" for k, v in table.versions.items())
+        where = f" ({table.title})" if len(seen) > 1 else ""
+        lines.append(
+            f"- {m['cpu']}, {m['cores']} cores ({features}), {m['memory_gib']} GiB, "
+            f"{m['system']}, Python {m['python']}{where}; {versions}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _limits(limits: Mapping[str, float]) -> str:
+    if not limits:
+        return ""
+    lines = ["## Limits of the machine, measured\n"]
+    for name in ("f32", "bf16"):
+        if name in limits:
+            lines.append(f"- products in {name}: {limits[name] / 1e9:.0f} GFLOP/s")
+    if "bandwidth" in limits:
+        lines.append(f"- copying memory: {limits['bandwidth'] / 1e9:.0f} GB/s")
+    return "\n".join(lines) + "\n"
+
+
+def _legend(tables: list[Table]) -> str:
+    shown = {row.name for table in tables for row in table.rows}
+    lines = ["## Contenders\n"]
+    for rows in CONTENDERS.values():
+        lines += [f"- {n}: {c.about}" for n, c in rows.items() if n in shown]
+    if any(name.startswith("jax-predict") for name in shown):
+        lines += [
+            "- jax-predict: `jax-depth predict` with programs compiled by an earlier "
+            "run, -cold without any",
+            "- transformers-pipeline: the depth-estimation pipeline in a loop, each "
+            "raw map saved",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

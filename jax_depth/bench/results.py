@@ -1,0 +1,95 @@
+"""What was measured: one contender, one table; statistics; to and from JSON."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass
+class Row:
+    """One contender's results.
+
+    Attributes:
+        name: the contender.
+        precision: "f32", "bf16" or "int8".
+        seconds: one figure per round, of one call.
+        pictures: in one call.
+        first_call: seconds of the first call, compilation included.
+        ready: seconds from the start of its process to its first result.
+        peak_bytes: greatest resident memory of its process.
+        error: greatest |difference| from the reference's output, in standard
+            deviations of that; 0 for the reference itself.
+        flops: of one call, None where they are not counted.
+        problem: why there are no figures; None where there are.
+    """
+
+    name: str
+    precision: str = "f32"
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    pictures: int = 1
+    first_call: float | None = None
+    ready: float | None = None
+    peak_bytes: int | None = None
+    error: float | None = None
+    flops: float | None = None
+    problem: str | None = None
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a call."""
+        return statistics.median(self.seconds)
+
+    def ratio(self, first: "Row") -> float:
+        """Median over rounds of this row's time by the first's in the same round."""
+        pairs = zip(self.seconds, first.seconds, strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+    def distance(self, ceilings: Mapping[str, float]) -> float | None:
+        """Times longer than the machine's fastest products would take."""
+        if self.flops is None or self.precision not in ceilings:
+            return None
+        return self.median * ceilings[self.precision] / self.flops
+
+
+@dataclasses.dataclass
+class Table:
+    """One session: rows in the order of their turns, and what it was about.
+
+    Attributes:
+        title: heading of the table.
+        command: what makes it again.
+        rows: the contenders, those without figures included.
+        date: day it was measured, ISO.
+        machine: see `machine.describe`.
+        versions: of the packages that took part.
+        columns: "forward" or "job": what of a row is shown.
+    """
+
+    title: str
+    command: str
+    rows: list[Row]
+    date: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    columns: str = "forward"
+
+    @property
+    def timed(self) -> list[Row]:
+        """Rows with figures."""
+        return [row for row in self.rows if row.problem is None and row.seconds]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Table":
+        """Return the table of `to_json`.
+
+        Raises:
+            TypeError, KeyError: it is not one.
+        """
+        values = dict(document)
+        rows: Sequence[Mapping[str, Any]] = values.pop("rows")
+        return cls(rows=[Row(**row) for row in rows], **values)

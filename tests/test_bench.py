@@ -1,0 +1,293 @@
+"""The benchmark: protocol, checks before timing, whatever goes wrong, the page."""
+
+import dataclasses
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from jax_depth import checkpoint
+from jax_depth.bench import report, session, worker, workspace
+from jax_depth.bench.catalog import BOUNDS, CONTENDERS, Contender, chosen
+from jax_depth.bench.contenders import own
+from jax_depth.bench.plan import Plan
+from jax_depth.bench.process import Worker, WorkerError
+from jax_depth.bench.results import Row, Table
+from jax_depth.bench.suite import SUITES
+from jax_depth.bench.table import hints, markdown
+from jax_depth.bench.task import Absent, Task
+from jax_depth.cli.main import main
+
+MODULE = "tests.bench_contenders"
+TASK = Task("unused", "model", 5, 7, batch=2)
+MACHINE = {
+    "cpu": "A processor",
+    "cores": 2,
+    "features": ["avx2"],
+    "memory_gib": 4.0,
+    "system": "Linux x86_64",
+    "python": "3.11.0",
+}
+
+
+def contender(name, precision="f32", **options):
+    return Contender(name, MODULE, "", precision, options)
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    monkeypatch.setattr(workspace, "prepare", lambda task: None)
+
+
+@pytest.fixture
+def process():
+    started = Worker({"A_SETTING": "as given"})
+    yield started
+    started.close()
+
+
+def _load(process, **options):
+    task = dataclasses.asdict(TASK)
+    return process.ask(do="load", module=MODULE, options=options, task=task)
+
+
+def test_worker_answers_and_survives_errors(process, tmp_path):
+    with pytest.raises(WorkerError, match=r"^RuntimeError: no such kernel$"):
+        _load(process, fault="load")
+    with pytest.raises(Absent, match=r"^needs another machine$"):
+        _load(process, fault="absent")
+    with pytest.raises(Absent, match=r"^a_library_that_nobody_has is not installed$"):
+        _load(process, fault="module")
+    assert _load(process, fault="noise")["seconds"] >= 0
+    reply = process.ask(do="call", save=str(tmp_path / "x.npy"))
+    assert reply["peak_bytes"] > 2**20
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "x.npy"), np.arange(10).reshape(2, 5)
+    )
+
+
+def test_a_dead_and_a_silent_worker_are_reported(process):
+    _load(process, fault="exit")
+    with pytest.raises(WorkerError, match="exit code 7"):
+        process.ask(do="call")
+    other = Worker()
+    with pytest.raises(WorkerError, match=r"no answer within 0\.01 s"):
+        other.ask(timeout=0.01, do="call")
+    other.close()
+
+
+def test_serve_needs_a_load_first():
+    replies = io.StringIO()
+    worker.serve(io.StringIO('{"do": "call"}\n{"do": "dance"}\n'), replies)
+    first, second = map(json.loads, replies.getvalue().splitlines())
+    assert first == {"error": "AssertionError: call before load"}
+    assert second == {"error": "ValueError: unknown request 'dance'"}
+
+
+def test_session_times_only_who_computes_the_same(no_weights):
+    rows = session.run(
+        TASK,
+        [
+            contender("crashes", fault="exit"),
+            contender("reference"),
+            contender("close", result=1 + 1e-5),
+            contender("wrong", result=1.01),
+            contender("rough", "bf16", result=1.01),
+            contender("nan", fault="nan"),
+            contender("shape", fault="shape"),
+            contender("dies late", fault="late exit"),
+            contender("absent", fault="absent"),
+        ],
+        rounds=3,
+        say=lambda line: None,
+    )
+    found = {row.name: row for row in rows}
+    assert list(found) == [row.name for row in rows]
+    for name in ("reference", "close", "rough"):
+        assert found[name].problem is None
+        assert len(found[name].seconds) == 3
+        assert found[name].pictures == 2
+    assert found["reference"].error == 0
+    std = np.arange(10).std()
+    assert found["rough"].error == pytest.approx(0.01 * 9 / std, rel=1e-3)
+    assert "exit code 7" in found["crashes"].problem
+    assert found["wrong"].problem == "wrong: error 3.1e-02 exceeds 0.0001"
+    assert found["nan"].problem == "wrong: its output is not finite"
+    assert found["shape"].problem == "wrong: its output is (1, 2), not (2, 5)"
+    assert "exit code 7" in found["dies late"].problem
+    assert found["absent"].problem == "needs another machine"
+    for name in ("crashes", "wrong", "nan", "shape", "dies late", "absent"):
+        assert found[name].seconds == []
+
+
+def test_own_contender_on_living_weights(tmp_path):
+    import small_models
+
+    task = Task(str(tmp_path), "small-relative", 28, 42, batch=2)
+    workspace.write(task, small_models.RELATIVE)
+    plain = own.load(task)()
+    assert plain.shape == (2, 28, 42)
+    assert (plain > 0).mean() > 0.9 and plain.std() > 0.1
+    blocked = own.load(task, attention="blocked")()
+    assert abs(blocked - plain).max() < BOUNDS["f32"] * plain.std()
+    rough = own.load(task, dtype="bfloat16")()
+    assert 0 < abs(rough - plain).max() < BOUNDS["bf16"] * plain.std()
+    _, config = checkpoint.load(task.native)
+    assert own.configured(config, "float32", remat=True).encoder.remat
+    # The peers read the very same weights.
+    assert (task.transformers / "model.safetensors").exists()
+
+
+def test_distance_and_ratio():
+    first = Row("a", seconds=[1.0, 2.0, 4.0], flops=6e9)
+    other = Row("b", seconds=[2.0, 3.0, 2.0], precision="int8", flops=6e9)
+    assert other.ratio(first) == 1.5  # of 2, 1.5, 0.5; not 2 / 2
+    assert first.distance({"f32": 30e9}) == pytest.approx(10)
+    assert other.distance({"f32": 30e9}) is None
+
+
+def _table(**changes):
+    rows = [
+        Row("jax-f32", "f32", [0.5, 0.6], 2, 1.5, 3.0, 2**30, 0.0, 1e11),
+        Row("jax-openvino-f32", "f32", [0.25, 0.3], 2, 0.5, 2.0, 2**29, 2e-5, 1e11),
+        Row("keras", problem="keras is not installed"),
+    ]
+    values = {
+        "title": "A table",
+        "command": "jax-depth bench",
+        "rows": rows,
+        "date": "2026-01-02",
+        "machine": MACHINE,
+        "versions": {"jax": "1.2.3"},
+    }
+    return Table(**(values | changes))
+
+
+def test_markdown_shows_everyone():
+    text = markdown(_table(), {"f32": 1e12})
+    lines = text.splitlines()
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells[:4] == ["jax-f32", "550", "500 - 600", "1.00"]
+    assert cells[4:] == ["3.64", "1024", "1.50", "3.0", "reference", "5.5"]
+    assert "0.50" in lines[3] and "2.0e-05" in lines[3]
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert lines[4] == "- not timed: keras: keras is not installed"
+    assert hints(_table().timed) == [
+        'engine="openvino" takes 1/2.0 of the time of jax-f32 here'
+    ]
+    nobody = _table(rows=[Row("keras", problem="absent")])
+    assert markdown(nobody, {}) == "- not timed: keras: absent\n"
+
+
+def test_table_survives_json():
+    table = _table()
+    assert Table.from_json(json.loads(json.dumps(table.to_json()))) == table
+
+
+@dataclasses.dataclass(frozen=True)
+class FakePlan:
+    """A piece that counts its measurements, or fails."""
+
+    runs: list
+    fail: bool = False
+
+    def run(self, say, folder):
+        self.runs.append(folder)
+        if self.fail:
+            raise WorkerError("no room")
+        return _table(title=f"Measured {len(self.runs)}")
+
+
+def test_report_resumes_and_renders(tmp_path, monkeypatch):
+    limits = {"f32": 3e11, "bf16": 6e11, "bandwidth": 5e10}
+    monkeypatch.setattr(report.ceilings, "measure", lambda say: limits)
+    page, said = tmp_path / "docs" / "performance.md", []
+    suite = {"good": FakePlan([]), "bad": FakePlan([], fail=True)}
+
+    def run(pieces=None, again=False):
+        return report.run(page, suite, pieces, again, tmp_path, said.append)
+
+    assert run() == 1
+    assert "bad: failed: no room" in said
+    first = page.read_text()
+    assert "## Measured 1" in first and "A processor, 2 cores (avx2), 4.0 GiB" in first
+    assert "products in bf16: 600 GFLOP/s" in first and "50 GB/s" in first
+    assert f"{BOUNDS['f32']:g} in f32" in first and "jax 1.2.3" in first
+    # Only what failed is tried again; nothing is when only rendering.
+    assert run() == 1
+    assert run(pieces=[]) == 0
+    assert [len(plan.runs) for plan in suite.values()] == [1, 2]
+    assert page.read_text() == first
+    assert run(pieces=["good"], again=True) == 0
+    assert "## Measured 2" in page.read_text()
+    with pytest.raises(ValueError, match=r"no piece is called 'x'; known: ceilings"):
+        run(pieces=["x"])
+    page.with_suffix(".json").write_text("[]")
+    with pytest.raises(ValueError, match="does not hold results"):
+        run()
+
+
+def test_every_suite_can_be_run():
+    for suite in SUITES.values():
+        for plan in suite.values():
+            plan.check()
+
+
+def test_catalogue_is_consistent():
+    for rows in CONTENDERS.values():
+        for name, row in rows.items():
+            assert name.endswith(row.precision) or f"-{row.precision}-" in name
+    with pytest.raises(ValueError, match="named twice"):
+        chosen("forward", ["jax-f32", "jax-f32"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--model bert", "no model is called 'bert'; see `jax-depth models`"),
+        ("--model dinov2-small", "dinov2-small is a bare encoder"),
+        ("--size 500", "use 490 or 504"),
+        ("--size 14x3", "--size 3 is not a multiple of 14"),
+        ("--size axb", "'a' is not a whole number above 0"),
+        ("--contenders jax", "no contender is called 'jax'; known: transformers-f32"),
+        ("--job start --size 518", "leave --size and --batch out"),
+        ("--job folder --contenders jax-f32", "no contender is called 'jax-f32'"),
+        ("--json nowhere/x.json", "'nowhere' is no folder; make it first"),
+        ("--again", "--again goes with --report"),
+        ("--report x.txt", "the page must end in .md"),
+        ("--report x.md --model tiny", "--model is set by the suite"),
+        ("--report x.md --render-only --again", "--render-only measures nothing"),
+    ],
+)
+def test_wrong_options_get_one_sentence(words, sentence, capsys):
+    assert main(["bench", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and "Traceback" not in error
+
+
+def test_command_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Plan, "run", lambda self, say: _table(command=self.command))
+    monkeypatch.setattr(report.ceilings, "measure", lambda say: {"f32": 1e12})
+    files = [tmp_path / "x.json", tmp_path / "x.md"]
+    words = f"bench --model tiny --size 32x64 --json {files[0]} --markdown {files[1]}"
+    assert main(words.split()) == 0
+    printed = capsys.readouterr().out
+    assert "--model tiny --size 32x64 --batch 1 --rounds 7" in printed
+    assert files[1].read_text() == printed
+    document = json.loads(files[0].read_text())
+    assert document["rows"][0]["seconds"] == [0.5, 0.6]
+    assert document["ceilings"] == {"f32": 1e12}
+    assert main(["bench", "--list"]) == 0
+    assert "kerashub-f32" in capsys.readouterr().out
+
+
+def test_parent_loads_no_framework():
+    code = (
+        "import sys, jax_depth.bench.plan, jax_depth.bench.report; "
+        "assert not {'torch', 'transformers', 'openvino'} & set(sys.modules)"
+    )
+    import subprocess
+
+    subprocess.run([sys.executable, "-c", code], check=True)
