@@ -12,6 +12,17 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageFilter
 
+_COLOUR_SPREADS = (
+    "gamma",
+    "contrast",
+    "brightness",
+    "saturation",
+    "channel_gain",
+    "grey_share",
+    "blur_share",
+    "noise_share",
+    "jpeg_share",
+)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -45,6 +56,12 @@ class Augmentation:
     noise: tuple[float, float] = (0.005, 0.05)
     jpeg_share: float = 0.3
     jpeg: tuple[int, int] = (25, 90)
+
+    @classmethod
+    def flip_only(cls) -> "Augmentation":
+        """Return the largest crop that fits, somewhere, mirrored half of the time."""
+        none = dict.fromkeys(_COLOUR_SPREADS, 0.0)
+        return cls(crop=(1.0, 1.0), stretch=0.0, flip_share=0.5, **none)
 
 
 def augment(

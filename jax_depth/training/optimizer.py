@@ -1,9 +1,17 @@
 """Optimiser and learning-rate schedule: AdamW with clipping, from optax."""
 
+import re
+from collections.abc import Iterable
 from typing import Literal
 
 import jax
 import optax
+
+from jax_depth.config import ModelConfig
+from jax_depth.training.recipe import OptimizerSettings
+
+# More than any run: optax would accept a non-finite update after so many in a row.
+_NEVER = 2**31 - 1
 
 
 def schedule(
@@ -11,7 +19,7 @@ def schedule(
     steps: int,
     warmup: int = 0,
     cooldown: int | None = None,
-    kind: Literal["constant", "cosine"] = "constant",
+    kind: Literal["constant", "linear", "polynomial", "cosine"] = "constant",
 ) -> optax.Schedule:
     """Return step -> learning rate: linear warm-up, then hold or fall.
 
@@ -21,12 +29,16 @@ def schedule(
         warmup: steps from 0 up to `peak`.
         cooldown: last steps, which fall to 0 along a half cosine. With "constant"
             the rate holds until then, so a run can be extended before its cooldown
-            begins. Must be None with "cosine", which falls from the warm-up on.
-        kind: "constant" or "cosine".
+            begins. Must be None (or 0) with the others, which fall from the warm-up
+            on.
+        kind: what follows the warm-up: "constant"; "linear", "cosine" or
+            "polynomial" falls to 0 at the end. The last is (1 - t / T) ** 0.9 and, as
+            in Depth-Anything-V2 `metric_depth/train.py`, which sets the rate after
+            the step, one step late.
     """
-    if kind == "cosine":
-        if cooldown is not None:
-            raise ValueError('a "cosine" schedule has no separate cooldown')
+    if kind != "constant":
+        if cooldown:
+            raise ValueError(f'a "{kind}" schedule has no separate cooldown')
         cooldown = steps - warmup
     cooldown = cooldown or 0
     if warmup + cooldown > steps:
@@ -37,11 +49,96 @@ def schedule(
     parts = [
         optax.linear_schedule(0.0, peak, max(warmup, 1)),
         optax.constant_schedule(peak),
-        optax.cosine_decay_schedule(peak, max(cooldown, 1)),
+        _fall(kind, peak, max(cooldown, 1)),
     ]
     if not cooldown:
         return optax.join_schedules(parts[:2], [warmup])
+    if kind != "constant":
+        return optax.join_schedules([parts[0], parts[2]], [warmup])
     return optax.join_schedules(parts, [warmup, steps - cooldown])
+
+
+def _fall(kind: str, peak: float, steps: int) -> optax.Schedule:
+    if kind == "linear":
+        return optax.linear_schedule(peak, 0.0, steps)
+    if kind == "polynomial":
+        return optax.polynomial_schedule(peak, 0.0, 0.9, steps, transition_begin=1)
+    return optax.cosine_decay_schedule(peak, steps)
+
+
+def from_settings(
+    settings: OptimizerSettings, steps: int, config: ModelConfig
+) -> optax.GradientTransformation:
+    """Return the optimiser of a recipe, for parameters with "/"-joined names.
+
+    Args:
+        settings: of the recipe.
+        steps: length of the run.
+        config: of the model; its depth counts for `layer_decay`.
+
+    A step whose gradient is not finite changes nothing. With `accumulate` the parts
+    with finite gradients are averaged (`optax.MultiSteps`).
+    """
+    rate = schedule(
+        settings.learning_rate,
+        steps,
+        settings.warmup,
+        settings.cooldown or None,
+        settings.schedule,
+    )
+    depth = config.encoder.depth
+
+    def labels(params):
+        return {name: f"{_factor(name, settings, depth):.6g}" for name in params}
+
+    def everything(params):
+        return jax.tree.map(lambda _: True, params)
+
+    def transform(names: Iterable[str]) -> optax.GradientTransformation:
+        factors = {labels({name: None})[name] for name in names}
+        return optax.chain(
+            optax.clip_by_global_norm(settings.clip_norm),
+            optax.adamw(
+                rate,
+                settings.b1,
+                settings.b2,
+                settings.eps,
+                weight_decay=settings.weight_decay,
+                mask=everything if settings.decay_all else _decayed,
+            ),
+            # The rate of a group scales its decay too, as in torch.
+            optax.partition({f: optax.scale(float(f)) for f in factors}, labels),
+        )
+
+    def init(params):
+        return finite(transform(params)).init(params)
+
+    def update(updates, state, params=None):
+        assert params is not None
+        return finite(transform(params)).update(updates, state, params)
+
+    def finite(chain):
+        if settings.accumulate == 1:
+            return optax.apply_if_finite(chain, max_consecutive_errors=_NEVER)
+        return optax.MultiSteps(
+            chain, settings.accumulate, should_skip_update_fn=optax.skip_not_finite
+        )
+
+    return optax.GradientTransformation(init, update)
+
+
+def _factor(name: str, settings: OptimizerSettings, depth: int) -> float:
+    """Return a parameter's rate as a multiple of the last block's."""
+    if name.startswith("head/"):
+        return settings.head_factor
+    block = re.search(r"/block_(\d+)/", name)
+    if name.startswith("encoder/norm/"):
+        below = 0
+    elif block and not name.startswith("encoder/stem/"):
+        below = depth - 1 - int(block[1])
+    else:
+        below = depth  # patch embedding, positions, tokens, stem
+    return settings.layer_decay**below
 
 
 def adamw(
@@ -59,7 +156,7 @@ def adamw(
         optax.clip_by_global_norm(clip_norm),
         optax.adamw(learning_rate, b2=b2, weight_decay=weight_decay, mask=_decayed),
     )
-    return optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1)
+    return optax.apply_if_finite(chain, max_consecutive_errors=_NEVER)
 
 
 def _decayed(params):

@@ -6,9 +6,10 @@ Parameters under a frozen prefix get no gradient, no optimiser state and no back
 pass; a step whose gradient is not finite changes nothing but the step's number.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from flax import traverse_util
 
 from jax_depth._typing import Array, Bool, Float, Float32, Params, UInt8
 from jax_depth.config import ModelConfig
-from jax_depth.models.depth_anything import raw_output
+from jax_depth.models.depth_anything import DepthAnything, features
 from jax_depth.training import losses
 
 Flat = dict[str, Array]
@@ -36,11 +37,12 @@ class TrainState:
         optimizer: state of the optimiser.
     """
 
-    step: Array
-    trained: Flat
-    frozen: Flat
-    average: Flat
-    optimizer: optax.OptState
+    # Any, not arrays: the same tree holds shardings and shapes, see `mesh`.
+    step: Any
+    trained: dict[str, Any]
+    frozen: dict[str, Any]
+    average: dict[str, Any]
+    optimizer: Any
 
     def params(self, averaged: bool = True) -> dict:
         """Return the nested parameters, averaged ones by default."""
@@ -55,13 +57,19 @@ class Batch:
 
     Attributes:
         rgb: sRGB bytes.
-        target: disparity, larger is nearer, sky 0; anything where unknown.
+        target: disparity, larger is nearer, sky 0, or metres for a metric model;
+            anything where unknown.
         mask: True where `target` is known.
+        pseudo: which targets another network predicted; None where nothing asks.
+        region: False where a picture comes from another one, see `cutmix`; None
+            where nothing is mixed.
     """
 
     rgb: UInt8[Array, "b h w 3"]
     target: Float32[Array, "b h w"]
     mask: Bool[Array, "b h w"]
+    pseudo: Bool[Array, " b"] | None = None
+    region: Bool[Array, "b h w"] | None = None
 
 
 def init_state(
@@ -152,12 +160,33 @@ def gauge(
     return jnp.where(mask.any((1, 2)), distance, 0.0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Alignment:
+    """Keep the tokens of pseudo-labelled pictures close to a frozen encoder's.
+
+    Attributes:
+        config: of the frozen encoder, whose parameters the step takes as third.
+        weight: of the term.
+        margin: see `losses.feature_alignment`.
+    """
+
+    config: ModelConfig
+    weight: float
+    margin: float
+
+
 def make_step(
     config: ModelConfig,
     optimizer: optax.GradientTransformation,
     loss: Callable = relative_loss,
     decay: float = 0.999,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    *,
+    accumulate: int = 1,
+    mix: Callable[[Batch, Array], Batch] | None = None,
+    alignment: Alignment | None = None,
+    context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    shardings: Any = None,
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """Return the jitted step; the state passed in is donated.
 
     Args:
@@ -165,26 +194,62 @@ def make_step(
         optimizer: the one the state was made with.
         loss: (raw output, batch) -> (scalar, dict of scalars to report).
         decay: of the moving average, reached after a warm-up of (1 + t) / (10 + t).
+        accumulate: batches to an optimiser step, as in `optimizer`.
+        mix: (batch, number of the batch) -> batch; augmentation on the device.
+        alignment: adds a term against a frozen encoder; the step then takes that
+            encoder's parameters after the batch.
+        context: entered where the networks run, see `mesh.held_activations`.
+        shardings: of the state, see `mesh.state_shardings`; None on one device.
     """
 
-    def objective(trained: Flat, frozen: Flat, batch: Batch):
+    def objective(trained: Flat, frozen: Flat, batch: Batch, reference: Params | None):
         params = traverse_util.unflatten_dict(trained | frozen, sep="/")
-        return loss(raw_output(params, normalize_rgb(batch.rgb, config), config), batch)
+        pixels = normalize_rgb(batch.rgb, config)
+        with context():
+            raw, named = raw_and_features(params, pixels, config)
+        value, parts = loss(raw, batch)
+        if alignment is not None:
+            assert reference is not None and batch.pseudo is not None
+            with context():
+                wanted = features(reference, pixels, alignment.config)["patches"]
+            pseudo = batch.pseudo[:, None, None, None]
+            # A picture aligned to itself adds nothing.
+            wanted = jnp.where(pseudo, wanted, named["patches"])
+            mean = losses.feature_alignment(named["patches"], wanted, alignment.margin)
+            count = jnp.maximum(batch.pseudo.sum(), 1).astype(jnp.float32)
+            parts["feature"] = alignment.weight * mean * (pseudo.size / count)
+            value = value + parts["feature"]
+        return value, parts
 
-    def step(state: TrainState, batch: Batch):
+    def step(state: TrainState, batch: Batch, reference: Params | None = None):
+        if mix is not None:
+            batch = mix(batch, state.step)
         (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(
-            state.trained, state.frozen, batch
+            state.trained, state.frozen, batch, reference
         )
+        finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)]
+        finite = jnp.stack(finite).all()
         # optax raises a float to its integer step count.
         with jax.numpy_dtype_promotion("standard"):
             updates, optimizer_state = optimizer.update(
                 gradient, state.optimizer, state.trained
             )
         trained = cast(Flat, optax.apply_updates(state.trained, updates))
-        t = state.step.astype(jnp.float32)
-        mix = 1.0 - jnp.minimum(decay, (1.0 + t) / (10.0 + t))
-        average = optax.incremental_update(trained, state.average, mix)
-        metrics = {"loss": value, "gradient_norm": optax.tree.norm(gradient), **parts}
+        if accumulate == 1:
+            changed, number = finite, state.step
+        else:
+            number = cast(Any, state.optimizer).gradient_step
+            changed = cast(Any, optimizer_state).gradient_step > number
+        t = number.astype(jnp.float32)
+        share = 1.0 - jnp.minimum(decay, (1.0 + t) / (10.0 + t))
+        share = jnp.where(changed, share, 0.0)
+        average = optax.incremental_update(trained, state.average, share)
+        metrics = {
+            "loss": value,
+            "gradient_norm": optax.tree.norm(gradient),
+            "finite": finite,
+            **parts,
+        }
         return TrainState(
             step=state.step + 1,
             trained=trained,
@@ -193,7 +258,18 @@ def make_step(
             optimizer=optimizer_state,
         ), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    if shardings is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+
+def raw_and_features(
+    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
+) -> tuple[Float32[Array, "b h w"], dict[str, Array]]:
+    """Return the output before its activation and every named intermediate."""
+    module = DepthAnything(config)
+    result: Any = module.apply({"params": params}, pixels, method="raw_and_named")
+    return result
 
 
 def normalize_rgb(

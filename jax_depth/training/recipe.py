@@ -1,0 +1,217 @@
+"""What a training run is: frozen dataclasses, complete, to and from JSON.
+
+`recipes.RECIPES` holds the named ones with the source of each number. Nothing in a
+run is decided elsewhere: the same recipe, data and seed give the same run.
+"""
+
+import dataclasses
+from typing import Literal
+
+from jax_depth.training.augment import Augmentation
+
+_AS_IS = Augmentation.flip_only()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The network, and what it starts from.
+
+    Attributes:
+        architecture: a catalogue name, or "smoke", a ViT of two blocks.
+        kind: what the result predicts.
+        max_depth: metres at which a metric model saturates, else None.
+        init: catalogue name, model directory or weight file; "" draws at random.
+        init_parts: what is taken from `init`; "encoder" leaves the head at random.
+        frozen: prefixes of parameters that do not learn: "encoder".
+        dtype: of matrix products and convolutions; parameters are float32.
+        remat: recompute each block in the backward pass: less memory.
+        scan: run the blocks as a loop: a shorter compilation.
+    """
+
+    architecture: str
+    kind: Literal["inverse_depth", "metric_depth"] = "inverse_depth"
+    max_depth: float | None = None
+    init: str = ""
+    init_parts: Literal["all", "encoder"] = "all"
+    frozen: tuple[str, ...] = ()
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    remat: bool = False
+    scan: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """What a batch is made of.
+
+    Attributes:
+        size: side of the square crop in pixels.
+        batch: pictures per optimiser step, over all devices.
+        pseudo_share: share of pseudo-labelled pictures where both kinds are given.
+        min_depth, max_depth: metres; pixels outside are masked.
+        augmentation: of pictures with measured or rendered depth.
+        pseudo_augmentation: of pseudo-labelled pictures.
+        threads: that read and augment.
+        prefetch: batches made ahead.
+    """
+
+    size: int = 518
+    batch: int = 32
+    pseudo_share: float = 0.0
+    min_depth: float = 1e-3
+    max_depth: float = 1e6
+    augmentation: Augmentation = _AS_IS
+    pseudo_augmentation: Augmentation = _AS_IS
+    threads: int = 8
+    prefetch: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class LossSettings:
+    """Terms and their weights; see `losses` and `objectives`.
+
+    Attributes:
+        main: the term on every map; "silog" for metres only.
+        trim: share of worst pixels left out of a picture with true depth.
+        pseudo_trim: the same for a pseudo-labelled picture.
+        gradient: weight of gradient matching; of log depth for metres.
+        variance_focus: of SiLog.
+        labelled, pseudo: weights of the two kinds of pictures.
+        gauge: weight of what holds a relative output's scale and shift.
+        ordinal: weight of the ranking of random pairs of pixels.
+        cutmix: share of pseudo-labelled pictures that are pasted into another.
+        feature: weight of the alignment to a frozen encoder.
+        feature_reference: that encoder, a catalogue name or file.
+        feature_margin: cosine above which a token is left alone.
+    """
+
+    main: Literal["affine_invariant", "trimmed", "least_squares", "silog"] = (
+        "affine_invariant"
+    )
+    trim: float = 0.0
+    pseudo_trim: float = 0.0
+    gradient: float = 0.5
+    variance_focus: float = 0.5
+    labelled: float = 1.0
+    pseudo: float = 1.0
+    gauge: float = 0.0
+    ordinal: float = 0.0
+    cutmix: float = 0.0
+    feature: float = 0.0
+    feature_reference: str = ""
+    feature_margin: float = 0.85
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW, its schedule, and the average of its parameters.
+
+    Attributes:
+        learning_rate: peak, of the encoder's last block.
+        head_factor: the head's rate as a multiple of it.
+        layer_decay: factor of the rate from a block to the one before it.
+        b1, b2, eps: of Adam.
+        weight_decay: decoupled, multiplied by the rate.
+        decay_all: decay biases, norms and gains as well.
+        clip_norm: global norm above which a gradient is scaled down.
+        schedule: after the warm-up: hold, or fall to 0 at the end.
+        warmup: steps from rate 0 to the peak.
+        cooldown: last steps of a "constant" schedule, which fall to 0.
+        accumulate: parts a batch is computed in, one after the other.
+        average: decay of the parameters' moving average, per step.
+    """
+
+    learning_rate: float = 5e-6
+    head_factor: float = 10.0
+    layer_decay: float = 1.0
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    decay_all: bool = False
+    clip_norm: float = 1.0
+    schedule: Literal["constant", "linear", "polynomial", "cosine"] = "linear"
+    warmup: int = 0
+    cooldown: int = 0
+    accumulate: int = 1
+    average: float = 0.9999
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Length, cadence, chance and devices.
+
+    Attributes:
+        steps: optimiser steps of the whole run.
+        seed: of parameters, data order and augmentation.
+        save_every: steps between checkpoints.
+        evaluate_every: steps between evaluations; each is saved too.
+        evaluate_images: held-out pictures of an evaluation.
+        log_every: steps between lines of the log.
+        keep: newest checkpoints kept, besides the best.
+        fsdp: devices that share each parameter; the others share the batch.
+        shard_above: elements from which a parameter is shared.
+        skip_limit: consecutive steps without a finite gradient that end the run.
+    """
+
+    steps: int
+    seed: int = 0
+    save_every: int = 1000
+    evaluate_every: int = 5000
+    evaluate_images: int = 64
+    log_every: int = 50
+    keep: int = 2
+    fsdp: int = 1
+    shard_above: int = 2**18
+    skip_limit: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole run."""
+
+    name: str
+    model: ModelSettings
+    data: DataSettings
+    loss: LossSettings
+    optimizer: OptimizerSettings
+    run: RunSettings
+
+    def __post_init__(self):
+        metric = self.model.kind == "metric_depth"
+        if metric != (self.loss.main == "silog"):
+            raise ValueError(
+                f"recipe {self.name!r}: loss.main {self.loss.main!r} does not go with "
+                f"model.kind {self.model.kind!r}; silog is for metric_depth, the "
+                "others for inverse_depth"
+            )
+        if metric != (self.model.max_depth is not None):
+            raise ValueError(
+                f"recipe {self.name!r}: model.max_depth {self.model.max_depth} does "
+                f"not go with model.kind {self.model.kind!r}; give metres for "
+                "metric_depth, None for inverse_depth"
+            )
+        if self.data.batch % self.optimizer.accumulate:
+            raise ValueError(
+                f"recipe {self.name!r}: data.batch {self.data.batch} cannot be "
+                f"computed in optimizer.accumulate {self.optimizer.accumulate} equal "
+                "parts"
+            )
+        if self.loss.feature and not self.loss.feature_reference:
+            raise ValueError(
+                f"recipe {self.name!r}: loss.feature needs loss.feature_reference, "
+                "the encoder to stay close to"
+            )
+
+
+def leaves(recipe: Recipe) -> dict[str, object]:
+    """Return {"optimizer.learning_rate": 5e-6, ...} of every setting."""
+
+    def walk(value, prefix: str):
+        for field in dataclasses.fields(value):
+            child, key = getattr(value, field.name), prefix + field.name
+            if dataclasses.is_dataclass(child):
+                yield from walk(child, key + ".")
+            else:
+                yield key, child
+
+    return dict(walk(recipe, ""))

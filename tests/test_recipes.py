@@ -1,0 +1,157 @@
+"""Recipes: complete, sourced, changed by key, and back from JSON."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
+from jax_depth.training import overrides
+from jax_depth.training.optimizer import from_settings, schedule
+from jax_depth.training.recipe import OptimizerSettings, leaves
+from jax_depth.training.recipes import OURS, RECIPES, SOURCES, sources
+from jax_depth.training.start import model_config
+
+SMOKE = RECIPES["smoke"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_setting_has_a_source_and_the_way_to_json_is_exact(recipe):
+    assert set(SOURCES.get(recipe.name, {})) <= set(leaves(recipe))
+    assert set(sources(recipe)) == set(leaves(recipe))
+    assert overrides.from_json(overrides.to_json(recipe)) == recipe
+    assert model_config(recipe).kind == recipe.model.kind
+
+
+def test_published_numbers_are_those_of_the_papers():
+    v1, v2 = RECIPES["v1-student"], RECIPES["v2-student"]
+    assert (v1.optimizer.learning_rate, v1.optimizer.head_factor) == (5e-6, 10)
+    assert (v1.loss.cutmix, v1.loss.feature_margin, v1.data.pseudo_share) == (
+        0.5,
+        0.85,
+        2 / 3,
+    )
+    assert (v2.data.batch, v2.run.steps, v2.loss.gradient) == (192, 480_000, 2)
+    assert v2.loss.pseudo_trim == 0.1
+    assert RECIPES["v2-teacher"].data.batch == 64
+    assert RECIPES["v2-teacher"].run.steps == 160_000
+    assert RECIPES["metric-outdoor"].run.steps == 120 * 611
+    assert sources(v2)["optimizer.weight_decay"] == OURS
+
+
+def test_settings_change_by_key():
+    changed = overrides.override(
+        SMOKE,
+        [
+            "optimizer.learning_rate=1",
+            "data.augmentation.jpeg=(30, 40)",
+            "model.frozen=encoder/norm",
+            "model.init= a b ",
+            "optimizer.decay_all=true",
+        ],
+    )
+    assert changed.optimizer.learning_rate == 1.0
+    assert changed.data.augmentation.jpeg == (30, 40)
+    assert changed.model.frozen == ("encoder/norm",)
+    assert changed.model.init == "a b" and changed.optimizer.decay_all is True
+    assert len(overrides.differences(SMOKE, changed)) == 5
+    # What only fits together is checked together.
+    metric = ["model.kind=metric_depth", "model.max_depth=20", "loss.main=silog"]
+    assert overrides.override(SMOKE, metric).model.max_depth == 20.0
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("optimizer.lerning_rate=1", "did you mean 'optimizer.learning_rate'"),
+        ("learning_rate=1", r"did you mean \['optimizer.learning_rate'\]"),
+        ("optimizer.learning_rate=fast", "'fast' is not of type float"),
+        ("data.batch=2.5", "data.batch: 2.5 is not of type int"),
+        ("data.batch=true", "True is not of type int"),
+        ("optimizer.schedule=step", "'step' is not one of 'constant', 'linear'"),
+        ("data.augmentation.jpeg=3", "not a list of 2 values"),
+        ("data.batch", "write KEY=VALUE"),
+        ("loss.main=silog", "does not go with model.kind"),
+        ("model.max_depth=20", "give metres for metric_depth"),
+        ("optimizer.accumulate=3", "in optimizer.accumulate 3 equal parts"),
+        ("loss.feature=1", "needs loss.feature_reference"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_explained(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        overrides.override(SMOKE, [assignment])
+
+
+def test_a_broken_recipe_file_is_explained():
+    with pytest.raises(ValueError, match="not JSON"):
+        overrides.from_json("{")
+    text = overrides.to_json(SMOKE).replace('"trim"', '"trimm"')
+    with pytest.raises(ValueError, match="unknown keys trim, trimm"):
+        overrides.from_json(text)
+
+
+CONFIG = ModelConfig(
+    "small",
+    EncoderConfig(width=8, depth=3, heads=2, taps=(0, 1, 2, 2), mlp_hidden=8),
+    HeadConfig(4, (4, 4, 4, 4), output_channels=4),
+)
+
+
+def test_rates_of_groups_in_the_first_step():
+    settings = OptimizerSettings(
+        learning_rate=1e-2, layer_decay=0.5, weight_decay=0.0, schedule="constant"
+    )
+    names = {
+        "head/output_conv1/kernel": 10,
+        "encoder/norm/scale": 1,
+        "encoder/block_2/mlp/fc1/kernel": 1,
+        "encoder/block_1/mlp/fc1/kernel": 0.5,
+        "encoder/block_0/norm1/scale": 0.25,
+        "encoder/patch_embed/kernel": 0.125,
+        "encoder/pos_embed": 0.125,
+    }
+    params = {name: np.zeros((2, 3), np.float32) for name in names}
+    optimizer = from_settings(settings, 10, CONFIG)
+    gradient = {name: np.full((2, 3), 1e-3, np.float32) for name in names}
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    for name, factor in names.items():
+        # Adam's first step is the rate itself, whatever the gradient.
+        np.testing.assert_allclose(updates[name], -1e-2 * factor, rtol=1e-4)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_decay_is_scaled_by_a_groups_rate(everything):
+    settings = OptimizerSettings(
+        learning_rate=1e-2, weight_decay=0.1, decay_all=everything, schedule="constant"
+    )
+    params = {
+        name: np.ones(shape, np.float32)
+        for name, shape in {"head/a": (2, 2), "encoder/norm/scale": (3,)}.items()
+    }
+    optimizer = from_settings(settings, 10, CONFIG)
+    zeros = jax.tree.map(np.zeros_like, params)
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["head/a"], -1e-2 * 10 * 0.1, rtol=1e-5)
+    want = -1e-2 * 0.1 if everything else 0
+    np.testing.assert_allclose(updates["encoder/norm/scale"], want, rtol=1e-5)
+
+
+def test_schedules_that_fall():
+    linear = schedule(2.0, 100, warmup=10, kind="linear")
+    got = [float(linear(t)) for t in (5, 10, 55, 100)]
+    np.testing.assert_allclose(got, [1, 2, 1, 0], atol=1e-6)
+    # The released script sets the rate after the step: two steps at the first rate.
+    power = schedule(1.0, 100, kind="polynomial")
+    got = [float(power(t)) for t in (0, 1, 2, 51, 100)]
+    want = [1, 1, 0.99**0.9, 0.5**0.9, 0.01**0.9]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    with pytest.raises(ValueError, match='"linear" schedule has no separate cooldown'):
+        schedule(1.0, 100, cooldown=3, kind="linear")
+
+
+def test_recipes_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SMOKE.name = "x"
