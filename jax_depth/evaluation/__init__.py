@@ -1,6 +1,16 @@
 """How good a depth map is: alignment, metrics, protocols. NumPy, float64."""
 
-from jax_depth.evaluation.alignment import fit_scale_shift
-from jax_depth.evaluation.metrics import depth_metrics, evaluate, spearman
+from jax_depth.evaluation.alignment import Alignment, fit_scale_shift
+from jax_depth.evaluation.boundary import boundary_f1
+from jax_depth.evaluation.metrics import Score, depth_metrics, evaluate, score, spearman
 
-__all__ = ["depth_metrics", "evaluate", "fit_scale_shift", "spearman"]
+__all__ = [
+    "Alignment",
+    "Score",
+    "boundary_f1",
+    "depth_metrics",
+    "evaluate",
+    "fit_scale_shift",
+    "score",
+    "spearman",
+]
