@@ -7,6 +7,7 @@ agree on every name and every shape.
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import secrets
@@ -20,11 +21,18 @@ import numpy as np
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, from_json, to_json
-from jax_depth.models.depth_anything import param_shapes
-from jax_depth.safetensors_io import read_safetensors, write_safetensors
+from jax_depth.safetensors_io import (
+    read_metadata,
+    read_safetensors,
+    write_safetensors,
+)
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+
+# Part of the seal: raised whenever a network wants other parameters for a config it
+# knew before, so that older files are checked again.
+_LAYOUT = 1
 
 StorageDtype = Literal["float32", "float16", "bfloat16"]
 _STORAGE = ("float32", "float16", "bfloat16")
@@ -62,8 +70,10 @@ def save(
                 "give the dtype to store"
             )
     with new_directory(directory, replaces=(CONFIG, WEIGHTS)) as temporary:
-        write_safetensors(temporary / WEIGHTS, leaves, dtype, {"format": "jax_depth"})
-        (temporary / CONFIG).write_text(to_json(config), encoding="utf-8")
+        text = to_json(config)
+        metadata = {"format": "jax_depth", "checked": _seal(leaves, text)}
+        write_safetensors(temporary / WEIGHTS, leaves, dtype, metadata)
+        (temporary / CONFIG).write_text(text, encoding="utf-8")
 
 
 def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
@@ -89,11 +99,14 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
                 f"{CONFIG} and {WEIGHTS}"
             )
     try:
-        config = from_json((directory / CONFIG).read_text(encoding="utf-8"))
+        text = (directory / CONFIG).read_text(encoding="utf-8")
+        config = from_json(text)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{directory / CONFIG}: {error}") from None
     leaves = read_safetensors(directory / WEIGHTS)
-    check(leaves, config, directory / WEIGHTS)
+    # What `save` checked needs no second check, which would trace the whole network.
+    if read_metadata(directory / WEIGHTS).get("checked") != _seal(leaves, text):
+        check(leaves, config, directory / WEIGHTS)
     return unflatten(leaves), config
 
 
@@ -132,6 +145,9 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def leaf_shapes(config: ModelConfig) -> Mapping[str, Any]:
     """Return path -> `jax.ShapeDtypeStruct` of every parameter of a model."""
+    # Late: it brings Flax, which a process with ready programs does without.
+    from jax_depth.models.depth_anything import param_shapes
+
     # Tracing a large model takes a second, and a conversion asks twice.
     return MappingProxyType(flatten(param_shapes(config)))
 
@@ -155,6 +171,13 @@ def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
             f"{where}: the weights do not fit model {config.name!r}: "
             + "; ".join(problems)
         )
+
+
+def _seal(leaves: Mapping[str, Any], config: str) -> str:
+    """Return a hash of a config's JSON and the names and shapes checked with it."""
+    shapes = sorted((name, list(leaf.shape)) for name, leaf in leaves.items())
+    text = json.dumps([_LAYOUT, config, shapes])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextlib.contextmanager

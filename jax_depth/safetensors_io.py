@@ -49,17 +49,9 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is truncated, foreign or inconsistent; one sentence.
     """
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _MAX_HEADER):
-            raise ValueError(
-                f"{path}: not a complete safetensors file (header of {length} bytes, "
-                f"file of {size}); {_REMEDY}"
-            )
-        text = file.read(length)
+    text, size = _read_header(path)
     header = _parse_header(path, text)
-    start = 8 + length
+    start = 8 + len(text)
     _check_layout(path, header, size - start)
     if size == start:
         data = np.zeros(0, np.uint8)
@@ -70,6 +62,12 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         name: data[begin:end].view(dtype).reshape(shape)
         for name, (dtype, shape, begin, end) in header.items()
     }
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Return the strings in the header of a file that `read_safetensors` takes."""
+    metadata = json.loads(_read_header(path)[0]).get("__metadata__")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def write_safetensors(
@@ -138,6 +136,20 @@ def raw_bytes(array: np.ndarray) -> np.ndarray:
     """Return the bytes of an array in C order; a view when it already is in order."""
     # bfloat16 has no buffer protocol, so through uint8.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _read_header(path: str | os.PathLike) -> tuple[bytes, int]:
+    """Return the header's JSON and the size of the file."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _MAX_HEADER):
+            raise ValueError(
+                f"{path}: not a complete safetensors file (header of {length} bytes, "
+                f"file of {size}); {_REMEDY}"
+            )
+        text = file.read(length)
+    return text, size
 
 
 def _parse_header(path, text: bytes) -> dict[str, tuple[np.dtype, tuple, int, int]]:

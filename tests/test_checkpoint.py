@@ -10,6 +10,12 @@ from small_models import ALL, ENCODER, RELATIVE, assert_same, random_params
 
 from jax_depth import checkpoint
 from jax_depth.config import HybridConfig, ModelConfig
+from jax_depth.safetensors_io import (
+    read_metadata,
+    read_safetensors,
+    write_safetensors,
+)
+from jax_depth.weights import load_params
 
 HYBRID = ModelConfig(
     "small-hybrid",
@@ -136,3 +142,35 @@ def test_unknown_storage_dtype(tmp_path):
     with pytest.raises(ValueError, match="give the dtype to store"):
         double = random_params(ENCODER, dtype="float64")
         checkpoint.save(tmp_path / "model", double, ENCODER, None)
+
+
+def _never(config):
+    raise AssertionError("the network was traced")
+
+
+def test_what_save_checked_loads_without_tracing(tmp_path, monkeypatch):
+    params = random_params(RELATIVE)
+    checkpoint.save(tmp_path / "model", params, RELATIVE)
+    monkeypatch.setattr(checkpoint, "leaf_shapes", _never)
+    loaded, _ = checkpoint.load(tmp_path / "model")
+    assert_same(checkpoint.flatten(loaded), checkpoint.flatten(params))
+
+
+def test_the_bundled_model_loads_without_tracing(monkeypatch):
+    monkeypatch.setattr(checkpoint, "leaf_shapes", _never)
+    params, config = load_params("tiny")
+    monkeypatch.undo()
+    checkpoint.check(checkpoint.flatten(params), config, "tiny")
+
+
+def test_a_file_of_another_hand_is_checked_whatever_its_header_says(tmp_path):
+    checkpoint.save(tmp_path / "model", random_params(RELATIVE), RELATIVE)
+    weights = tmp_path / "model" / checkpoint.WEIGHTS
+    metadata = read_metadata(weights)
+    assert set(metadata) == {"format", "checked"}
+    leaves = dict(read_safetensors(weights))
+    del leaves["encoder/norm/bias"]
+    write_safetensors(tmp_path / "new", leaves, None, metadata)
+    (tmp_path / "new").replace(weights)
+    with pytest.raises(ValueError, match="missing encoder/norm/bias"):
+        checkpoint.load(tmp_path / "model")
