@@ -111,7 +111,8 @@ def test_blocks_of_accelerators_equal_those_of_cpus(method):
     # What runs on CPU goes head by head; elsewhere all heads share a block.
     q, k, v = (_normal(2, 3, 1100, 4) for _ in range(3))
     expected = attention.attend(q, k, v, method)
-    _close(attention._blocked(q, k, v, jnp.float32), expected)
+    # Two float32 sums over a thousand keys; see above.
+    _close(attention._blocked(q, k, v, jnp.float32), expected, 3e-5)
 
 
 def test_an_unknown_attention_is_named():
