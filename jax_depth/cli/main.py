@@ -16,6 +16,7 @@ from jax_depth.cli.usage import INTERRUPTED, UsageError
 COMMANDS = {
     "predict": "depth of photos: files, folders, globs",
     "convert": "published weights to this library's format, and back",
+    "label": "a teacher's depth for many photos, as training data",
     "bench": "speed and memory, measured beside every alternative installed",
     "models": "list the models that load by name",
 }

@@ -39,11 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--img-path", metavar="PATH", action="append", default=[], help="same as PATH"
     )
-    _add_model_arguments(parser.add_argument_group("model"))
+    add_model_arguments(parser.add_argument_group("model"))
     _add_output_arguments(parser.add_argument_group("output"))
 
 
-def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
+def add_model_arguments(group: argparse._ArgumentGroup) -> None:
+    """Declare the options of a model."""
     model = group.add_mutually_exclusive_group()
     model.add_argument(
         "--model",

@@ -1,0 +1,79 @@
+"""`jax-depth label`: a teacher's depth for many pictures, as training data."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jax_depth.cli import predict
+from jax_depth.cli.usage import INTERRUPTED, UsageError
+
+if TYPE_CHECKING:
+    from jax_depth.cli.labelling import Labelling
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of photos (searched recursively), or a dataset as name:path, "
+        "such as rendered:/data/frames",
+    )
+    parser.add_argument(
+        "-o", "--outdir", type=Path, required=True, help="folder for the labels"
+    )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="label the I-th of N equal parts, from 0: one process each",
+    )
+    predict.add_model_arguments(parser.add_argument_group("model"))
+    parser.set_defaults(keep_memory=True, executables=None)
+    parser.add_argument("--quiet", action="store_true", help="print failures only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label what is not labelled yet; return the exit code."""
+    # Late: these import NumPy and jax, which the help does without.
+    from jax_depth.cli.labelling import Labelling
+    from jax_depth.data.sample import DatasetError
+
+    try:
+        labelling = Labelling(args.source, args.outdir, args.shard)
+    except DatasetError as error:
+        raise UsageError(str(error)) from None
+    if not labelling.todo:
+        labelling.finish()
+        return _summary(args, labelling)
+    try:
+        try:
+            estimator = predict.load_estimator(args)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        labelling.run(estimator, quiet=args.quiet)
+    except KeyboardInterrupt:
+        labelling.say("interrupted; the same command goes on")
+        return INTERRUPTED
+    return _summary(args, labelling)
+
+
+def _summary(args: argparse.Namespace, labelling: "Labelling") -> int:
+    if not args.quiet:
+        print(
+            f"{labelling.labelled} of {labelling.total} labelled in {args.outdir}"
+            + (f", {labelling.failed} failed" if labelling.failed else "")
+            + f"; train with --data labels:{args.outdir}"
+        )
+    return 1 if labelling.failed else 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not int(match[1]) < int(match[2]) <= 99999:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not I/N with I from 0 to N - 1, as in 0/4"
+        )
+    return int(match[1]), int(match[2])

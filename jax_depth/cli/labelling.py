@@ -1,0 +1,250 @@
+"""Pictures through a teacher into labels: what is done already, reading, writing."""
+
+import collections
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jax_depth import outputs
+from jax_depth.cli.interrupt import remembered_interrupt
+from jax_depth.cli.usage import UsageError
+from jax_depth.data.dataset import Dataset
+from jax_depth.data.labels import MANIFEST, part_path, read_part
+from jax_depth.data.registry import DATASETS, open_dataset
+from jax_depth.data.sample import SampleError
+from jax_depth.data.unlabelled import Unlabelled
+from jax_depth.inference.depth_map import DepthMap
+from jax_depth.outputs.atomic import atomic
+
+_THREADS = 4
+
+Estimate = Callable[[list[np.ndarray]], list[DepthMap]]
+
+
+class Labelling:
+    """One part of a labelling run, which any number of interruptions may cut up.
+
+    A label counts once its line is in the manifest, which is written after its file.
+
+    Args:
+        source: a folder of pictures, or a dataset as `open_dataset` takes it.
+        outdir: where labels go; made if missing.
+        shard: (number, count) of the part to do.
+
+    Attributes:
+        total: samples of this part.
+        labelled: how many of them have a label.
+        failed: how many could not be read or computed in this run.
+        todo: indices of the samples without a label.
+
+    Raises:
+        DatasetError: the source cannot be opened, or the manifest is damaged.
+        UsageError: the folder holds labels of a run cut into another number of parts.
+    """
+
+    def __init__(self, source: str, outdir: Path, shard: tuple[int, int] = (0, 1)):
+        self._dataset, self._text = _open(source)
+        self._outdir, (number, count) = outdir, shard
+        _refuse_other_counts(outdir, count)
+        self._manifest = part_path(outdir, number, count)
+        size = len(self._dataset)
+        part = range(number * size // count, (number + 1) * size // count)
+        self._rows, finished = [], False
+        if self._manifest.exists():
+            self._rows, finished = read_part(self._manifest)
+        self._rows = [row for row in self._rows if (outdir / row["depth"]).is_file()]
+        done = {row["name"] for row in self._rows}
+        self.todo = [i for i in part if self._dataset.names[i] not in done]
+        self.total, self.labelled, self.failed = len(part), len(part), 0
+        self.labelled -= len(self.todo)
+        self._failures: list[str] = []
+        self._finished = finished and not self.todo
+        self._bar: Any = None
+
+    def run(self, estimator: Any, *, quiet: bool = False) -> None:
+        """Label what is left.
+
+        Args:
+            estimator: list of uint8 (h, w, 3) -> list of DepthMap, with `batch_size`,
+                `config.name` and, if it has them, `size`, `resample`.
+            quiet: show no progress bar.
+
+        Raises:
+            UsageError: what is there was made by another teacher.
+            OSError: a file cannot be written.
+        """
+        from tqdm import tqdm
+
+        teacher = _teacher(estimator)
+        others = {row.get("teacher") for row in self._rows} - {teacher}
+        if others:
+            raise UsageError(
+                f"the labels in {self._outdir} were made by {others.pop()}, this is "
+                f"{teacher}; choose another folder with -o"
+            )
+        self._outdir.mkdir(parents=True, exist_ok=True)
+        self._rewrite()
+        disable = True if quiet else None  # None: unless stderr is a terminal
+        with (
+            tqdm(total=len(self.todo), unit="photo", disable=disable) as self._bar,
+            open(self._manifest, "a", encoding="utf-8") as manifest,
+            ThreadPoolExecutor(_THREADS) as pool,
+            remembered_interrupt() as check,
+        ):
+            writing: collections.deque[Future[dict[str, Any]]] = collections.deque()
+            try:
+                for batch in self._read(pool, estimator.batch_size):
+                    maps = self._estimated(estimator, batch)
+                    for index, depth in maps:
+                        writing.append(pool.submit(self._write, index, depth, teacher))
+                    while len(writing) > 2 * estimator.batch_size:
+                        self._record(manifest, writing.popleft())
+                    check()
+            finally:
+                while writing:  # also when interrupted: nothing computed is lost
+                    self._record(manifest, writing.popleft())
+        self.finish()
+
+    def finish(self) -> None:
+        """Write the manifest's last line."""
+        if self._finished:
+            return
+        last = {"complete": True, "labels": len(self._rows), "failed": self._failures}
+        self._rewrite(json.dumps(last) + "\n")
+        self._finished = True
+
+    def say(self, sentence: str) -> None:
+        """Print a line on stderr, above the bar."""
+        write = self._bar.write if self._bar is not None else print
+        write(f"jax-depth: label: {sentence}", file=sys.stderr)
+
+    def _read(
+        self, pool: ThreadPoolExecutor, size: int
+    ) -> Iterator[list[tuple[int, np.ndarray]]]:
+        """Yield batches of pictures, read ahead by two batches."""
+        waiting = iter(self.todo)
+        ahead: collections.deque[tuple[int, Future[Any]]] = collections.deque()
+        while True:
+            batch: list[tuple[int, np.ndarray]] = []
+            while len(batch) < size:
+                while len(ahead) < 2 * size:
+                    index = next(waiting, None)
+                    if index is None:
+                        break
+                    ahead.append((index, pool.submit(self._dataset.__getitem__, index)))
+                if not ahead:
+                    break
+                index, read = ahead.popleft()
+                try:
+                    batch.append((index, read.result().rgb))
+                except SampleError as error:
+                    self._fail(index, str(error))
+            if not batch:
+                return
+            yield batch
+
+    def _estimated(
+        self, estimate: Estimate, batch: Sequence[tuple[int, np.ndarray]]
+    ) -> list[tuple[int, DepthMap]]:
+        """Return the maps of a batch without the pictures that have none."""
+        try:
+            maps = estimate([rgb for _, rgb in batch])
+        except (ValueError, MemoryError) as error:
+            if len(batch) == 1:
+                self._fail(batch[0][0], str(error))
+                return []
+            # One of them is to blame, or all together are too large.
+            return [done for one in batch for done in self._estimated(estimate, [one])]
+        finite = []
+        for (index, _), depth in zip(batch, maps, strict=True):
+            if np.isfinite(depth.values).all():
+                finite.append((index, depth))
+            else:
+                self._fail(index, "the teacher's depth is not finite")
+        return finite
+
+    def _write(self, index: int, depth: DepthMap, teacher: str) -> dict[str, Any]:
+        """Write the file of a label and return its line."""
+        name = self._dataset.names[index]
+        # The whole name with a suffix more, since a.jpg and a.png may both be there.
+        relative = Path("depth", f"{name}.png")
+        path = self._outdir / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        outputs.save(depth, path)
+        height, width = depth.shape
+        row = {
+            "name": name,
+            "depth": relative.as_posix(),
+            "kind": depth.kind,
+            "width": width,
+            "height": height,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "teacher": teacher,
+        }
+        if isinstance(self._dataset, Unlabelled):
+            return row | {
+                "image": os.path.relpath(self._dataset.root / name, self._outdir)
+            }
+        return row | {"source": self._text, "sample": name}
+
+    def _record(self, manifest: Any, task: Future[dict[str, Any]]) -> None:
+        row = task.result()
+        self._rows.append(row)
+        manifest.write(json.dumps(row) + "\n")
+        manifest.flush()
+        self.labelled += 1
+        self._bar.update()
+
+    def _fail(self, index: int, sentence: str) -> None:
+        name = self._dataset.names[index]
+        self.failed += 1
+        self._failures.append(name)
+        self.say(sentence if name in sentence else f"{name}: {sentence}")
+        self._bar.update()
+
+    def _rewrite(self, last: str = "") -> None:
+        """Replace the manifest by the labels there are: no line cut short is left."""
+        self._outdir.mkdir(parents=True, exist_ok=True)
+        with atomic(self._manifest) as path:
+            lines = "".join(json.dumps(row) + "\n" for row in self._rows)
+            path.write_text(lines + last, encoding="utf-8")
+
+
+def _open(source: str) -> tuple[Dataset, str]:
+    """Return a dataset and its text, with the path made independent of this folder."""
+    name, colon, rest = source.partition(":")
+    if name in DATASETS or (colon and not Path(source).exists()):
+        path, question, options = rest.partition("?")
+        absolute = f"{name}:{os.path.abspath(path)}{question}{options}"
+        return open_dataset(source), absolute
+    return Unlabelled(source), source
+
+
+def _refuse_other_counts(outdir: Path, count: int) -> None:
+    if not outdir.is_dir():
+        return
+    for path in outdir.iterdir():
+        match = MANIFEST.match(path.name)
+        if match and int(match[2]) != count:
+            raise UsageError(
+                f"{outdir} holds labels of a run in {int(match[2])} parts "
+                f"({path.name}); go on with --shard I/{int(match[2])}, or choose "
+                "another folder with -o"
+            )
+
+
+def _teacher(estimator: Any) -> str:
+    """Return what decides the values: the model and how pictures reach it."""
+    config = estimator.config
+    parts = {"size": getattr(estimator, "size", None)}
+    parts["resample"] = getattr(estimator, "resample", None)
+    parts["dtype"] = getattr(config, "dtype", None)
+    known = [f"{key}={value}" for key, value in parts.items() if value is not None]
+    return " ".join([config.name, *known])
