@@ -12,7 +12,7 @@ from typing import Any, Literal
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
 Resample = Literal["original", "transformers"]
-Attention = Literal["auto", "one_pass", "blocked"]
+Attention = Literal["auto", "one_pass", "blocked", "flash"]
 Resize = Literal["up4", "up2", "keep", "down2"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,7 +45,7 @@ class EncoderConfig:
         attention: "one_pass" holds all n^2 logits of n tokens a head, "blocked" a
             million; the same numbers but for the order of sums. "auto" takes one
             pass up to 1024 tokens on CPU (a square of 518 has 1370) and up to 4096
-            elsewhere.
+            elsewhere. "flash" is Pallas' kernel on TPU, "auto" on all else.
     """
 
     width: int

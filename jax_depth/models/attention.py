@@ -37,7 +37,8 @@ def attend(
 
     Args:
         q, k, v: heads before tokens.
-        method: "one_pass", "blocked" or "auto", see `EncoderConfig.attention`.
+        method: "one_pass", "blocked", "flash" or "auto", see
+            `EncoderConfig.attention`.
         dtype: what the two products compute in; the softmax is float32.
 
     Raises:
@@ -49,9 +50,16 @@ def attend(
     by_head = functools.partial(_blocked_by_head, dtype=dtype)
     if method == "one_pass" or (method == "auto" and n <= _ONE_PASS_TOKENS):
         return one_pass(q, k, v)
+    if method == "flash":
+        # Imported here: Pallas costs start-up, and only TPUs need it.
+        from jax_depth.models.flash_attention import flash_attention
+
+        elsewhere = functools.partial(attend, dtype=dtype)
+        return flash_attention(q, k, v, dtype, elsewhere)
     if method not in ("auto", "blocked"):
         raise ValueError(
-            f"attention {method!r} is unknown; use 'auto', 'one_pass' or 'blocked'"
+            f"attention {method!r} is unknown; use 'auto', 'one_pass', 'blocked' or "
+            "'flash'"
         )
     wide = method == "auto" and n <= _ONE_PASS_TOKENS_ACCELERATOR
 

@@ -21,8 +21,15 @@ def einsum(equation: str, x: Array, y: Array, dtype: Any) -> Float32[Array, "...
     )
 
 
-def precision(dtype: Any) -> jax.lax.Precision:
-    """Return the highest precision for float32, which TPUs and TF32 would cut."""
-    if jnp.dtype(dtype) == jnp.float32:
-        return jax.lax.Precision.HIGHEST
-    return jax.lax.Precision.DEFAULT
+def precision(dtype: Any) -> jax.lax.Precision | None:
+    """Return the highest precision for float32, which TPUs and TF32 would cut.
+
+    None, jax's default, where the caller has chosen that: TF32 is float32 under
+    `jax.default_matmul_precision("tensorfloat32")`.
+    """
+    if jnp.dtype(dtype) != jnp.float32:
+        return jax.lax.Precision.DEFAULT
+    config: Any = jax.config
+    if config.jax_default_matmul_precision is not None:
+        return None
+    return jax.lax.Precision.HIGHEST
