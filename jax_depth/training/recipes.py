@@ -137,9 +137,10 @@ _FINETUNE = Recipe(
         "depth-anything-v2-small",
         kind="metric_depth",
         max_depth=20.0,
-        init="depth-anything-v2-small",
+        # A metric head: a relative one gives inverse depth, and would have to turn.
+        init="depth-anything-v2-metric-indoor-small",
     ),
-    data=DataSettings(size=518, batch=8),
+    data=DataSettings(size=518, batch=8, max_depth=20.0),
     loss=LossSettings("silog", gradient=0.0),
     optimizer=OptimizerSettings(
         learning_rate=5e-6,

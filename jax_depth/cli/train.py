@@ -1,0 +1,200 @@
+"""`jax-depth train`: train, fine-tune or distil by a named recipe."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from jax_depth.cli.usage import INTERRUPTED, UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="v1-teacher, v1-student, v2-teacher, v2-student, metric-indoor, "
+        "metric-outdoor, finetune, tiny, smoke, or the recipe.json of a run",
+    )
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        type=Path,
+        help="where checkpoints, log and model go; a run that is there goes on",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FORMAT:PATH",
+        action="append",
+        default=[],
+        help="pictures with depth, mixed where there are several, by size or by "
+        "?weight=W after each path; smoke draws its own",
+    )
+    parser.add_argument(
+        "--pseudo",
+        metavar="FORMAT:PATH",
+        action="append",
+        default=[],
+        help="pictures with pseudo-labels, from `jax-depth label`",
+    )
+    parser.add_argument(
+        "--held-out",
+        metavar="FORMAT:PATH",
+        help="pictures with depth to judge by while training; the best model is kept",
+    )
+    parser.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="start from a name that `jax-depth models` lists, a model directory or a "
+        "weight file (short for --set model.init=MODEL)",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the recipe: --set optimizer.learning_rate=1e-5",
+    )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="print every setting with its source, and train nothing",
+    )
+    hosts = parser.add_argument_group(
+        "several hosts", "on each host the same command; see docs/multi-host.md"
+    )
+    hosts.add_argument(
+        "--distributed",
+        action="store_true",
+        help="find the other hosts by oneself, on TPU pods and under SLURM",
+    )
+    hosts.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of the first process"
+    )
+    hosts.add_argument("--processes", metavar="N", type=int, help="how many there are")
+    hosts.add_argument("--process", metavar="I", type=int, help="this one, from 0")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and return the exit code: 0 also after SIGTERM, when all is saved."""
+    try:
+        import grain  # noqa: F401
+        import optax  # noqa: F401
+        import orbax.checkpoint  # noqa: F401
+        import tensorboardX  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"training needs {error.name}: pip install 'jax_depth[train]'"
+        ) from None
+    recipe = _recipe(args)
+    if args.show:
+        _show(recipe)
+        return 0
+    if args.workdir is None:
+        raise UsageError("--workdir says where the run goes; give a folder")
+    _connect(args)
+    import jax
+
+    from jax_depth.cli.compilation_cache import use_compilation_cache
+    from jax_depth.inference.memory import keep_freed_memory
+    from jax_depth.training.loop import train
+
+    use_compilation_cache()
+    keep_freed_memory()
+    outcome = train(recipe, _data(args, recipe), args.workdir)
+    done = outcome.steps
+    if done < recipe.run.steps:
+        if jax.process_index() == 0:
+            total = recipe.run.steps
+            print(f"{args.workdir}: {done} of {total} steps; the same command goes on")
+        return INTERRUPTED if outcome.interrupted else 0
+    if jax.process_index() == 0:
+        print(f"{args.workdir}: {done} steps; jax-depth predict --model {args.workdir}")
+    return 0
+
+
+def _recipe(args: argparse.Namespace) -> Any:
+    """Return the named recipe with the changes asked for."""
+    import difflib
+
+    from jax_depth.training import overrides
+    from jax_depth.training.recipes import RECIPES
+
+    if args.recipe in RECIPES:
+        recipe = RECIPES[args.recipe]
+    elif Path(args.recipe).is_file():
+        try:
+            recipe = overrides.from_json(Path(args.recipe).read_text("utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{args.recipe}: {error}") from None
+    else:
+        near = difflib.get_close_matches(args.recipe, RECIPES, 1, 0.0)[0]
+        raise UsageError(
+            f"no recipe and no file is called {args.recipe!r}; did you mean {near!r}? "
+            f"There are {', '.join(RECIPES)}"
+        )
+    changes = [f"model.init={args.init}"] if args.init else []
+    try:
+        return overrides.override(recipe, changes + args.set)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _show(recipe: Any) -> None:
+    from jax_depth.training.recipe import leaves
+    from jax_depth.training.recipes import sources
+
+    origin = sources(recipe)
+    for key, value in leaves(recipe).items():
+        print(f"{key} = {value!r}  # {origin[key]}")
+
+
+def _data(args: argparse.Namespace, recipe: Any) -> Any:
+    """Open what the command line names."""
+    from jax_depth.training.feed import PseudoLabelled
+    from jax_depth.training.loop import TrainingData
+    from jax_depth.training.shapes import Shapes
+
+    if not args.data and not args.pseudo:
+        if recipe.name != "smoke":
+            raise UsageError("there is nothing to train on; give --data FORMAT:PATH")
+        return TrainingData([Shapes()], None, Shapes("heldout"))
+    from jax_depth.data import open_dataset, open_mixture
+
+    labelled, shares = open_mixture(args.data)
+    opened, others = open_mixture(args.pseudo)
+    pseudo = [PseudoLabelled(dataset) for dataset in opened]
+    weights = shares or others
+    if labelled and pseudo:
+        share = recipe.data.pseudo_share
+        if not 0 < share < 1:
+            raise UsageError(
+                f"data.pseudo_share={share} leaves no room for one of --data and "
+                "--pseudo; set it between 0 and 1"
+            )
+        weights = [
+            *_shares(labelled, shares, 1 - share),
+            *_shares(pseudo, others, share),
+        ]
+    held_out = open_dataset(args.held_out) if args.held_out else None
+    return TrainingData([*labelled, *pseudo], weights, held_out)
+
+
+def _shares(datasets: list, weights: list[float] | None, part: float) -> list[float]:
+    """Return weights, by size where there are none, that sum to `part`."""
+    weights = weights or [float(len(dataset)) for dataset in datasets]
+    return [part * weight / sum(weights) for weight in weights]
+
+
+def _connect(args: argparse.Namespace) -> None:
+    """Join the other processes, if there are any."""
+    given = (args.coordinator, args.processes, args.process)
+    if not args.distributed and all(value is None for value in given):
+        return
+    if any(value is not None for value in given) and None in given:
+        raise UsageError("--coordinator, --processes and --process go together")
+    import jax
+
+    try:
+        jax.distributed.initialize(*given)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"the processes could not meet: {error}") from None

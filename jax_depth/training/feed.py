@@ -1,0 +1,93 @@
+"""From a dataset's sample to the arrays of one row of a batch."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from jax_depth.data.dataset import Dataset
+from jax_depth.data.sample import Sample
+from jax_depth.training.augment import augment
+from jax_depth.training.recipe import Recipe
+
+
+class PseudoSample(Sample):
+    """A sample whose target another network predicted."""
+
+
+class PseudoLabelled(Dataset):
+    """A dataset whose targets another network predicted, see `jax-depth label`."""
+
+    title = "pseudo"
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+        self.root, self.names = dataset.root, dataset.names
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._read(index)
+
+    def _read(self, index: int) -> Sample:
+        sample = self._dataset[index]
+        fields = {f.name: getattr(sample, f.name) for f in dataclasses.fields(sample)}
+        return PseudoSample(**fields)
+
+
+class Rows:
+    """The transform of `data.loader.Loader`: crop, augment, mask, choose the target.
+
+    Args:
+        recipe: the run.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self._metric = recipe.model.kind == "metric_depth"
+        # What a metric model cannot say it shall not learn.
+        most = recipe.model.max_depth or recipe.data.max_depth
+        self._far = min(most, recipe.data.max_depth)
+        self._data = recipe.data
+
+    def __call__(
+        self, sample: Sample, generator: np.random.Generator
+    ) -> Mapping[str, np.ndarray]:
+        """Return rgb (h, w, 3) uint8, target and mask (h, w), pseudo ().
+
+        The target is metres for a metric model, else inverse depth.
+
+        Raises:
+            ValueError: the sample is unlabelled, or has no metres where they are
+                needed.
+        """
+        data = self._data
+        pseudo = isinstance(sample, PseudoSample)
+        target, mask = target_of(sample, self._metric, data.min_depth, self._far)
+        # Resampled by nearest neighbour, so that NaN carries the mask through.
+        target = np.where(mask, target, np.float32(np.nan))
+        settings = data.pseudo_augmentation if pseudo else data.augmentation
+        shape = (data.size, data.size)
+        rgb, target = augment(sample.rgb, target, shape, settings, generator)
+        mask = np.isfinite(target)
+        return {
+            "rgb": np.ascontiguousarray(rgb),
+            "target": np.where(mask, target, np.float32(0)),
+            "mask": mask,
+            "pseudo": np.asarray(pseudo),
+        }
+
+
+def target_of(
+    sample: Sample, metric: bool, min_depth: float, max_depth: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a model learns of a sample, float32 (h, w), and its mask.
+
+    Pixels outside [min_depth, max_depth] metres are masked, where metres are known;
+    infinitely far ones stay, since inverse depth 0 says as much as any other.
+    """
+    if metric:
+        depth, mask = sample.metric_depth()
+        return depth, mask & (depth >= min_depth) & (depth <= max_depth)
+    disparity, mask = sample.inverse_depth()
+    if sample.unit is not None:
+        near = disparity <= 1 / min_depth
+        mask = mask & near & ((disparity == 0) | (disparity >= 1 / max_depth))
+    return disparity, mask

@@ -1,0 +1,103 @@
+"""Evaluation while training: metrics and pictures of held-out samples."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from jax_depth._typing import Params
+from jax_depth.config import ModelConfig
+from jax_depth.data.dataset import Dataset
+from jax_depth.data.sample import SampleError
+from jax_depth.evaluation import evaluate
+from jax_depth.models.depth_anything import forward
+from jax_depth.models.resize import resize_bilinear
+from jax_depth.training.feed import target_of
+from jax_depth.training.step import normalize_rgb
+
+# Inverse depth is judged as metres up to here, see `evaluation.evaluate`.
+_FAR = 80.0
+_PICTURES = 4
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _predict(params, rgb, config: ModelConfig, size: tuple[int, int]):
+    depth = forward(params, normalize_rgb(rgb, config), config)
+    return resize_bilinear(depth[..., None], size)[..., 0]
+
+
+def predict(
+    params: Params, config: ModelConfig, rgb: UInt8[np.ndarray, "h w 3"], side: int
+) -> Float32[np.ndarray, "h w"]:
+    """Return depth at a picture's own size, computed at short side `side` pixels."""
+    h, w, _ = rgb.shape
+    patch = config.encoder.patch_size
+    scale = side / min(h, w)
+    rows, columns = (max(1, round(x * scale / patch)) * patch for x in (h, w))
+    small = Image.fromarray(rgb).resize((columns, rows), Image.Resampling.BICUBIC)
+    depth = _predict(params, jnp.asarray(np.asarray(small)[None]), config, (h, w))
+    return np.asarray(depth)[0]
+
+
+def evaluate_held_out(
+    params: Params,
+    config: ModelConfig,
+    samples: Dataset,
+    limit: int,
+    side: int,
+    min_depth: float = 1e-3,
+) -> tuple[dict[str, float], list[UInt8[np.ndarray, "h w 3"]]]:
+    """Return each metric's mean over evenly spaced samples, and a few pictures.
+
+    Args:
+        params, config: of the model.
+        samples: with metric depth or inverse depth in 1/m, or pseudo-labels.
+        limit: number of samples.
+        side: short side in pixels the network sees.
+        min_depth: metres below which pixels are left out.
+
+    A relative model is aligned by scale and shift in disparity, a metric one is not
+    aligned. "images" and "unreadable" count the samples.
+    """
+    metric = config.kind == "metric_depth"
+    far = config.max_depth if metric else _FAR
+    assert far is not None
+    results, pictures, unreadable = [], [], 0
+    count = min(limit, len(samples))
+    for number in np.linspace(0, len(samples) - 1, count).astype(int):
+        try:
+            sample = samples[int(number)]
+        except SampleError:
+            unreadable += 1
+            continue
+        target, mask = target_of(sample, metric, min_depth, far)
+        mask = mask & (target > 0)
+        depth = target if metric else 1 / np.where(mask, target, np.float32(1))
+        pred = predict(params, config, sample.rgb, side)
+        space, align = ("depth", "none") if metric else ("disparity", "scale_shift")
+        if mask.any():
+            results.append(
+                evaluate(pred, depth, mask, align, space, min_depth, max_depth=far)
+            )
+        if len(pictures) < _PICTURES:
+            pictures.append(_panel(sample.rgb, target, mask, pred, metric))
+    names = results[0] if results else {}
+    means = {name: float(np.mean([r[name] for r in results])) for name in names}
+    return means | {"images": len(results), "unreadable": unreadable}, pictures
+
+
+def _panel(rgb, target, mask, pred, metric: bool) -> UInt8[np.ndarray, "h w2 3"]:
+    """Return picture, truth and prediction side by side, near bright."""
+
+    def grey(values, known):
+        values = np.where(known, -values if metric else values, np.nan)
+        low, high = np.nanpercentile(values, (2, 98)) if known.any() else (0, 1)
+        level = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+        level = np.where(known, 40 + 215 * level, 0).astype(np.uint8)
+        return np.repeat(level[..., None], 3, -1)
+
+    everywhere = np.ones_like(mask)
+    return np.concatenate([rgb, grey(target, mask), grey(pred, everywhere)], axis=1)

@@ -1,0 +1,125 @@
+"""The loop: learning, devices, accumulation, what a run leaves behind, mistakes."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from training_run import losses, recipe, run
+
+import jax_depth
+from jax_depth.training import mesh as meshes
+from jax_depth.training.checkpoints import Checkpoints
+from jax_depth.training.loop import NotFinite, TrainingData, train
+from jax_depth.training.shapes import Shapes
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 20 steps on 4 x 2 devices."""
+    workdir = tmp_path_factory.mktemp("run") / "run"
+    outcome = run(workdir, "run.fsdp=2", "run.save_every=10", held_out=True)
+    assert outcome.steps == 20 and not outcome.interrupted
+    return workdir
+
+
+def test_a_run_leaves_a_model_that_loads(whole):
+    estimator = jax_depth.load(str(whole))
+    assert estimator.config.name == "smoke-smoke"
+    depth = estimator(np.zeros((40, 60, 3), np.uint8))
+    assert depth.values.shape == (40, 60) and depth.kind == "inverse_depth"
+    resolved = json.loads((whole / "recipe.json").read_text())
+    assert resolved["run"]["fsdp"] == 2
+    assert any((whole / "tensorboard").iterdir())
+    lines = [json.loads(x) for x in (whole / "log.jsonl").read_text().splitlines()]
+    held_out = [e for e in lines if "held_out/abs_rel" in e]
+    assert held_out[-1]["step"] == 20 and held_out[-1]["held_out/images"] == 4
+    last = next(e for e in lines if e.get("step") == 20 and "loss" in e)
+    assert 0 <= last["waiting_for_data"] <= 1
+    assert last["flops_per_second_per_device"] > 0
+
+
+def test_what_a_run_leaves_converts_back(whole, tmp_path):
+    from jax_depth.cli.main import main
+
+    target = tmp_path / "model.pth"
+    assert main(["convert", str(whole), "--to", str(target)]) == 0
+    assert target.stat().st_size > 1e5
+
+
+def _one_device(fsdp: int = 1):
+    kinds = (jax.sharding.AxisType.Auto,) * 2
+    return jax.make_mesh(
+        (1, 1), meshes.AXES, axis_types=kinds, devices=jax.devices()[:1]
+    )
+
+
+def test_one_device_and_eight_agree_and_restore_each_other(
+    whole, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    workdir = tmp_path / "run"
+    run(workdir, "run.steps=10", "run.save_every=10", "optimizer.schedule=constant")
+    half = {k: float(v) for k, v in losses(workdir).items()}
+    # The eight go on where the one stopped, then the one where the eight did.
+    monkeypatch.undo()
+    run(workdir, "run.steps=15", "run.fsdp=2", "optimizer.schedule=constant")
+    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    run(workdir, "optimizer.schedule=constant")
+    alone = tmp_path / "alone"
+    run(alone, "optimizer.schedule=constant")
+    want = {k: float(v) for k, v in losses(alone).items()}
+    got = {k: float(v) for k, v in losses(workdir).items()}
+    assert sorted(got) == list(range(1, 21)) and len(half) == 10
+    for step, value in want.items():
+        np.testing.assert_allclose(got[step], value, rtol=1e-5, err_msg=str(step))
+
+
+def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    run(tmp_path / "a", "run.steps=3")
+    run(tmp_path / "b", "run.steps=3", "optimizer.accumulate=2")
+    want = [float(v) for v in losses(tmp_path / "a").values()]
+    got = [float(v) for v in losses(tmp_path / "b").values()]
+    np.testing.assert_allclose(got, want, rtol=2e-5)
+    for name in ("a", "b"):
+        manager = Checkpoints(tmp_path / name)
+        assert manager.latest() == {"a": 3, "b": 6}[name]
+        manager.close()
+
+
+def test_steps_without_a_finite_gradient_end_the_run_with_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    data = TrainingData([Shapes(count=8)])
+    poison = recipe("run.skip_limit=3", "optimizer.learning_rate=1e30")
+    with pytest.raises(NotFinite, match=r"3 steps in a row .* shapes/train/0000"):
+        train(poison, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["data.size=30"], "data.size=30 is no multiple of 14, .* take 28"),
+        (["run.fsdp=3"], "run.fsdp=3 does not divide the 8 devices"),
+        (["data.batch=12"], "batch of 12 pictures .* among 8 devices"),
+        (["model.architecture=dinov2-small"], "is a bare encoder"),
+        (["model.architecture=vits"], "is unknown"),
+        (["model.init=tiny"], "do not fit model 'smoke-smoke'"),
+        (["model.frozen=encoder/stem"], "no parameter lies under 'encoder/stem'"),
+    ],
+)
+def test_what_does_not_fit_is_said(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, *changes)
+
+
+def test_a_run_of_another_model_is_not_continued(tmp_path):
+    (tmp_path / "recipe.json").write_text(_json(recipe("model.frozen=head")))
+    with pytest.raises(ValueError, match=r"holds a run with model.frozen=.*--workdir"):
+        run(tmp_path)
+
+
+def _json(settings) -> str:
+    from jax_depth.training.overrides import to_json
+
+    return to_json(settings)
