@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jax_depth.data.sample import Sample, SampleError
+from jax_depth.data.dataset import Dataset
+from jax_depth.data.sample import SampleError
 from jax_depth.evaluation import da2k
 from jax_depth.evaluation.alignment import Alignment
 from jax_depth.evaluation.boundary import boundary_f1
@@ -20,14 +21,7 @@ from jax_depth.inference.depth_map import DepthMap
 Judgement = dict[str, Any]
 
 
-class Samples(Interface):
-    """What a benchmark needs of a dataset: see `jax_depth.data.dataset.Dataset`."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-    def __getitem__(self, index: int) -> Sample: ...
-
-
+@runtime_checkable
 class Benchmark(Interface):
     """What a run needs of a benchmark.
 
@@ -98,7 +92,7 @@ class DepthBenchmark:
         alignment: of the model at hand, see `default_alignment`.
     """
 
-    def __init__(self, samples: Samples, protocol: Protocol, alignment: Alignment):
+    def __init__(self, samples: Dataset, protocol: Protocol, alignment: Alignment):
         self.samples, self.protocol, self.alignment = samples, protocol, alignment
         self.names = list(samples.names)
         self.published: int | None = protocol.images or None

@@ -47,7 +47,7 @@ class Crop:
 
 
 # Eigen et al. 2014 on NYU; Garg et al. 2016 (arXiv:1603.04992) on KITTI.
-EIGEN = Crop((45, 471), (41, 601), size=(480, 640))
+EIGEN = Crop((45.0, 471.0), (41.0, 601.0), size=(480, 640))
 GARG = Crop((0.40810811, 0.99189189), (0.03594771, 0.96405229))
 
 

@@ -5,7 +5,16 @@ import os
 from typing import Any, Literal, get_args, no_type_check
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float, Float32
+
+from jax_depth.evaluation.alignment import fit
+from jax_depth.inference.metric_fit import (
+    MetricFit,
+    Points,
+    Unknowns,
+    at_points,
+    fit_metric,
+)
 
 MapKind = Literal["inverse_depth", "depth", "metric_depth"]
 Unit = Literal["m"]
@@ -146,6 +155,130 @@ class DepthMap:
         d = self._finite("cannot be inverted").astype(np.float64)
         depth = 1 / np.maximum(d, floor)
         return DepthMap(depth.astype(np.float32), kind="depth", model=self.model)
+
+    def align_to(self, other: "DepthMap") -> "DepthMap":
+        """Return the map with the scale and shift that bring it closest to another.
+
+        Least squares over all pixels, in the maps' own values. What two models or two
+        frames say can then be compared: the rest is disagreement.
+
+        Args:
+            other: a map of the same size; both of inverse depth, or neither.
+
+        Returns:
+            A map of the other's kind and unit.
+
+        Raises:
+            ValueError: sizes or kinds differ, one of the maps is constant or not
+                finite, or the fitted scale is not positive: the maps order near and
+                far oppositely.
+        """
+        if self.shape != other.shape:
+            raise ValueError(
+                f"the maps are {self.shape[1]}x{self.shape[0]} and "
+                f"{other.shape[1]}x{other.shape[0]}; align maps of one picture"
+            )
+        if self.near_is_large != other.near_is_large:
+            raise ValueError(
+                f"{self.kind} cannot be aligned to {other.kind}: no scale and shift "
+                "turn one into the other; align both in inverse depth"
+            )
+        x = self._finite("cannot be aligned").ravel()
+        y = other._finite("cannot be aligned to").ravel()
+        for name, values in (("this", x), ("the other", y)):
+            if values.min() == values.max():
+                raise ValueError(
+                    f"{name} map is constant ({values[0]:g}), so scale and shift are "
+                    "not determined"
+                )
+        scale, shift = fit(x, y, "scale_shift")
+        if not scale > 0:
+            raise ValueError(
+                f"the fitted scale is {scale:.3g}: the maps order near and far "
+                "oppositely"
+            )
+        return DepthMap(
+            (scale * self.values.astype(np.float64) + shift).astype(np.float32),
+            kind=other.kind,
+            unit=other.unit,
+            model=self.model,
+            max_depth=other.max_depth,
+        )
+
+    def metric_fit(
+        self,
+        points: Points | None = None,
+        *,
+        depth: Float[np.ndarray, "h w"] | None = None,
+        mask: Bool[np.ndarray, "h w"] | None = None,
+        unknowns: Unknowns | None = None,
+        max_depth: float | None = None,
+    ) -> MetricFit:
+        """Return how the map's values become metres; see `to_metric`.
+
+        The fit holds residuals, and its `apply` serves further frames of one scene.
+        """
+        if (points is None) == (depth is None):
+            raise ValueError("give points or depth, one of the two")
+        if points is not None:
+            x, known = at_points(self, points)
+        else:
+            metres = np.asarray(depth, np.float64)
+            if metres.shape != self.shape:
+                raise ValueError(
+                    f"the known depth has shape {metres.shape}, the map {self.shape}"
+                )
+            where = np.isfinite(metres) & (metres > 0)
+            where &= True if mask is None else np.asarray(mask, bool)
+            x, known = self.values[where].astype(np.float64), metres[where]
+        if not np.isfinite(x).all():
+            raise ValueError("the map is not finite at every known distance")
+        if unknowns is None:
+            unknowns = "scale" if self.kind == "metric_depth" else "scale_shift"
+        return fit_metric(x, known, self.near_is_large, unknowns, max_depth)
+
+    def to_metric(
+        self,
+        points: Points | None = None,
+        *,
+        depth: Float[np.ndarray, "h w"] | None = None,
+        mask: Bool[np.ndarray, "h w"] | None = None,
+        unknowns: Unknowns | None = None,
+        max_depth: float | None = None,
+    ) -> "DepthMap":
+        """Return the map in metres, fitted to distances that are known.
+
+        Args:
+            points: (x, y, metres) each: column and row of a pixel, counted from 0, and
+                its distance along the optical axis. Two are enough, if one is near
+                and one far.
+            depth: metres of a sensor at the map's size; 0, NaN or infinite where
+                unknown. Up to 30 % may be wrong. Give this or `points`.
+            mask: where `depth` is to be believed.
+            unknowns: "scale_shift", or "scale" alone; by default the scale of a metric
+                map, and both for the other kinds.
+            max_depth: metres at which the result is cut off, since inverse depth
+                0 is infinitely far; ten times the farthest known distance when None.
+
+        Returns:
+            A map of kind "metric_depth". `metric_fit` with the same arguments tells
+            residuals.
+
+        Raises:
+            ValueError: the fit is not determined, contradicts the map, or a point is
+                wrong; one sentence says which.
+        """
+        fitted = self.metric_fit(
+            points, depth=depth, mask=mask, unknowns=unknowns, max_depth=max_depth
+        )
+        values = self._finite("cannot become metres")
+        return DepthMap(
+            fitted.apply(values, self.near_is_large).astype(np.float32),
+            kind="metric_depth",
+            unit="m",
+            model=self.model,
+            max_depth=fitted.max_depth,
+        )
 
     def normalized(
         self, low: float | None = None, high: float | None = None

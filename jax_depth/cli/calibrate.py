@@ -1,0 +1,119 @@
+"""`jax-depth calibrate`: the range of a model over one's own pictures, for display."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from jax_depth.cli.photos import find_photos
+from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
+from jax_depth.cli.usage import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="photos, as in predict"
+    )
+    parser.add_argument("--model", help=f"name or folder (default: {DEFAULT_MODEL})")
+    parser.add_argument("--weights", metavar="FILE", help="a file of that model")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="short side")
+    parser.add_argument(
+        "--percentiles",
+        nargs=2,
+        type=float,
+        default=(2.0, 98.0),
+        metavar=("LOW", "HIGH"),
+        help="of the values that become the ends of the range (default: 2 98)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="default: where `predict --range calibrated` looks for this model",
+    )
+    # What else `load_estimator` reads.
+    parser.set_defaults(encoder=None, dtype="float32", resample=None, batch_size=None)
+    parser.set_defaults(keep_memory=True, executables=None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure the range, write and print it; pictures that fail are named."""
+    from jax_depth.inference.calibration import calibrate
+    from jax_depth.inference.image import read_image
+
+    low, high = args.percentiles
+    if not 0 <= low < high <= 100:
+        raise UsageError(f"--percentiles {low:g} {high:g} must rise from 0 to 100")
+    photos, problems = find_photos(args.paths, calibration_path("").parent)
+    failures = [problem.sentence for problem in problems]
+    estimator = load_estimator(args)
+
+    def maps():
+        for photo in photos:
+            try:
+                yield estimator([read_image(photo.path)])[0]
+            except (OSError, ValueError) as error:
+                failures.append(str(error))
+
+    found = calibrate(maps(), (low, high), estimator.size)
+    path = args.output or calibration_path(found.model)
+    found.save(path)
+    for sentence in failures:
+        print(f"jax-depth: {sentence}", file=sys.stderr)
+    print(
+        f"{found.model}: {found.low:.4g} to {found.high:.4g} over {found.pictures} "
+        f"pictures, written to {path}"
+    )
+    return 1 if failures else 0
+
+
+def calibration_path(model: str) -> Path:
+    """Return where the calibration of a model lies unless told otherwise."""
+    from jax_depth.weights import cache_directory
+
+    return cache_directory() / "ranges" / f"{model}.json"
+
+
+def shown_range(text: str | None, config: Any) -> tuple[float | None, float | None]:
+    """Return the ends of the range that `predict --range` asks for.
+
+    Args:
+        text: "photo" or None: each photo's own, (None, None); "calibrated": that of
+            `calibrate`; LOW:HIGH; or a file that `calibrate -o` wrote.
+        config: of the model that is about to run: its name and kind must be those
+            calibrated.
+
+    Raises:
+        UsageError: none of these, or a calibration that is missing or of another model.
+    """
+    from jax_depth.inference.calibration import RangeCalibration
+
+    if text in (None, "photo"):
+        return None, None
+    low, colon, high = str(text).partition(":")
+    if colon:
+        try:
+            ends = float(low), float(high)
+        except ValueError:
+            ends = (1.0, 0.0)
+        if not ends[0] < ends[1] < float("inf"):
+            raise UsageError(f"--range {text}: write LOW:HIGH, such as 0:80")
+        return ends
+    path = calibration_path(config.name) if text == "calibrated" else Path(str(text))
+    try:
+        found = RangeCalibration.load(path)
+    except FileNotFoundError:
+        raise UsageError(
+            f"--range {text}: {path} does not exist; make it with `jax-depth calibrate "
+            f"--model {config.name} PHOTOS`, or give photo or LOW:HIGH"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--range {text}: {error}") from None
+    if (found.model, found.kind) != (config.name, config.kind):
+        raise UsageError(
+            f"--range {text}: {path} is of {found.model} ({found.kind}), not of "
+            f"{config.name} ({config.kind}), whose values mean something else"
+        )
+    return found.low, found.high
