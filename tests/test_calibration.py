@@ -8,7 +8,10 @@ from fake_estimator import FakeEstimator
 from PIL import Image
 
 from jax_depth.cli import calibrate as command
+from jax_depth.cli import predict
+from jax_depth.cli.display_range import shown_range
 from jax_depth.cli.main import main
+from jax_depth.cli.usage import UsageError
 from jax_depth.inference.calibration import RangeCalibration, calibrate
 from jax_depth.inference.depth_map import DepthMap
 
@@ -71,23 +74,38 @@ def test_the_command_measures_and_remembers(photos, tmp_path, capsys):
     assert f"fake: {found.low:.4g} to {found.high:.4g} over 3 pictures" in out
     assert "missing.png" in err
     config = fake().config
-    assert command.shown_range("calibrated", config) == (found.low, found.high)
+    assert shown_range("calibrated", config) == (found.low, found.high)
 
 
 def test_ranges_of_predict(photos, tmp_path):
     config = fake().config
-    assert command.shown_range(None, config) == (None, None)
-    assert command.shown_range("photo", config) == (None, None)
-    assert command.shown_range("0:80", config) == (0.0, 80.0)
+    assert shown_range(None, config) == (None, None)
+    assert shown_range("photo", config) == (None, None)
+    assert shown_range("0:80", config) == (0.0, 80.0)
     for text, sentence in (
         ("8:2", "write LOW:HIGH"),
         ("a:b", "write LOW:HIGH"),
         ("calibrated", "make it with `jax-depth calibrate --model fake PHOTOS`"),
         ("in", "--range in: "),
     ):
-        with pytest.raises(command.UsageError, match=sentence):
-            command.shown_range(text, config)
+        with pytest.raises(UsageError, match=sentence):
+            shown_range(text, config)
     other = RangeCalibration("tiny", "inverse_depth", 0.0, 9.0, (2.0, 98.0), 1)
     other.save("tiny.json")
-    with pytest.raises(command.UsageError, match=r"is of tiny .*, not of fake"):
-        command.shown_range("tiny.json", config)
+    with pytest.raises(UsageError, match=r"is of tiny .*, not of fake"):
+        shown_range("tiny.json", config)
+
+
+def test_predict_draws_every_photo_on_the_calibrated_scale(photos, monkeypatch):
+    estimator = fake()
+    monkeypatch.setattr(predict, "load_estimator", lambda args: estimator)
+    argv = ["predict", "in", "-o", "out", "--format", "png8", "--quiet", "--range"]
+    assert main([*argv, "calibrated"]) == 2
+    assert main(["calibrate", "in"]) == 0
+    assert main([*argv, "calibrated"]) == 0
+    low, high = shown_range("calibrated", estimator.config)
+    for k in range(3):
+        red = np.asarray(Image.open(f"in/{k}.png"))[..., 0].astype(np.float32)
+        want = np.clip((red - low) / (high - low), 0, 1) * 255
+        got = np.asarray(Image.open(f"out/{k}_gray.png")).astype(float)
+        np.testing.assert_allclose(got, want, atol=1.01)

@@ -14,6 +14,7 @@ from typing import Any
 
 from jax_depth.catalog import ALIASES
 from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.display_range import shown_range
 from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.cli.photos import Photo, Problem, find_photos
@@ -119,6 +120,13 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--grayscale", action="store_true", help="same as --colormap gray"
     )
     group.add_argument(
+        "--range",
+        metavar="RANGE",
+        default="photo",
+        help="values that pictures span: photo (each its own, the default), calibrated "
+        "(see `jax-depth calibrate`; its file will do too) or LOW:HIGH",
+    )
+    group.add_argument(
         "--pred-only",
         action="store_true",
         help="the coloured depth without the photo: color instead of side-by-side",
@@ -194,7 +202,12 @@ def _process(
         return
     _prepare(args.outdir)
     estimator = _estimator(args, formats)
-    style = {"colormap": "gray" if args.grayscale else args.colormap}
+    low, high = shown_range(args.range, estimator.config)
+    style = {
+        "colormap": "gray" if args.grayscale else args.colormap,
+        "low": low,
+        "high": high,
+    }
     with contextlib.closing(
         process(jobs, estimator, estimator.batch_size, style)
     ) as outcomes:
