@@ -19,7 +19,6 @@ COMMANDS = {
     "label": "a teacher's depth for many photos, as training data",
     "train": "train, fine-tune or distil a model by a named recipe",
     "bench": "speed and memory, measured beside every alternative installed",
-    "export": "programs compiled ahead of time, for `predict --executables`",
     "eval": "how good a model is, by a published protocol",
     "calibrate": "a model's usual range over your pictures, for `predict --range`",
     "models": "list the models that load by name",

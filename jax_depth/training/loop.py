@@ -1,7 +1,6 @@
 """The training loop: from a recipe and data to a folder that `jax_depth.load` takes.
 
-Calling `train` again with the same folder goes on where the last checkpoint is, and
-gives bit for bit what an uninterrupted run would have given on the same devices: the
+Calling `train` again with the same folder goes on where the last checkpoint is: the
 data order is a function of (seed, step), augmentation of (seed, position), and all
 else is in the checkpoint.
 """
