@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 
 from jax_depth import checkpoint
+from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS, Entry
 from jax_depth.config import Dtype, ModelConfig
 
@@ -60,6 +62,32 @@ def load_params(
     # Stored in half precision a model is small; it computes from float32 all the same.
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
     return params, dataclasses.replace(config, dtype=dtype)
+
+
+def rounded_kernels(params: Params, config: ModelConfig) -> Params:
+    """Return parameters with those kernels in bfloat16 that are only used so.
+
+    Under `config.dtype` "bfloat16" the network rounds the kernels of its products and
+    convolutions at every call. Rounded once they take half the memory, and `forward`
+    gives the same bits. Biases, norms, position embeddings, depthwise kernels and the
+    last convolution, which stay float32, are returned as they are; under "float32"
+    everything is.
+
+    Args:
+        params: nested dict of NumPy or JAX arrays, float32.
+        config: the model.
+    """
+    if config.dtype == "float32":
+        return params
+
+    def rounded(path, leaf):
+        *_, owner, name = [part.key for part in path]
+        exact = owner in ("depthwise", "output_conv3")
+        return (
+            leaf.astype(ml_dtypes.bfloat16) if name == "kernel" and not exact else leaf
+        )
+
+    return jax.tree_util.tree_map_with_path(rounded, params)
 
 
 def cache_directory() -> Path:

@@ -8,14 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from small_models import ENCODER, RELATIVE
+from small_models import ENCODER, METRIC_SWIGLU, RELATIVE
 
 import jax_depth
+from jax_depth.checkpoint import flatten
 from jax_depth.inference import estimator as module
+from jax_depth.inference.engines import xla
 from jax_depth.inference.estimator import Estimator
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.initialize import init
 
+TINY = jax_depth.MODELS["tiny"].config
 CONFIG = dataclasses.replace(RELATIVE, image_size=28)
 PARAMS = init(CONFIG, jax.random.key(0))
 ONE = jax.devices()[:1]
@@ -77,7 +80,7 @@ def test_eight_devices_give_the_numbers_of_one():
 
 
 def test_programs_are_kept_up_to_a_bound(monkeypatch):
-    monkeypatch.setattr(module, "_MAX_COMPILED", 2)
+    monkeypatch.setattr(xla, "_MAX_COMPILED", 2)
     estimator = Estimator(PARAMS, CONFIG, devices=ONE)
     estimator(_photos([(28, 28), (28, 42), (28, 56)]))
     assert estimator.compilations == 2
@@ -119,6 +122,75 @@ def test_a_bad_photo_is_named_before_anything_runs(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"):
         estimator(tmp_path / "missing.png")
     assert estimator.compilations == 0
+
+
+def test_a_photo_that_proves_damaged_loses_no_map(tmp_path):
+    photo = _photos()[0]
+    Image.fromarray(photo).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
+    estimator = Estimator(PARAMS, CONFIG, devices=ONE)
+    sources = [photo, tmp_path / "whole.png", tmp_path / "half.png", photo]
+    with pytest.raises(OSError, match=r"half\.png") as failure:
+        estimator(sources)
+    first, second, *rest = failure.value.maps
+    np.testing.assert_array_equal(first.values, estimator(photo).values)
+    np.testing.assert_array_equal(second.values, first.values)
+    assert rest == [None, None]
+
+
+def test_few_pictures_wait_in_memory(monkeypatch):
+    """A list costs memory for its maps and for a few batches, not for its pixels."""
+    estimator = Estimator(PARAMS, CONFIG, devices=ONE, batch_size=2)
+    prepared, most, run = 0, 0, estimator.run
+
+    def counted_prepare(image, prepare=estimator._prepare):
+        nonlocal prepared, most
+        prepared += 1
+        most = max(most, prepared)
+        return prepare(image)
+
+    def counted_run(pixels):
+        nonlocal prepared
+        prepared -= len(pixels)
+        return run(pixels)
+
+    monkeypatch.setattr(estimator, "_prepare", counted_prepare)
+    monkeypatch.setattr(estimator, "run", counted_run)
+    # Nine sizes, none of them twice in a row.
+    shapes = [(28, 28 + 14 * (i % 9)) for i in range(40)]
+    maps = estimator(_photos(shapes))
+    assert [depth.values.shape for depth in maps] == shapes
+    assert prepared == 0 and most <= 8
+
+
+@pytest.mark.parametrize("base", [RELATIVE, TINY, METRIC_SWIGLU], ids=lambda c: c.name)
+def test_kernels_rounded_once_give_the_same_bits(base):
+    config = dataclasses.replace(base, dtype="bfloat16", image_size=32)
+    params = init(config, jax.random.key(1))
+    estimator = Estimator(params, config, devices=ONE)
+    side = 2 * config.encoder.patch_size
+    rng = np.random.default_rng(0)
+    pixels = rng.standard_normal((2, side, side * 2, 3)).astype(np.float32)
+    expected = jax.jit(forward, static_argnums=2)(params, pixels, config)
+    assert expected.std() > 0
+    np.testing.assert_array_equal(estimator.run(pixels), expected)
+    # Half the memory: all but vectors and position embeddings.
+    held = flatten(estimator.params)
+    rounded = {path for path, leaf in held.items() if leaf.dtype == "bfloat16"}
+    assert "head/output_conv3/kernel" not in rounded
+    assert sum(held[path].size for path in rounded) > 0.9 * sum(
+        leaf.size for path, leaf in held.items() if path.endswith("kernel")
+    )
+
+
+def test_memory_is_kept_on_request_only(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: calls.append(True))
+    jax_depth.load("tiny", devices=ONE)
+    assert not calls
+    jax_depth.load("tiny", devices=ONE, keep_memory=True)
+    assert calls
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, to_json
-from jax_depth.inference.estimator import Compile
+from jax_depth.inference.engines.xla import Compile
 from jax_depth.outputs.atomic import atomic
 
 SUFFIX = ".executable"
@@ -54,12 +54,15 @@ class ExecutableFolder:
         compile: what makes a program that the folder lacks.
         strict: True for a folder a user names: a file that does not serve is an error,
             a missing one a warning, and nothing is written. False for a cache: both
-            are compiled and written for the next process.
+            are compiled and written for the next process, and beyond `limit` files
+            those unused for longest are removed.
+        limit: files a cache keeps.
     """
 
     folder: Path
     compile: Compile
     strict: bool = False
+    limit: int = 64
 
     def __call__(
         self, config: ModelConfig, params: Params, pixels: jax.Array
@@ -80,7 +83,10 @@ class ExecutableFolder:
         path = self.folder / file_name(config, pixels.shape)
         if path.exists():
             try:
-                return read(path, config, params, pixels)
+                program = read(path, config, params, pixels)
+                if not self.strict:
+                    path.touch()
+                return program
             except (ExecutableError, OSError):
                 if self.strict:
                     raise
@@ -97,6 +103,9 @@ class ExecutableFolder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write(path, program, config, pixels)
+            files = sorted(self.folder.glob(f"*{SUFFIX}"), key=os.path.getmtime)
+            for file in files[: -self.limit]:
+                file.unlink(missing_ok=True)
         except OSError:
             pass  # costs the next process time, not this one its result
 

@@ -1,30 +1,31 @@
 """`load` and `Estimator`: pictures of any size in, depth maps of the same size out."""
 
-import collections
-import functools
+import contextlib
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, cast, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast, overload
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from PIL.Image import Image as Picture
 
 from jax_depth._typing import Float32, Params
 from jax_depth.config import Dtype, ModelConfig, Resample
 from jax_depth.inference.depth_map import DepthMap, MapKind
-from jax_depth.inference.image import read_image
-from jax_depth.inference.preprocess import preprocess
+from jax_depth.inference.engines import Engine, Runs, check_engine
+from jax_depth.inference.engines.openvino import OpenVinoEngine
+from jax_depth.inference.engines.xla import Compile, XlaEngine
+from jax_depth.inference.image import check_source, label_of, read_image
+from jax_depth.inference.memory import keep_freed_memory
+from jax_depth.inference.preprocess import check_options, to_network
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.weights import load_params
 
-# (config, params, pixels) on the devices -> a program of (params, pixels).
-Compile = Callable[
-    [ModelConfig, Params, jax.Array], Callable[[Params, jax.Array], jax.Array]
-]
+# A picture's place in the list, its own size, and its preprocessed pixels.
+_Prepared: TypeAlias = tuple[int, tuple[int, int], np.ndarray]
 
-_MAX_COMPILED = 32  # executables kept; the one unused longest goes first
+# Pictures that wait, prepared, for more of their size, in batches.
+_WAITING = 4
 
 
 def load(
@@ -36,6 +37,8 @@ def load(
     model: str | ModelConfig | None = None,
     batch_size: int | None = None,
     devices: Sequence[Any] | None = None,
+    engine: Engine = "xla",
+    keep_memory: bool = False,
 ) -> "Estimator":
     """Load a model by name or from a file, ready to be called with pictures.
 
@@ -50,12 +53,18 @@ def load(
             transformers' processor; by default the model's own, "original" for
             every published one.
         model: which model a bare weight file holds.
-        batch_size, devices: see `Estimator`.
+        batch_size, devices, engine: see `Estimator`.
+        keep_memory: let this process keep the memory it frees, which on Linux saves
+            XLA on CPU a tenth to two fifths of its time. It concerns the whole
+            process, for good, and raises its memory; see `keep_freed_memory`.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError: as `load_params`, in one
-            sentence with the remedy.
+            sentence with the remedy; or from `Estimator`.
     """
+    check_engine(engine)
+    if keep_memory:
+        keep_freed_memory()
     params, config = load_params(name, model=model, dtype=dtype)
     return Estimator(
         params,
@@ -64,6 +73,7 @@ def load(
         resample=resample,
         batch_size=batch_size,
         devices=devices,
+        engine=engine,
     )
 
 
@@ -71,18 +81,16 @@ class Estimator:
     """A model with its parameters on the devices and its compiled programs.
 
     Pictures are grouped by the exact size they are processed at, because padding
-    one would change its depth. Each (batch, height, width) is compiled once;
+    one would change its depth. Each (batch, height, width) is compiled once; XLA's
     batches are filled up to a power of two, so a size costs at most
     log2(batch_size) + 1 compilations.
 
     Attributes:
-        params: plain nested dict of arrays, replicated on all devices.
         config: the model.
         size: short side in pixels pictures are processed at.
         resample: "original" or "transformers".
         batch_size: pictures of one size that are run together.
-        compile: what makes the program of a new size, `compile_forward` unless
-            replaced by one that keeps programs, see `jax_depth.deploy.executable`.
+        engine: "xla" or "openvino".
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Estimator:
         resample: Resample | None = None,
         batch_size: int | None = None,
         devices: Sequence[Any] | None = None,
+        engine: Engine = "xla",
     ):
         """Place parameters on the devices.
 
@@ -103,41 +112,60 @@ class Estimator:
             size: short side in pixels; None for the model's own.
             resample: which published preprocessing; None for the model's own.
             batch_size: None for 1 per CPU device and 8 per GPU or TPU.
-            devices: None for all local devices; several share a batch.
+            devices: None for all local devices; several share a batch. Of XLA only.
+            engine: "xla" runs on every platform of JAX. "openvino" runs the same
+                network, translated from `forward`, on the CPU and needs the package
+                of that name; how its results differ says
+                `jax_depth.inference.engines.openvino`. There is no fallback from
+                one to the other.
 
         Raises:
-            ValueError: a bare encoder, an unknown `resample`, a size or batch
-                size below 1.
+            ValueError: a bare encoder, an unknown `resample` or `engine`, a size or
+                batch size below 1, or an engine that is not installed.
         """
         if config.head is None:
             raise ValueError(
                 f"model {config.name!r} is a bare encoder and predicts no depth; use "
                 "jax_depth.load_params and jax_depth.features"
             )
-        devices = list(devices or jax.local_devices())
-        self._first = jax.sharding.SingleDeviceSharding(devices[0])
-        if batch_size is None:
-            batch_size = len(devices) * (1 if devices[0].platform == "cpu" else 8)
-        size = config.image_size if size is None else size
-        if size < 1 or batch_size < 1:
-            raise ValueError(
-                f"size {size} and batch size {batch_size} must be positive"
-            )
-        resample = config.resample if resample is None else resample
-        if resample not in ("original", "transformers"):
-            raise ValueError(
-                f"resample {resample!r} is unknown; use 'original' or 'transformers'"
-            )
-        self.config, self.size = config, size
-        self.resample: Resample = resample
-        self.batch_size = batch_size
-        # Auto axes: Linen fails under jax.make_mesh's explicit default.
-        mesh = Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec("data"))
-        self.params = jax.device_put(dict(params), self._replicated)
-        self.compile: Compile = compile_forward
-        self._compiled: collections.OrderedDict = collections.OrderedDict()
+        self.config = config
+        self.size = config.image_size if size is None else size
+        self.resample: Resample = config.resample if resample is None else resample
+        check_options(self.size, self.resample, config.encoder.patch_size)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch size {batch_size} is too small; use at least 1")
+        check_engine(engine)
+        self.engine: Engine = engine
+        self._engine = _ENGINES[engine](params, config, devices)
+        self.batch_size = batch_size or self._engine.batch_size
+
+    @property
+    def params(self) -> Params:
+        """Plain nested dict of arrays, as the engine holds them.
+
+        XLA: on the devices, and under bfloat16 with the kernels of products rounded,
+        see `jax_depth.weights.rounded_kernels`; `forward` gives the same bits from
+        them. `load_params` gives float32. OpenVINO: float32 NumPy arrays.
+        """
+        return self._engine.params
+
+    @property
+    def compile(self) -> Compile:
+        """What XLA makes the program of a new size with; can be replaced."""
+        return self._xla.compile
+
+    @compile.setter
+    def compile(self, compile: Compile) -> None:
+        self._xla.compile = compile
+
+    @property
+    def _xla(self) -> XlaEngine:
+        if isinstance(self._engine, XlaEngine):
+            return self._engine
+        raise ValueError(
+            f"engine {self.engine!r} has no compiled programs to keep or to load; use "
+            "engine 'xla'"
+        )
 
     @overload
     def __call__(self, images: list[Any] | tuple[Any, ...]) -> list[DepthMap]: ...
@@ -158,90 +186,74 @@ class Estimator:
 
         Raises:
             FileNotFoundError, ValueError, OSError: a picture cannot be read; the
-                message names it. Pictures are read before the first is computed
-                on, so no result is lost.
+                message names it. Missing, empty and unreadable files are found before
+                the first picture is computed on. A file that proves damaged later
+                leaves the maps made until then in the exception's attribute `maps`,
+                None for the others.
         """
         if not isinstance(images, (list, tuple)):
             return self([images])[0]
-        groups: dict[tuple[int, int], list[int]] = {}
-        prepared = []
-        for i, image in enumerate(images):
-            pixels, shape = self._prepare(image)
-            prepared.append((pixels, shape))
-            groups.setdefault(pixels.shape[1:3], []).append(i)
-
+        for image in images:
+            check_source(image)
         maps: list[DepthMap | None] = [None] * len(images)
         running = None
-        for members in groups.values():
-            for start in range(0, len(members), self.batch_size):
-                batch = members[start : start + self.batch_size]
-                pixels = np.concatenate([prepared[i][0] for i in batch])
-                shapes = [prepared[i][1] for i in batch]
-                # One batch computes while the previous is brought back.
-                dispatched = batch, shapes, self.run(pixels)
-                if running is not None:
-                    self._collect(running, maps)
-                running = dispatched
-        if running is not None:
-            self._collect(running, maps)
+        try:
+            for batch in self._batches(images):
+                # One batch computes while the next is read and the previous brought
+                # back. Few pictures are in memory at a time, however long the list.
+                result = self.run(np.concatenate([pixels for _, _, pixels in batch]))
+                previous, running = running, (batch, result)
+                if previous is not None:
+                    self._collect(*previous, maps)
+            if running is not None:
+                self._collect(*running, maps)
+        except Exception as error:
+            if running is not None:
+                with contextlib.suppress(Exception):  # `error` came first
+                    self._collect(*running, maps)
+            error.maps = maps  # pyright: ignore[reportAttributeAccessIssue]
+            raise
         return maps
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array:
-        """Run preprocessed pixels: (b, h, w, 3) -> (b, h, w) float32, on the devices.
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array | np.ndarray:
+        """Run preprocessed pixels: (b, h, w, 3) -> (b, h, w) float32.
 
-        Compiled once for each batch size, rounded up to a power of two, and picture
-        size. Returns without waiting for the result.
+        Compiled once for each batch and picture size. XLA returns an array on the
+        devices without waiting for the result.
         """
-        count = len(pixels)
-        params, sharding, padded = self._placement(count)
-        if padded > count:
-            # Filled with copies: images do not influence each other.
-            fill = np.broadcast_to(pixels[-1:], (padded - count, *pixels.shape[1:]))
-            pixels = np.concatenate([pixels, fill])
-        placed = jax.device_put(pixels, sharding)
-        result = self._program(params, placed)(params, placed)
-        return result if padded == count else result[:count]
+        return self._engine.run(pixels)
 
     @property
     def compilations(self) -> int:
         """How many programs are compiled and kept, at most 32."""
-        return len(self._compiled)
+        return self._engine.compilations
 
-    def _prepare(self, image):
-        array = read_image(image)
-        label = os.fspath(image) if isinstance(image, (str, os.PathLike)) else None
-        pixels = preprocess(
-            array, self.config, size=self.size, resample=self.resample, name=label
+    def _batches(self, images: Sequence[Any]) -> Iterator[list[_Prepared]]:
+        """Yield batches of pictures of one size, read as they are needed."""
+        waiting: dict[tuple[int, ...], list[_Prepared]] = {}
+        for i, image in enumerate(images):
+            pixels, shape = self._prepare(image)
+            group = waiting.setdefault(pixels.shape, [])
+            group.append((i, shape, pixels))
+            if len(group) == self.batch_size:
+                yield waiting.pop(pixels.shape)
+            elif sum(map(len, waiting.values())) >= _WAITING * self.batch_size:
+                yield waiting.pop(max(waiting, key=lambda key: len(waiting[key])))
+        yield from waiting.values()
+
+    def _prepare(self, image) -> tuple[np.ndarray, tuple[int, int]]:
+        picture = read_image(image)
+        pixels = to_network(
+            picture,
+            self.config,
+            size=self.size,
+            resample=self.resample,
+            label=label_of(image),
         )
-        return pixels, array.shape[:2]
+        return pixels, picture.shape[:2]
 
-    def _placement(self, count: int):
-        """Return the parameters, the sharding and the padded size of a batch."""
-        devices = self._split.num_devices
-        if count == 1 or devices == 1:
-            return self._single_params, self._first, _power_of_two(count)
-        share = -(-count // devices)
-        return self.params, self._split, _power_of_two(share) * devices
-
-    @functools.cached_property
-    def _single_params(self):
-        """Parameters as the first device holds them; views, not copies."""
-        return jax.tree.map(lambda leaf: leaf.addressable_data(0), self.params)
-
-    def _program(self, params, pixels):
-        key = pixels.shape
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return self._compiled[key]
-        program = self.compile(self.config, params, pixels)
-        self._compiled[key] = program
-        if len(self._compiled) > _MAX_COMPILED:
-            self._compiled.popitem(last=False)
-        return program
-
-    def _collect(self, dispatched, maps: list) -> None:
-        batch, shapes, result = dispatched
-        for i, shape, values in zip(batch, shapes, np.asarray(result), strict=True):
+    def _collect(self, batch: list[_Prepared], result, maps: list) -> None:
+        for (i, shape, _), values in zip(batch, np.asarray(result), strict=True):
             maps[i] = self._depth_map(values, shape)
 
     def _depth_map(self, values, shape: tuple[int, int]) -> DepthMap:
@@ -260,22 +272,7 @@ class Estimator:
         )
 
 
-def compile_forward(
-    config: ModelConfig, params: Params, pixels: Float32[jax.Array, "b h w 3"]
-) -> Callable[[Params, jax.Array], jax.Array]:
-    """Return `forward` of a model, compiled for arguments like these.
-
-    Args:
-        config: the model.
-        params: nested dict of arrays on the devices.
-        pixels: (b, h, w, 3) on the devices.
-    """
-    # Late: a process that loads its programs from files does without Flax.
-    from jax_depth.models.depth_anything import forward
-
-    function = jax.jit(functools.partial(forward, config=config))
-    return function.lower(params, pixels).compile()
-
-
-def _power_of_two(count: int) -> int:
-    return 1 << (count - 1).bit_length()
+_ENGINES: Mapping[Engine, Callable[..., Runs]] = {
+    "xla": XlaEngine,
+    "openvino": OpenVinoEngine,
+}

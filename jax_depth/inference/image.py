@@ -89,6 +89,20 @@ def read_image(source: Any, *, name: str | None = None) -> Pixels:
     )
 
 
+def check_source(source: Any) -> None:
+    """Raise what can be said about a file without reading its contents.
+
+    Costs microseconds, so that a list of files can be checked before the first is
+    computed on. Other sources than paths pass.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError, PermissionError, OSError: see
+            `read_image`.
+    """
+    if isinstance(source, str | os.PathLike):
+        _check_file(Path(source), label_of(source))
+
+
 def label_of(source: Any, name: str | None = None) -> str:
     """Return what error messages call a picture: its quoted name, or "image"."""
     if name is None and isinstance(source, str | os.PathLike):

@@ -21,10 +21,10 @@ from jax_depth.config import ModelConfig, Resample
 from jax_depth.inference.image import Pixels, label_of, read_image
 from jax_depth.inference.resample import resize_bicubic_uint8, resize_cubic
 
-# Attention scores of n tokens take 4 n^2 bytes per head in float32: 1 GiB per head
-# here. That is 1792 x 1792 pixels for patches of 14, or a picture 12 times as long
-# as it is high at 518; a square of 518 has 1369 tokens.
-MAX_TOKENS = 128 * 128
+# Attention in blocks takes memory in proportion to the tokens, its time grows with
+# their square. This is 3584 x 3584 pixels for patches of 14: a 4K picture at its full
+# size has 42 000 patches, a square of 518 has 1369.
+MAX_TOKENS = 256 * 256
 
 
 def preprocess(
@@ -60,21 +60,48 @@ def preprocess(
         ValueError: from `read_image`, or the picture is too elongated for the
             rule, or would need more than `max_tokens` patches.
     """
-    pixels = read_image(image, name=name)
-    resample = config.resample if resample is None else resample
-    height, width = processing_size(
-        pixels.shape[0],
-        pixels.shape[1],
-        config.image_size if size is None else size,
-        config.encoder.patch_size,
-        resample,
+    return to_network(
+        read_image(image, name=name),
+        config,
+        size=config.image_size if size is None else size,
+        resample=config.resample if resample is None else resample,
         max_tokens=max_tokens,
         label=label_of(image, name),
     )
+
+
+def to_network(
+    pixels: Pixels,
+    config: ModelConfig,
+    *,
+    size: int,
+    resample: Resample,
+    max_tokens: int = MAX_TOKENS,
+    label: str = "image",
+) -> Float32[np.ndarray, "1 h2 w2 3"]:
+    """Resize and normalise what `read_image` gave; the second half of `preprocess`.
+
+    Args:
+        pixels: (h, w, 3) RGB, uint8 or float32 in [0, 1].
+        config, size, resample, max_tokens: as in `preprocess`.
+        label: what error messages call the picture.
+
+    Raises:
+        ValueError: from `processing_size`.
+    """
+    target = processing_size(
+        pixels.shape[0],
+        pixels.shape[1],
+        size,
+        config.encoder.patch_size,
+        resample,
+        max_tokens=max_tokens,
+        label=label,
+    )
     if resample == "original":
-        result = _original_pixels(pixels, (height, width), config)
+        result = _original_pixels(pixels, target, config)
     else:
-        result = _transformers_pixels(pixels, (height, width), config)
+        result = _transformers_pixels(pixels, target, config)
     return result[None]
 
 
@@ -106,12 +133,7 @@ def processing_size(
         ValueError: `resample` is unknown, `size` is below 1, a side is rounded to
             nothing, or there are more than `max_tokens` patches.
     """
-    if resample not in get_args(Resample):
-        raise ValueError(
-            f"resample {resample!r} is not known; use 'original' or 'transformers'"
-        )
-    if size < 1:
-        raise ValueError(f"size {size} is too small; use at least {multiple}")
+    check_options(size, resample, multiple)
     # As upstream: two divisions and products that do not always cancel exactly.
     scale_height, scale_width = size / height, size / width
     if resample == "original":
@@ -125,6 +147,16 @@ def processing_size(
     columns = _to_multiple(scale * width, multiple, minimum)
     _check_processing_size(height, width, rows, columns, multiple, max_tokens, label)
     return rows, columns
+
+
+def check_options(size: int, resample: str, multiple: int) -> None:
+    """Raise ValueError for what no picture can be processed with."""
+    if resample not in get_args(Resample):
+        raise ValueError(
+            f"resample {resample!r} is not known; use 'original' or 'transformers'"
+        )
+    if size < 1:
+        raise ValueError(f"size {size} is too small; use at least {multiple}")
 
 
 def _to_multiple(length: float, multiple: int, minimum: int) -> int:

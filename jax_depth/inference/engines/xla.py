@@ -1,0 +1,115 @@
+"""XLA: every platform of JAX, one or several devices."""
+
+import collections
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jax_depth._typing import Float32, Params
+from jax_depth.config import ModelConfig
+from jax_depth.weights import rounded_kernels
+
+# (config, params, pixels) on the devices -> a program of (params, pixels).
+Compile = Callable[
+    [ModelConfig, Params, jax.Array], Callable[[Params, jax.Array], jax.Array]
+]
+
+_MAX_COMPILED = 32  # executables kept; the one unused longest goes first
+
+
+class XlaEngine:
+    """Compiles `forward` for each (batch, height, width) and shares out batches.
+
+    Attributes:
+        params: nested dict of arrays, replicated on all devices; under bfloat16 as
+            `rounded_kernels` leaves them.
+        batch_size: 1 per CPU device and 8 per GPU or TPU.
+        compile: what makes the program of a new size, `compile_forward` unless
+            replaced by one that keeps programs, see `jax_depth.deploy.executable`.
+    """
+
+    def __init__(
+        self, params: Params, config: ModelConfig, devices: Sequence[Any] | None = None
+    ):
+        devices = list(devices or jax.local_devices())
+        self._config = config
+        self.batch_size = len(devices) * (1 if devices[0].platform == "cpu" else 8)
+        self._first = jax.sharding.SingleDeviceSharding(devices[0])
+        # Auto axes: Linen fails under jax.make_mesh's explicit default.
+        mesh = Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
+        params = rounded_kernels(dict(params), config)
+        self.params = jax.device_put(params, self._replicated)
+        self.compile: Compile = compile_forward
+        self._compiled: collections.OrderedDict = collections.OrderedDict()
+
+    @property
+    def compilations(self) -> int:
+        """How many programs are compiled and kept, at most 32."""
+        return len(self._compiled)
+
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array:
+        """Run pixels on the devices; returns without waiting for the result.
+
+        Compiled once for each batch size, rounded up to a power of two, and picture
+        size.
+        """
+        count = len(pixels)
+        params, sharding, padded = self._placement(count)
+        if padded > count:
+            # Filled with copies: images do not influence each other.
+            fill = np.broadcast_to(pixels[-1:], (padded - count, *pixels.shape[1:]))
+            pixels = np.concatenate([pixels, fill])
+        placed = jax.device_put(pixels, sharding)
+        result = self._program(params, placed)(params, placed)
+        return result if padded == count else result[:count]
+
+    def _placement(self, count: int):
+        """Return the parameters, the sharding and the padded size of a batch."""
+        devices = self._split.num_devices
+        if count == 1 or devices == 1:
+            return self._single_params, self._first, _power_of_two(count)
+        share = -(-count // devices)
+        return self.params, self._split, _power_of_two(share) * devices
+
+    @functools.cached_property
+    def _single_params(self):
+        """Parameters as the first device holds them; views, not copies."""
+        return jax.tree.map(lambda leaf: leaf.addressable_data(0), self.params)
+
+    def _program(self, params, pixels):
+        key = pixels.shape
+        if key in self._compiled:
+            self._compiled.move_to_end(key)
+            return self._compiled[key]
+        program = self.compile(self._config, params, pixels)
+        self._compiled[key] = program
+        if len(self._compiled) > _MAX_COMPILED:
+            self._compiled.popitem(last=False)
+        return program
+
+
+def compile_forward(
+    config: ModelConfig, params: Params, pixels: Float32[jax.Array, "b h w 3"]
+) -> Callable[[Params, jax.Array], jax.Array]:
+    """Return `forward` of a model, compiled for arguments like these.
+
+    Args:
+        config: the model.
+        params: nested dict of arrays on the devices.
+        pixels: (b, h, w, 3) on the devices.
+    """
+    # Late: a process that loads its programs from files does without Flax.
+    from jax_depth.models.depth_anything import forward
+
+    function = jax.jit(functools.partial(forward, config=config))
+    return function.lower(params, pixels).compile()
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length()
