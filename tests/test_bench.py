@@ -5,13 +5,15 @@ import io
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jax_depth import checkpoint
-from jax_depth.bench import report, session, worker, workspace
+from jax_depth.bench import jobs, report, session, worker, workspace
 from jax_depth.bench.catalog import BOUNDS, CONTENDERS, Contender, chosen
-from jax_depth.bench.contenders import own
+from jax_depth.bench.contenders import own, pytorch, pytorch_hybrid
 from jax_depth.bench.plan import Plan
 from jax_depth.bench.process import Worker, WorkerError
 from jax_depth.bench.results import Row, Table
@@ -19,8 +21,9 @@ from jax_depth.bench.suite import SUITES
 from jax_depth.bench.table import hints, markdown
 from jax_depth.bench.task import Absent, Task
 from jax_depth.cli.main import main
+from jax_depth.models.depth_anything import raw_output
 
-MODULE = "tests.bench_contenders"
+MODULE = "bench_contenders"
 TASK = Task("unused", "model", 5, 7, batch=2)
 MACHINE = {
     "cpu": "A processor",
@@ -130,14 +133,79 @@ def test_own_contender_on_living_weights(tmp_path):
     plain = own.load(task)()
     assert plain.shape == (2, 28, 42)
     assert (plain > 0).mean() > 0.9 and plain.std() > 0.1
-    blocked = own.load(task, attention="blocked")()
-    assert abs(blocked - plain).max() < BOUNDS["f32"] * plain.std()
     rough = own.load(task, dtype="bfloat16")()
     assert 0 < abs(rough - plain).max() < BOUNDS["bf16"] * plain.std()
     _, config = checkpoint.load(task.native)
     assert own.configured(config, "float32", remat=True).encoder.remat
     # The peers read the very same weights.
     assert (task.transformers / "model.safetensors").exists()
+
+
+def test_rival_of_the_bundled_model_is_the_same_network(tmp_path):
+    """Its step is compared by the loss alone, which would hide much."""
+    task = Task(str(tmp_path), "tiny", 32, 64, batch=2)
+    workspace.write(task)
+    params, config = checkpoint.load(task.native)
+    pixels = np.load(task.pixels)
+    expected = jax.jit(raw_output, static_argnums=2)(params, pixels, config)
+    for remat in (False, True):
+        model = pytorch_hybrid.load_hybrid(task, remat)
+        actual = model(pytorch.to_nchw(pixels)).detach().numpy()
+        assert abs(actual - expected).max() < BOUNDS["f32"] * expected.std()
+
+
+_SCRIPT = """
+import pathlib, sys
+import numpy as np
+from PIL import Image
+photos, out, noise = sys.argv[1:]
+pathlib.Path(out).mkdir()
+for photo in pathlib.Path(photos).iterdir():
+    depth = np.asarray(Image.open(photo).convert("L"), np.float32)
+    if noise == "shrink":
+        depth = depth[:5]
+    elif noise:
+        depth = depth + float(noise) * np.random.default_rng(0).normal(size=depth.shape)
+    np.save(pathlib.Path(out) / f"{photo.stem}.npy", depth)
+"""
+
+
+def test_whole_jobs_are_checked_and_timed(no_weights, tmp_path):
+    def command(name, noise, **options):
+        def make(photos, out, task):
+            return ["-c", _SCRIPT, str(photos), str(out), noise]
+
+        return jobs.Command(name, make, **options)
+
+    task = Task(str(tmp_path), "tiny", 0, 0)
+    (tmp_path / "transformers").mkdir()
+    rows = jobs.run(
+        task,
+        "folder",
+        [
+            command("first", ""),
+            command("near", "0.1", cold=True),
+            command("far", "1000"),
+            command("small", "shrink"),
+            command("fails", "no number"),
+        ],
+        rounds=2,
+        photos=2,
+        say=lambda line: None,
+    )
+    found = {row.name: row for row in rows}
+    for name in ("first", "near"):
+        assert found[name].problem is None and len(found[name].seconds) == 2
+        assert found[name].pictures == 2 and found[name].peak_bytes > 2**20
+    assert found["first"].error == 0 and 0 < found["near"].error < 0.1
+    assert found["far"].problem.startswith("wrong: correlation 0.")
+    assert found["small"].problem == "wrong: it wrote 2 maps of other sizes"
+    assert found["fails"].problem.startswith("exit code 1: ValueError: could not")
+    sizes = set()
+    for photo in (tmp_path / "photos-2").iterdir():
+        with Image.open(photo) as picture:
+            sizes.add(picture.size)
+    assert len(sizes) == 2
 
 
 def test_distance_and_ratio():

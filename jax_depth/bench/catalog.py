@@ -29,7 +29,7 @@ class Contender:
 
     Attributes:
         name: on the command line and in the table.
-        module: below `jax_depth.bench.contenders`, or a full module name.
+        module: what its process imports, see `contenders`.
         about: what it is, for the legend.
         precision: of its products.
         options: of the module's `load`.
@@ -44,13 +44,6 @@ class Contender:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
-    def module_name(self) -> str:
-        """The module to import."""
-        if "." in self.module:
-            return self.module
-        return f"jax_depth.bench.contenders.{self.module}"
-
-    @property
     def bound(self) -> float:
         """See `BOUNDS`."""
         return BOUNDS[self.precision]
@@ -58,6 +51,7 @@ class Contender:
 
 _DTYPES: Mapping[Precision, str] = {"f32": "float32", "bf16": "bfloat16"}
 _KEPT = "malloc keeps memory"
+_ROOM = "jax_depth.bench.contenders"
 
 
 def _row(
@@ -71,7 +65,7 @@ def _row(
     """Return a contender whose `load` takes a dtype, with memory kept or not."""
     options = {"dtype": _DTYPES[precision], **options}
     environment = KEEP_MEMORY if keep else {}
-    return Contender(name, module, about, precision, options, environment)
+    return Contender(name, f"{_ROOM}.{module}", about, precision, options, environment)
 
 
 def _forward() -> Iterator[Contender]:
@@ -100,16 +94,20 @@ def _forward() -> Iterator[Contender]:
         about = 'this library with engine="openvino"'
         name = f"jax-openvino-{precision}"
         yield _row(name, "own", precision, about, keep=False, engine="openvino")
-    yield Contender("onnxruntime-f32", "onnxruntime", "ONNX Runtime on torch's export")
+    yield Contender(
+        "onnxruntime-f32", f"{_ROOM}.onnxruntime", "ONNX Runtime on torch's export"
+    )
     for precision in BOUNDS:
         about = "OpenVINO on torch's export"
         if precision == "int8":
             about += ", quantised by NNCF"
         options = {"precision": precision}
-        yield Contender(f"openvino-{precision}", "openvino", about, precision, options)
+        yield Contender(
+            f"openvino-{precision}", f"{_ROOM}.openvino", about, precision, options
+        )
     yield Contender(
         "kerashub-f32",
-        "keras_hub",
+        f"{_ROOM}.keras_hub",
         f"KerasHub on its JAX backend; {_KEPT}",
         environment={"KERAS_BACKEND": "jax", **KEEP_MEMORY},
     )
@@ -117,7 +115,7 @@ def _forward() -> Iterator[Contender]:
 
 def _train() -> Iterator[Contender]:
     for side, module, about in (
-        ("torch", "pytorch_train", "transformers and torch (bf16: autocast)"),
+        ("torch", "pytorch_train", "the same step in torch (bf16: autocast)"),
         ("jax", "own_train", "this library's training step"),
     ):
         for precision in _DTYPES:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from jax_depth.bench import workspace
+from jax_depth.bench.catalog import KEEP_MEMORY
 from jax_depth.bench.process import environment
 from jax_depth.bench.results import Row
 from jax_depth.bench.session import Say
@@ -111,6 +112,8 @@ def run(
     folder = Path(task.folder)
     count = 1 if job == "start" else photos
     pictures = write_photos(folder / f"photos-{count}", count)
+    few = min(count, len(_SIZES))
+    samples = write_photos(folder / f"photos-{few}", few)
     results = [Row(row.name, row.precision, pictures=count) for row in rows]
     reference: list[np.ndarray] | None = None
     for index in range(rounds):
@@ -124,7 +127,7 @@ def run(
                 result.problem = "transformers or torch is not installed"
                 continue
             out = folder / "out"
-            shutil.rmtree(out, ignore_errors=True)
+            _warm(row, samples, out, task)
             depths = _time(row, result, pictures, out, task)
             if depths is not None and reference is None:
                 reference = depths
@@ -139,15 +142,8 @@ def _time(
     row: Command, result: Row, photos: Path, out: Path, task: Task
 ) -> list[np.ndarray] | None:
     """Run one process; return its depth maps, or None with the problem in `result`."""
-    cache = Path(task.folder) / f"compiled-{row.name}"
-    if row.cold:
-        shutil.rmtree(cache, ignore_errors=True)
-    elif not cache.exists():
-        # A first run fills the cache that every later process of a user finds.
-        _process(row, photos, out, task, cache)
-        shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    code, peak, message = _process(row, photos, out, task, cache)
+    code, peak, message = _process(row, photos, out, task)
     seconds = time.perf_counter() - start
     if code:
         result.problem = f"exit code {code}: {message}"
@@ -158,11 +154,23 @@ def _time(
     return [np.load(file) for file in sorted(out.glob("*.npy"))]
 
 
-def _process(row: Command, photos: Path, out: Path, task: Task, cache: Path):
+def _warm(row: Command, samples: Path, out: Path, task: Task) -> None:
+    """Put the compiled programs there that an earlier run leaves, or take them away."""
+    cache = _cache(row, task)
+    if row.cold:
+        shutil.rmtree(cache, ignore_errors=True)
+    elif not row.peer and not cache.exists():
+        _process(row, samples, out, task)
+    shutil.rmtree(out, ignore_errors=True)
+
+
+def _cache(row: Command, task: Task) -> Path:
+    return Path(task.folder) / f"cache-{row.name}"
+
+
+def _process(row: Command, photos: Path, out: Path, task: Task):
     """Return exit code, peak memory and the last line of complaint."""
-    extra = {"JAX_DEPTH_CACHE": str(cache)}
-    if not row.peer:
-        cache.mkdir(exist_ok=True)
+    extra = {**KEEP_MEMORY, "JAX_DEPTH_CACHE": str(_cache(row, task))}
     complaints = Path(task.folder) / "complaints.txt"
     with complaints.open("w") as file:
         process = subprocess.Popen(

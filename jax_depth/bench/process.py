@@ -45,6 +45,9 @@ class Worker:
     def __init__(self, extra: Mapping[str, str] = {}):
         """Start it, with `extra` in its environment from the very beginning."""
         self._errors = tempfile.TemporaryFile("w+")
+        # torch.compile keeps its programs; a fresh folder makes every first call cold.
+        self._programs = tempfile.TemporaryDirectory()
+        extra = {"TORCHINDUCTOR_CACHE_DIR": self._programs.name, **extra}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jax_depth.bench.worker"],
             stdin=subprocess.PIPE,
@@ -95,6 +98,7 @@ class Worker:
             except BrokenPipeError:
                 pass
         self._errors.close()
+        self._programs.cleanup()
 
     def _read(self) -> None:
         stdout = self._process.stdout

@@ -15,6 +15,7 @@ from jax_depth.bench.plan import Plan
 from jax_depth.bench.process import WorkerError
 from jax_depth.bench.results import Table
 from jax_depth.bench.session import Say
+from jax_depth.bench.suite import SUITES
 from jax_depth.bench.table import markdown
 
 CEILINGS = "ceilings"
@@ -103,6 +104,9 @@ def run(
             raise ValueError(f"no piece is called {name!r}; known: {known}")
     store = page.with_suffix(".json")
     document = {"ceilings": None, "tables": {}} | load(store)
+    # Suites share a page, in this order whichever was measured last.
+    order = [name for pieces in (*SUITES.values(), suite) for name in pieces]
+    order = list(dict.fromkeys(order))
     failures = 0
     for name in wanted:
         known = (
@@ -123,13 +127,13 @@ def run(
             failures += 1
             continue
         _write(store, json.dumps(document, indent=1) + "\n")
-        _write(page, render(document, list(suite)))
-    _write(page, render(document, list(suite)))
+        _write(page, render(document, order))
+    _write(page, render(document, order))
     return failures
 
 
 def render(document: Mapping[str, Any], order: list[str]) -> str:
-    """Return the page, tables in `order` and then those of other suites."""
+    """Return the page, tables in `order` and then any others."""
     limits = dict(document["ceilings"] or {})
     limits.pop("machine", None)
     named = {name: Table.from_json(x) for name, x in document["tables"].items()}
@@ -190,7 +194,7 @@ def _legend(tables: list[Table]) -> str:
             "- jax-predict: `jax-depth predict` with programs compiled by an earlier "
             "run, -cold without any",
             "- transformers-pipeline: the depth-estimation pipeline in a loop, each "
-            "raw map saved",
+            "raw map saved; malloc keeps memory on both sides",
         ]
     return "\n".join(lines) + "\n"
 

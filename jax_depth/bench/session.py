@@ -76,7 +76,7 @@ def _start(
         try:
             worker.ask(
                 do="load",
-                module=contender.module_name,
+                module=contender.module,
                 options=dict(contender.options),
                 task=dataclasses.asdict(task),
             )

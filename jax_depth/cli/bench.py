@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.md",
         help="measure what FILE.json beside it lacks of a suite, and write the page",
     )
-    page.add_argument("--suite", choices=("full", "quick"), help="default: full")
+    page.add_argument(
+        "--suite", choices=("full", "more", "quick"), help="default: full"
+    )
     page.add_argument(
         "--pieces", type=_names, metavar="A,B", help="of the suite (default: all)"
     )

@@ -1,6 +1,5 @@
 """The machine's own limits, as the best of the installed libraries reaches them."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_depth.bench.machine import cores
 from jax_depth.bench.task import Task
 
 # Large enough for the units to be busy, small enough for a laptop; the second is a
@@ -39,7 +39,7 @@ def _jax_product(m: int, k: int, n: int, limit: str) -> Callable[[], Any]:
 def _torch_product(m: int, k: int, n: int, limit: str) -> Callable[[], Any]:
     import torch
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[limit]
     x, y = torch.ones((m, k), dtype=dtype), torch.ones((k, n), dtype=dtype)
     return lambda: x @ y
@@ -47,7 +47,7 @@ def _torch_product(m: int, k: int, n: int, limit: str) -> Callable[[], Any]:
 
 def _bandwidth() -> float:
     """Return bytes/s read and written by one thread a core copying arrays."""
-    count = len(os.sched_getaffinity(0))
+    count = cores()
     size = _COPY_BYTES // count
     pairs = [(np.ones(size, np.uint8), np.ones(size, np.uint8)) for _ in range(count)]
 

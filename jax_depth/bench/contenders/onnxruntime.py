@@ -1,11 +1,11 @@
 """ONNX Runtime on torch's export."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
 
 from jax_depth.bench.contenders.onnx_export import exported
+from jax_depth.bench.machine import cores
 from jax_depth.bench.task import Task
 
 
@@ -14,7 +14,7 @@ def load(task: Task) -> Callable[[], np.ndarray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = cores()
     session = onnxruntime.InferenceSession(
         str(exported(task)), options, providers=["CPUExecutionProvider"]
     )

@@ -1,11 +1,11 @@
 """transformers on PyTorch, eager or through `torch.compile`."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from jax_depth.bench.machine import cores
 from jax_depth.bench.task import Absent, Task
 
 
@@ -33,7 +33,7 @@ def load_model(task: Task) -> Any:
     import torch
     import transformers
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     auto = transformers.AutoModelForDepthEstimation

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from jax_depth import checkpoint
 from jax_depth.bench.contenders.own_train import LEARNING_RATE, picture_bytes
 from jax_depth.bench.contenders.pytorch import load_model, to_nchw
+from jax_depth.bench.contenders.pytorch_hybrid import load_hybrid
 from jax_depth.bench.task import Task
-from jax_depth.config import IMAGENET_MEAN, IMAGENET_STD
+from jax_depth.config import HybridConfig, ModelConfig
 
 _B2, _WEIGHT_DECAY, _CLIP, _DECAY = 0.99, 0.05, 1.0, 0.999
 
@@ -19,7 +21,7 @@ def load(
     """Return one step: forward, backward, clip, AdamW, moving average -> loss."""
     import torch
 
-    model = load_model(task).train()
+    model, config = _trainable(task, remat)
     # The mask token of DINOv2's own training gets no gradient.
     parameters = [p for n, p in model.named_parameters() if "mask_token" not in n]
     average = [p.detach().clone() for p in parameters]
@@ -33,20 +35,16 @@ def load(
         weight_decay=_WEIGHT_DECAY,
         fused=True,
     )
-    if remat:
-        _recompute_blocks(model)
-    # The map before its final ReLU, as this library's losses take it.
-    model.head.activation2 = torch.nn.Identity()
     rgb = picture_bytes(np.load(task.pixels)).astype(np.float32) / 255
-    center = np.asarray(IMAGENET_MEAN, np.float32)
-    spread = np.asarray(IMAGENET_STD, np.float32)
+    center = np.asarray(config.mean, np.float32)
+    spread = np.asarray(config.std, np.float32)
     pixels = to_nchw((rgb - center) / spread)
     target = torch.from_numpy(np.load(task.target))
     half = dtype == "bfloat16"
 
     def call() -> np.ndarray:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            raw = model(pixels).predicted_depth
+            raw = model(pixels)
         loss = (raw.float() - target).abs().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -58,6 +56,29 @@ def load(
         return loss.detach().numpy()[None]
 
     return call
+
+
+def _trainable(task: Task, remat: bool) -> tuple[Any, ModelConfig]:
+    """Return a module from pixels to the map before its final ReLU, and its config."""
+    _, config = checkpoint.load(task.native)
+    if isinstance(config.encoder, HybridConfig):
+        return load_hybrid(task, remat).train(), config
+    import torch
+
+    model = load_model(task).train()
+    if remat:
+        _recompute_blocks(model)
+    model.head.activation2 = torch.nn.Identity()
+
+    class Raw(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixels: Any) -> Any:
+            return self.model(pixels).predicted_depth
+
+    return Raw(), config
 
 
 def _recompute_blocks(model: Any) -> None:
