@@ -150,8 +150,11 @@ def test_gradient_equals_torch():
     config = _config("depth-anything-v2-small", depth=4, taps=(0, 1, 2, 3))
     model = oracle.depth_anything(config)
     params = jax_depth_convert.from_torch(oracle.state(model), config)
-    pixels = _pixels((2, 28, 42))
-    cotangent = np.random.default_rng(0).normal(size=(2, 28, 42)).astype(np.float32)
+    # Of its own seed, whatever ran before: a ReLU whose input is within rounding of 0
+    # has another gradient in each library, and these pictures meet none.
+    rng = np.random.default_rng(0)
+    cotangent = rng.normal(size=(2, 28, 42)).astype(np.float32)
+    pixels = rng.normal(size=(2, 28, 42, 3)).astype(np.float32)
 
     @jax.jit
     def gradient(params):
