@@ -95,7 +95,7 @@ def _forward() -> Iterator[Contender]:
         name = f"jax-openvino-{precision}"
         yield _row(name, "own", precision, about, keep=False, engine="openvino")
     yield Contender(
-        "onnxruntime-f32", f"{_ROOM}.onnxruntime", "ONNX Runtime on torch's export"
+        "onnxruntime-f32", f"{_ROOM}.onnx_runtime", "ONNX Runtime on torch's export"
     )
     for precision in BOUNDS:
         about = "OpenVINO on torch's export"
@@ -103,11 +103,11 @@ def _forward() -> Iterator[Contender]:
             about += ", quantised by NNCF"
         options = {"precision": precision}
         yield Contender(
-            f"openvino-{precision}", f"{_ROOM}.openvino", about, precision, options
+            f"openvino-{precision}", f"{_ROOM}.open_vino", about, precision, options
         )
     yield Contender(
         "kerashub-f32",
-        f"{_ROOM}.keras_hub",
+        f"{_ROOM}.kerashub",
         f"KerasHub on its JAX backend; {_KEPT}",
         environment={"KERAS_BACKEND": "jax", **KEEP_MEMORY},
     )

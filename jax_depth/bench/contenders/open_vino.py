@@ -32,7 +32,7 @@ def load(task: Task, precision: str = "f32") -> Callable[[], np.ndarray]:
 
 
 def _quantized(model: Any, pixels: np.ndarray) -> Any:
-    import nncf
+    import nncf  # pyright: ignore[reportMissingImports]
 
     rng = np.random.default_rng(1)
     pictures = [pixels]

@@ -28,7 +28,7 @@ _RENAMED = {
 def load(task: Task) -> Callable[[], np.ndarray]:
     """Return pixels to depth, by a jitted stateless call."""
     import jax
-    import keras_hub
+    import keras_hub  # pyright: ignore[reportMissingImports]
 
     from jax_depth import checkpoint
 

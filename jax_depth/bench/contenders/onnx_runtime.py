@@ -11,7 +11,7 @@ from jax_depth.bench.task import Task
 
 def load(task: Task) -> Callable[[], np.ndarray]:
     """Return pixels to depth in float32, all graph optimisations on."""
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()

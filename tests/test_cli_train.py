@@ -1,0 +1,51 @@
+"""`jax-depth train`: what it prints, its exit codes, users' mistakes."""
+
+import pytest
+
+from jax_depth.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("as_installed")
+
+
+def test_show_prints_every_setting_with_its_source(capsys):
+    changes = ["--set", "data.batch=96", "--init", "tiny"]
+    assert main(["train", "v2-student", "--show", *changes]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "data.batch = 96  # Depth Anything V2, arXiv:2406.09414, section 7.1" in lines
+    )
+    assert "optimizer.weight_decay = 0.01  # not published: our choice" in lines
+    assert any(line.startswith("model.init = 'tiny'") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["v2-studnt"], 2, "did you mean 'v2-student'"),
+        (["smoke"], 2, "--workdir says where the run goes"),
+        (["tiny", "--workdir", "W"], 2, "nothing to train on; give --data"),
+        (["smoke", "--set", "a=1"], 2, "no setting is called 'a'"),
+        (["smoke", "--workdir", "W", "--process", "1"], 2, "go together"),
+        (["smoke", "--workdir", "W", "--set", "data.size=30"], 1, "take 28"),
+        (["smoke", "--workdir", "W", "--data", "pairs:none.csv"], 1, "none.csv"),
+        (["smoke", "--workdir", "W", "--init", "tiny"], 1, "do not fit model"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words]) == code
+    errors = capsys.readouterr().err.strip()
+    assert errors.startswith("jax-depth: train: ") and message in errors
+    assert "\n" not in errors
+
+
+def test_a_run_saves_its_recipe_which_is_a_recipe(capsys, tmp_path):
+    workdir = tmp_path / "run"
+    small = ["data.size=28", "run.steps=2", "run.evaluate_images=2", "run.log_every=1"]
+    words = [word for change in small for word in ("--set", change)]
+    assert main(["train", "smoke", "--workdir", str(workdir), *words]) == 0
+    assert "2 steps; jax-depth predict" in capsys.readouterr().out
+    file = str(workdir / "recipe.json")
+    assert main(["train", file, "--workdir", str(workdir)]) == 0
+    assert main(["train", file, "--show"]) == 0
+    assert "run.steps = 2 " in capsys.readouterr().out
