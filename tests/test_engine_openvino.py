@@ -8,8 +8,10 @@ import numpy as np
 import oracle
 import pytest
 import small_models
+from PIL import Image
 
 from jax_depth import load
+from jax_depth.cli.main import main
 from jax_depth.inference.estimator import Estimator
 from jax_depth.models.depth_anything import forward
 from jax_depth.weights import load_params
@@ -113,3 +115,17 @@ def test_mistakes_get_a_sentence(monkeypatch, as_installed):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ValueError, match=r"pip install 'jax-depth\[openvino\]'"):
         Estimator(params, config, engine="openvino")
+
+
+def test_programs_of_xla_do_not_go_with_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("jax_depth.inference.estimator.keep_freed_memory", bool)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (20, 20)).save("a.png")
+    words = ["predict", "a.png", "--engine", "openvino", "--executables", "."]
+    assert main(words) == 2
+    assert "'openvino' has no compiled programs" in capsys.readouterr().err
+    assert main(["predict", "a.png", "--engine", "openvino", "--format", "npy"]) == 0
+    expected = load("tiny")("a.png").values
+    written = np.load("depth_out/a_depth.npy")
+    np.testing.assert_allclose(written, expected, atol=1e-4 * expected.std())

@@ -1,6 +1,8 @@
 """Compiled programs kept between runs of the command line."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 
 def use_compilation_cache() -> None:
@@ -22,3 +24,19 @@ def use_compilation_cache() -> None:
     except OSError:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def executables_folder() -> Path | None:
+    """Return where whole programs are kept, None where that is not wanted.
+
+    On CPUs only, whose instruction sets the files name; a GPU's code also depends on
+    its driver. Whoever sets JAX_COMPILATION_CACHE_DIR gets jax's cache alone.
+    """
+    import jax
+
+    from jax_depth.weights import cache_directory
+
+    folder = cache_directory() / "compiled"
+    config: Any = jax.config
+    ours = config.jax_compilation_cache_dir == str(folder)
+    return folder if ours and jax.default_backend() == "cpu" else None

@@ -16,6 +16,7 @@ from jax_depth.cli.usage import INTERRUPTED, UsageError
 COMMANDS = {
     "predict": "depth of photos: files, folders, globs",
     "convert": "published weights to this library's format, and back",
+    "export": "a model as a file for another process or another runtime",
     "label": "a teacher's depth for many photos, as training data",
     "train": "train, fine-tune or distil a model by a named recipe",
     "bench": "speed and memory, measured beside every alternative installed",
