@@ -32,3 +32,46 @@ def remembered_interrupt() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Interrupt:
+    """Ctrl-C that waits while something must be finished, see `shielded_interrupt`."""
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._shields = 0
+
+    @contextlib.contextmanager
+    def shield(self) -> Iterator[None]:
+        """Hold a first Ctrl-C back during the body; it raises at the end of it."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+            pressed = self._pressed and not self._shields
+            self._pressed = self._pressed and not pressed
+        if pressed:
+            raise KeyboardInterrupt
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Raise now, or later if shielded; a second press raises at once."""
+        if self._shields and not self._pressed:
+            self._pressed = True
+            return
+        self._pressed = False
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def shielded_interrupt() -> Iterator[Interrupt]:
+    """Yield what holds Ctrl-C back where a file would otherwise be left unfinished."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt  # Python delivers signals to the main thread alone
+        return
+    before = signal.signal(signal.SIGINT, interrupt.handle)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -15,6 +15,7 @@ from jax_depth.cli.usage import INTERRUPTED, UsageError
 # command is called, so that `jax-depth --help` answers at once, without jax.
 COMMANDS = {
     "predict": "depth of photos: files, folders, globs",
+    "video": "depth of moving pictures: files, frames, a camera, a pipe",
     "convert": "published weights to this library's format, and back",
     "export": "a model as a file for another process or another runtime",
     "label": "a teacher's depth for many photos, as training data",

@@ -254,9 +254,25 @@ class Estimator:
 
     def _collect(self, batch: list[_Prepared], result, maps: list) -> None:
         for (i, shape, _), values in zip(batch, np.asarray(result), strict=True):
-            maps[i] = self._depth_map(values, shape)
+            maps[i] = self.depth_map(values, shape)
 
-    def _depth_map(self, values, shape: tuple[int, int]) -> DepthMap:
+    def prepare(self, picture: Any) -> Float32[np.ndarray, "1 h w 3"]:
+        """Return a picture as `run` takes it, resized and normalised.
+
+        Raises:
+            FileNotFoundError, ValueError, OSError: as when called with the picture.
+        """
+        return self._prepare(picture)[0]
+
+    def depth_map(
+        self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
+    ) -> DepthMap:
+        """Return what `run` gave for one picture, at that picture's own size.
+
+        Args:
+            values: one map of the batch.
+            shape: rows and columns of the picture.
+        """
         return DepthMap(
             resize_bilinear(values, shape),
             kind=cast(MapKind, self.config.kind),  # a head never has "features"

@@ -22,16 +22,31 @@ _TOP = 65535
 _MILLIMETRE = 0.001
 
 
-def write_png16(depth: DepthMap, path: Path) -> None:
+def write_png16(
+    depth: DepthMap, path: Path, extremes: tuple[float, float] | None = None
+) -> None:
     """Write `depth` with its whole range spread over 0 to 65535.
 
     Reading it back is exact to half a step, (max - min) / 131070, and to float32.
 
+    Args:
+        depth: the map.
+        path: of the file.
+        extremes: values to spread instead, such as the smallest and the largest of
+            several maps, which then share one scale; none may lie outside.
+
     Raises:
-        ValueError: values are not finite.
+        ValueError: values are not finite, or lie outside `extremes`.
     """
     require_finite(depth, "a 16-bit PNG")
     low, high = float(depth.values.min()), float(depth.values.max())
+    if extremes is not None:
+        if low < extremes[0] or high > extremes[1]:
+            raise ValueError(
+                f"the map spans {low:g} to {high:g}, more than {extremes[0]:g} to "
+                f"{extremes[1]:g}"
+            )
+        low, high = extremes
     # Any scale describes a constant map; 1 keeps readers from dividing by zero.
     scale = (high - low) / _TOP or 1.0
     _write(depth, path, scale, low)

@@ -1,0 +1,226 @@
+"""`jax-depth video`: depth of moving pictures, into films, frames and arrays.
+
+Everything `run_video.py` of Depth Anything does is here: --video-path, --input-size,
+--outdir, --encoder, --pred-only and --grayscale mean what they mean there.
+"""
+
+import argparse
+import json
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from jax_depth.cli.interrupt import shielded_interrupt
+from jax_depth.cli.predict import add_model_arguments, load_estimator
+from jax_depth.cli.usage import INTERRUPTED, UsageError
+
+FORMATS = {
+    "film": "a video of the depth in colours, beside the frames or alone",
+    "png16": "a folder of 16-bit frames, scale and offset inside each",
+    "npz": "one float32 array",
+}
+RANGES = ("stream", "clip", "frame")
+_DEFAULT_OUTPUT = Path("depth_out")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        help="a video file, a folder of frames, the number of a camera, or - for a "
+        "video piped in",
+    )
+    parser.add_argument(
+        "--video-path",
+        metavar="INPUT",
+        action="append",
+        default=[],
+        help="same as INPUT",
+    )
+    _add_selection(parser.add_argument_group("frames"))
+    add_model_arguments(parser.add_argument_group("model"))
+    _add_output(parser.add_argument_group("output"))
+
+
+def _add_selection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or H:M:S"
+    )
+    group.add_argument(
+        "--max-frames", type=_positive, metavar="N", help="stop after N frames"
+    )
+    group.add_argument(
+        "--fps",
+        type=_rate,
+        metavar="RATE",
+        help="frames a second at most, such as 10 or 30000/1001; of a folder, how fast "
+        "its frames are shown (default: all frames; 25 for a folder)",
+    )
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    from jax_depth.outputs.colormap import COLORMAPS
+
+    group.add_argument(
+        "-o",
+        "--outdir",
+        type=Path,
+        default=_DEFAULT_OUTPUT,
+        metavar="PATH",
+        help="folder for the results, made if missing; or, for one INPUT, a file that "
+        "ends in .mp4, .mov, .mkv, .webm or .npz (default: %(default)s)",
+    )
+    group.add_argument(
+        "--format",
+        type=_formats,
+        metavar="A,B",
+        help=f"comma-separated, of: {', '.join(FORMATS)} (default: film, an mp4)",
+    )
+    group.add_argument(
+        "--range",
+        metavar="RANGE",
+        default="stream",
+        help="values that pictures span: stream (each frame aligned to the past, the "
+        "default), clip (one range for all, in two passes), frame (each its own: "
+        "flickers), calibrated (see `jax-depth calibrate`; its file will do too) or "
+        "LOW:HIGH",
+    )
+    group.add_argument(
+        "--pred-only",
+        action="store_true",
+        help="the depth without the frames beside it",
+    )
+    color = group.add_mutually_exclusive_group()
+    color.add_argument(
+        "--colormap",
+        choices=COLORMAPS,
+        default="Spectral_r",
+        help="of the film (default: %(default)s, near is red)",
+    )
+    color.add_argument(
+        "--grayscale", action="store_true", help="same as --colormap gray"
+    )
+    group.add_argument(
+        "--codec",
+        choices=("h264", "hevc", "av1", "vp9"),
+        help="of the film (default: h264, which plays everywhere; vp9 in .webm)",
+    )
+    group.add_argument(
+        "--quality",
+        type=int,
+        default=18,
+        metavar="CRF",
+        help="of the film, 0 to 51, lower is better (default: %(default)s)",
+    )
+    group.add_argument(
+        "--audio", action="store_true", help="copy the sound into the film"
+    )
+    group.add_argument("--quiet", action="store_true", help="print failures only")
+    group.add_argument("--json", action="store_true", help="print a summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute and write the depth of every clip; return the exit code."""
+    words = [*args.inputs, *args.video_path]
+    if not words:
+        raise UsageError("give an INPUT: a video, a folder of frames, a camera or -")
+    _check(args, words)
+    # Late: these import jax, which the help does without.
+    from jax_depth.cli.clip import Clip, process, result_files
+    from jax_depth.cli.video_range import clip_range
+
+    files = result_files(words, args)
+    try:
+        estimator = load_estimator(args)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    shown = clip_range(args.range, estimator.config)
+    clips: list[Clip] = []
+    start = time.perf_counter()
+    with shielded_interrupt() as interrupt:
+        for word in words:
+            clip = Clip(word, files[word])
+            clips.append(clip)
+            process(clip, estimator, shown, args, interrupt)
+            for sentence in clip.problems:
+                print(f"jax-depth: {sentence}", file=sys.stderr)
+            if clip.interrupted:
+                break
+    _summarise(clips, words, args, time.perf_counter() - start)
+    if any(clip.interrupted for clip in clips):
+        return INTERRUPTED
+    return 1 if any(clip.problems for clip in clips) else 0
+
+
+def _check(args: argparse.Namespace, words: list[str]) -> None:
+    """Refuse what cannot be meant, before anything is loaded."""
+    from jax_depth.inference.video_file import av_module, is_camera
+
+    if len(set(words)) < len(words):
+        raise UsageError("an INPUT was given twice")
+    if args.range == "clip" and any(map(is_camera, words)):
+        raise UsageError("a camera has no end: use --range stream, not clip")
+    if not 0 <= args.quality <= 51:
+        raise UsageError(f"--quality {args.quality} must lie in 0 to 51")
+    try:
+        av_module()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _summarise(
+    clips: list[Any], words: list[str], args: argparse.Namespace, seconds: float
+) -> None:
+    if args.json:
+        document = {
+            "inputs": len(words),
+            "clips": [clip.document() for clip in clips],
+            "seconds": round(seconds, 3),
+        }
+        print(json.dumps(document, indent=2))
+    elif not args.quiet:
+        for clip in clips:
+            print(clip.line())
+
+
+def _formats(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is unknown; known: {', '.join(FORMATS)}"
+            )
+    return names
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate between 0 and 1000")
+    return rate.limit_denominator(1001)
+
+
+def _seconds(text: str) -> float:
+    try:
+        parts = [float(part) for part in text.split(":")]
+        total = sum(part * 60**k for k, part in enumerate(reversed(parts)))
+    except ValueError:
+        parts, total = [], -1.0
+    if not (1 <= len(parts) <= 3 and 0 <= total < float("inf")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; write seconds or H:M:S, such as 90 or 1:30"
+        )
+    return total
