@@ -30,6 +30,7 @@ RANKS = {
     "evaluation": 4,
     "outputs": 5,
     "bench": 6,
+    "study": 6,
     "deploy": 6,
     "cli": 7,
 }

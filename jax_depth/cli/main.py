@@ -21,6 +21,7 @@ COMMANDS = {
     "label": "a teacher's depth for many photos, as training data",
     "train": "train, fine-tune or distil a model by a named recipe",
     "bench": "speed and memory, measured beside every alternative installed",
+    "compare": "several models over the same photos: ranges and agreement, as a page",
     "eval": "how good a model is, by a published protocol",
     "calibrate": "a model's usual range over your pictures, for `predict --range`",
     "models": "list the models that load by name",

@@ -39,7 +39,7 @@ class DepthAnything(nn.Module):
             return None, named
         head = DPTHead(config.head, dtype, name="head")
         raw, stages = head(maps, size)
-        return raw, named | stages
+        return raw, named | stages | {"raw": raw}
 
 
 def forward(
@@ -101,7 +101,9 @@ def features(
         tokens in the order cls, registers, patches; "tokens" (b, n, d), the last
         block after the final LayerNorm, and its parts "cls" (b, d), "registers"
         (b, r, d), "patches" (b, ph, pw, d); "tap_0", ... (b, ph, pw, d). From a
-        head "level_1" .. "level_4", "path_4" .. "path_1" (b, h', w', features).
+        head "level_1" .. "level_4", "path_4" .. "path_1" (b, h', w', features), then
+        "output_1" (b, h', w', features / 2), "output_2" (b, h, w, hidden) and "raw"
+        (b, h, w), the map before its last activation.
     """
     return _apply(params, pixels, config)[1]
 

@@ -83,7 +83,9 @@ class DPTHead(nn.Module):
 
         Returns:
             raw (b, h, w), before ReLU or sigmoid, and a dict: "level_1" ..
-            "level_4" after layer_rn, "path_4" .. "path_1" after each fusion.
+            "level_4" after layer_rn, "path_4" .. "path_1" after each fusion,
+            "output_1" and "output_2" (b, h', w', c) after the first two of the last
+            three convolutions, the second after its ReLU.
         """
         features = self.config.features
         levels, named = [], {}
@@ -109,10 +111,11 @@ class DPTHead(nn.Module):
             named[f"path_{i + 1}"] = path
 
         conv = Conv(features // 2, 3, padding=1, dtype=self.dtype, name="output_conv1")
-        x = resize_bilinear(conv(path), size)
+        named["output_1"] = x = conv(path)
+        x = resize_bilinear(x, size)
         hidden = self.config.output_channels
         conv = Conv(hidden, 3, padding=1, dtype=self.dtype, name="output_conv2")
-        x = jax.nn.relu(conv(x))
+        named["output_2"] = x = jax.nn.relu(conv(x))
         # float32 whatever `dtype`: a large model's output lies around 100, where
         # bfloat16 values are 0.5 apart.
         x = Conv(1, 1, name="output_conv3")(x)

@@ -1,0 +1,139 @@
+"""`jax-depth compare`: several models over the same photos, as one report."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.photos import Photo, find_photos
+from jax_depth.cli.usage import INTERRUPTED, UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="*", help="photos, as in predict"
+    )
+    parser.add_argument(
+        "--models",
+        metavar="MODEL",
+        nargs="+",
+        required=True,
+        help="names that `jax-depth models` lists, folders with weights, NAME=FILE for "
+        "a weight file, random:NAME for random weights; photos may follow",
+    )
+    parser.add_argument(
+        "-o",
+        "--outdir",
+        type=Path,
+        default=Path("report"),
+        help="folder for report.html, study.json, ranges.csv and agreement.csv "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="short side (default: each model's)"
+    )
+    parser.add_argument("--resample", choices=("original", "transformers"))
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="(float32)"
+    )
+    parser.add_argument(
+        "--show",
+        type=int,
+        default=12,
+        metavar="N",
+        help="pictures whose maps are in the page (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the study as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Study every photo; write the report, also of what an interrupted run has."""
+    from jax_depth.study.models import is_photos, open_models
+
+    if args.show < 1:
+        raise UsageError(f"--show {args.show} is too few; use at least 1")
+    words = [word for word in args.models if not is_photos(word)]
+    paths = [*args.paths, *(word for word in args.models if word not in words)]
+    if not words or not paths:
+        missing = "PATH: a photo, a folder, a glob" if words else "model after --models"
+        raise UsageError(f"give at least one {missing}")
+    photos, problems = find_photos(paths, args.outdir)
+    _make(args.outdir)
+    use_compilation_cache()
+    try:
+        options = {"dtype": args.dtype, "size": args.size, "resample": args.resample}
+        estimators = open_models(words, **options)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    failures = [problem.sentence for problem in problems]
+    study, interrupted = _study(estimators, photos, failures)
+    failures += study.failed.values()
+    for sentence in failures:
+        print(f"jax-depth: {sentence}", file=sys.stderr)
+    if study.pictures:
+        _write(args, study)
+    if interrupted:
+        print("jax-depth: interrupted; the report holds what was done", file=sys.stderr)
+        return INTERRUPTED
+    return 1 if failures or not study.pictures else 0
+
+
+def _study(
+    estimators: dict[str, Any], photos: list[Photo], failures: list[str]
+) -> tuple[Any, bool]:
+    """Return the study, and whether it was interrupted."""
+    from tqdm import tqdm
+
+    from jax_depth.inference.image import read_image
+    from jax_depth.study.run import begin, run
+
+    def pictures():
+        for photo in photos:
+            try:
+                yield str(photo.path.relative_to(photo.root)), read_image(photo.path)
+            except (OSError, ValueError, MemoryError) as error:
+                failures.append(str(error))
+
+    study = begin(estimators)
+    done = run(study, estimators, pictures())
+    try:
+        for _ in tqdm(done, total=len(photos), unit="photo", disable=None):
+            pass
+    except KeyboardInterrupt:
+        return study, True
+    return study, False
+
+
+def _make(outdir: Path) -> None:
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the output folder '{outdir}' cannot be made: {error.strerror}"
+        ) from None
+
+
+def _write(args: argparse.Namespace, study: Any) -> None:
+    from jax_depth.outputs.atomic import atomic
+    from jax_depth.study.document import agreement_csv, ranges_csv, to_document
+    from jax_depth.study.findings import headlines
+    from jax_depth.study.html import to_html
+
+    document = json.dumps(to_document(study), indent=2, ensure_ascii=False)
+    for name, text in (
+        ("study.json", document + "\n"),
+        ("ranges.csv", ranges_csv(study)),
+        ("agreement.csv", agreement_csv(study)),
+        ("report.html", to_html(study, args.show)),
+    ):
+        with atomic(args.outdir / name) as path:
+            path.write_text(text, encoding="utf-8")
+    if args.json:
+        print(document)
+        return
+    for sentence in headlines(study):
+        print(sentence)
+    print(f"written to {args.outdir / 'report.html'}")

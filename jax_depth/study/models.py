@@ -1,0 +1,79 @@
+"""The models of a study, as words of a command line name them."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jax_depth.catalog import ALIASES, MODELS
+from jax_depth.inference.estimator import Estimator, load
+from jax_depth.models.initialize import init
+
+_RANDOM = "random:"
+
+
+def is_photos(word: str) -> bool:
+    """Whether a word means photos, not a model: what exists and holds no weights.
+
+    A folder without `config.json`, a file that is no weight file, or a pattern. So a
+    name that is spelt wrongly stays a model, and gets that sentence.
+    """
+    path = Path(word)
+    if word in MODELS or word in ALIASES or word.startswith(_RANDOM) or "=" in word:
+        return False
+    if path.is_dir():
+        return not (path / "config.json").is_file()
+    if path.suffix.lower() in (".safetensors", ".pth", ".pt", ".bin"):
+        return False
+    return path.exists() or glob.has_magic(word)
+
+
+def open_models(words: Sequence[str], **options: Any) -> dict[str, Estimator]:
+    """Load every model; return label -> estimator, in order.
+
+    Args:
+        words: a name or a folder as `jax_depth.load` takes; NAME=FILE for a bare weight
+            file; random:NAME for that architecture with random weights, seed 0.
+        options: of `jax_depth.load`: `dtype`, `size`, `resample`.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError: as `jax_depth.load`.
+    """
+    found: dict[str, Estimator] = {}
+    for word in words:
+        label = _label(word)
+        if label in found:  # two files of one folder name
+            label = f"{label} ({len(found) + 1})"
+        found[label] = _open(word, options)
+    return found
+
+
+def _open(word: str, options: dict[str, Any]) -> Estimator:
+    # One device: each picture is a batch of its own.
+    options = {**options, "devices": jax.local_devices()[:1]}
+    if word.startswith(_RANDOM):
+        name = word.removeprefix(_RANDOM)
+        name = ALIASES.get(name, name)
+        if name not in MODELS:
+            raise ValueError(
+                f"{word}: no model is called {name!r}; see `jax-depth models`"
+            )
+        config = MODELS[name].config
+        dtype = options.pop("dtype", "float32")
+        config = type(config)(**{**vars(config), "dtype": dtype})
+        return Estimator(init(config, jax.random.key(0)), config, **options)
+    name, equals, file = word.partition("=")
+    if equals and not os.path.exists(word):
+        return load(file, model=name, **options)
+    return load(word, **options)
+
+
+def _label(word: str) -> str:
+    if word in MODELS or word.startswith(_RANDOM):
+        return word
+    word = ALIASES.get(word, word)
+    name, equals, file = word.partition("=")
+    return f"{name} ({Path(file).stem})" if equals else Path(word).stem or word

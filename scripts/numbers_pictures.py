@@ -1,0 +1,108 @@
+"""The pictures of docs/what-the-numbers-mean.md, by the bundled model.
+
+    python scripts/numbers_pictures.py
+
+writes docs/images/numbers_*.jpg from the photos in examples/; run it again when `tiny`
+has other weights.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import jax_depth
+from jax_depth.inference.calibration import calibrate
+from jax_depth.inference.depth_map import DepthMap
+from jax_depth.inference.image import read_image
+from jax_depth.outputs.color import colorize
+from jax_depth.study.edits import scale_last_layer
+
+ROOT = Path(__file__).parents[1]
+PHOTOS = [ROOT / "examples" / name for name in ("coffee.jpg", "cat.jpg", "pagoda.jpg")]
+CELL, LABEL, GAP = 300, 26, 8
+
+
+def cell(pixels: np.ndarray, text: str) -> np.ndarray:
+    """Return a picture 300 pixels wide with a line of text above it."""
+    height = round(pixels.shape[0] * CELL / pixels.shape[1])
+    image = Image.new("RGB", (CELL, height + LABEL), "white")
+    image.paste(Image.fromarray(pixels).resize((CELL, height)), (0, LABEL))
+    font = ImageFont.load_default(15)
+    ImageDraw.Draw(image).text((2, 4), text, "black", font=font)
+    return np.asarray(image)
+
+
+def sheet(name: str, rows: list[list[tuple[np.ndarray, str]]]) -> None:
+    """Write cells in rows to docs/images."""
+    lines = []
+    for row in rows:
+        cells = [cell(pixels, text) for pixels, text in row]
+        height = max(c.shape[0] for c in cells)
+        padded = [
+            np.pad(
+                c,
+                ((0, height - len(c)), (0, GAP), (0, 0)),
+                constant_values=255,
+            )
+            for c in cells
+        ]
+        lines.append(np.concatenate(padded, axis=1))
+    target = ROOT / "docs" / "images" / name
+    Image.fromarray(np.concatenate(lines)).save(target, quality=85)
+    print(target.relative_to(ROOT))
+
+
+def gauge(estimator: jax_depth.Estimator) -> None:
+    """Draw one network whose last layer is 8 times as large beside itself."""
+    params = scale_last_layer(estimator.params, 8.0)
+    larger = jax_depth.Estimator(params, estimator.config)
+    photo = read_image(PHOTOS[0])
+    one, other = estimator(photo), larger(photo)
+    high = float(other.values.max())
+    canonical = [depth.canonical() for depth in (one, other)]
+    ends = [float(np.percentile(canonical[0].values, q)) for q in (1, 99)]
+    names = ("tiny", "tiny, last layer × 8")
+    spans = [f"{d.values.min():.2g} to {d.values.max():.2g}" for d in (one, other)]
+    raw = [
+        (colorize(depth, low=0.0, high=high), f"{name}: {span}")
+        for depth, name, span in zip((one, other), names, spans, strict=True)
+    ]
+    common = [
+        (colorize(depth, low=ends[0], high=ends[1]), f"{name}: canonical()")
+        for depth, name in zip(canonical, names, strict=True)
+    ]
+    blank = np.full_like(photo, 255)
+    sheet("numbers_gauge.jpg", [[(photo, "photo"), *raw], [(blank, ""), *common]])
+
+
+def floors(estimator: jax_depth.Estimator) -> None:
+    """Draw depth by three floors."""
+    photo = read_image(PHOTOS[2])
+    depth = estimator(photo)
+    top = float(depth.values.max())
+    row = [(photo, "photo")]
+    for share in (0.5, 0.2, 0.05):
+        found = depth.to_depth(floor=share * top)
+        row.append((colorize(found, "turbo"), f"to_depth(floor={share:g} × max)"))
+    sheet("numbers_floor.jpg", [row])
+
+
+def display(estimator: jax_depth.Estimator) -> None:
+    """Draw three photos by their own ranges and by the calibrated one."""
+    maps: list[DepthMap] = [estimator(str(path)) for path in PHOTOS]
+    found = calibrate(maps)
+    own = [(colorize(depth), "--range photo") for depth in maps]
+    same = [
+        (colorize(depth, low=found.low, high=found.high), "--range calibrated")
+        for depth in maps
+    ]
+    photos = [(read_image(path), path.stem) for path in PHOTOS]
+    sheet("numbers_display.jpg", [photos, own, same])
+
+
+if __name__ == "__main__":
+    tiny = jax_depth.load("tiny")
+    gauge(tiny)
+    floors(tiny)
+    display(tiny)
