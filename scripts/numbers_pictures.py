@@ -62,7 +62,7 @@ def gauge(estimator: jax_depth.Estimator) -> None:
     high = float(other.values.max())
     canonical = [depth.canonical() for depth in (one, other)]
     ends = [float(np.percentile(canonical[0].values, q)) for q in (1, 99)]
-    names = ("tiny", "tiny, last layer × 8")
+    names = ("tiny", "tiny, last layer times 8")
     spans = [f"{d.values.min():.2g} to {d.values.max():.2g}" for d in (one, other)]
     raw = [
         (colorize(depth, low=0.0, high=high), f"{name}: {span}")
@@ -84,7 +84,7 @@ def floors(estimator: jax_depth.Estimator) -> None:
     row = [(photo, "photo")]
     for share in (0.5, 0.2, 0.05):
         found = depth.to_depth(floor=share * top)
-        row.append((colorize(found, "turbo"), f"to_depth(floor={share:g} × max)"))
+        row.append((colorize(found, "turbo"), f"to_depth(floor={share:g} * max)"))
     sheet("numbers_floor.jpg", [row])
 
 
