@@ -253,7 +253,12 @@ def test_tiny_gives_the_same_numbers_in_any_batch_on_any_devices(diode, tmp_path
 def test_the_transformers_way_resizes_as_transformers_does():
     estimator = jax_depth.load("tiny", size=56, resample="transformers")
     rgb = np.random.default_rng(0).integers(0, 256, (61, 90, 3), dtype=np.uint8)
-    (got,) = transformers_predictor(estimator, "transformers")([rgb])
+    predict = transformers_predictor(estimator, "transformers")
+    (got,) = predict([rgb])
+    # Sizes mixed, two of one size in one batch; in order.
+    first, _, third = predict([rgb, rgb[:, :61], rgb[::-1]])
+    np.testing.assert_allclose(first.values, got.values, atol=1e-4)
+    assert third.shape == got.shape and np.abs(third.values - got.values).max() > 1e-2
     pixels = jax_depth.preprocess(
         rgb, estimator.config, size=56, resample="transformers"
     )

@@ -1,4 +1,7 @@
-"""How good a depth map is: alignment, metrics, protocols. NumPy, float64."""
+"""How good a depth map is: alignment, metrics, protocols. NumPy, float64.
+
+`jitted` has the metrics for use inside a jitted step.
+"""
 
 from jax_depth.evaluation.alignment import Alignment, fit_scale_shift
 from jax_depth.evaluation.boundary import boundary_f1

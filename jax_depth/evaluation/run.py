@@ -73,18 +73,24 @@ def transformers_predictor(estimator: Any, resample: Resample) -> Predict:
     the original code, and the estimator, bilinearly with them.
     """
 
-    def predict(pictures: list[np.ndarray]) -> list[DepthMap]:
-        return [_one(picture) for picture in pictures]
+    config = estimator.config
 
-    def _one(picture: np.ndarray) -> DepthMap:
-        pixels = preprocess(
-            picture, estimator.config, size=estimator.size, resample=resample
-        )
-        values = np.asarray(estimator.run(pixels))[0]
-        resized = resize_cubic(values[..., None], picture.shape[:2])[..., 0]
-        config = estimator.config
+    def predict(pictures: list[np.ndarray]) -> list[DepthMap]:
+        pixels = [
+            preprocess(picture, config, size=estimator.size, resample=resample)
+            for picture in pictures
+        ]
+        maps: list[Any] = [None] * len(pictures)
+        for shape in {one.shape for one in pixels}:
+            group = [i for i, one in enumerate(pixels) if one.shape == shape]
+            batch = estimator.run(np.concatenate([pixels[i] for i in group]))
+            for i, values in zip(group, np.asarray(batch), strict=True):
+                maps[i] = to_map(values, pictures[i].shape[:2])
+        return maps
+
+    def to_map(values: np.ndarray, size: tuple[int, int]) -> DepthMap:
         return DepthMap(
-            resized.astype(np.float32),
+            resize_cubic(values[..., None], size)[..., 0].astype(np.float32),
             kind=config.kind,
             unit="m" if config.kind == "metric_depth" else None,
             model=config.name,
