@@ -156,6 +156,7 @@ def _run(clip: Clip, estimator: Any, shown: Any, args, interrupt: Interrupt) -> 
         selection,
         range=shown,
         audio=args.audio and "film" in clip.files,
+        smooth=args.smooth,
         on_measured=lambda: bar.update(),
     ) as video:
         passes = 2 if shown == "clip" else 1
@@ -180,7 +181,7 @@ def _write_all(clip: Clip, video: VideoDepth, args, interrupt: Interrupt, bar) -
                     for writer in writers:
                         writer.write(result)
                     clip.frames += 1
-                    height, width = result.depth.shape
+                    height, width = result.frame.pixels.shape[:2]
                     sizes[width, height] = None
                     clip.size = next(iter(sizes))
                     if result.placed.cut:

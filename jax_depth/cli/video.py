@@ -90,6 +90,14 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "LOW:HIGH",
     )
     group.add_argument(
+        "--smooth",
+        type=_share,
+        default=0.85,
+        metavar="SHARE",
+        help="share of the past that a film of --range stream keeps where the picture "
+        "stands still, 0 to below 1 (default: %(default)s)",
+    )
+    group.add_argument(
         "--pred-only",
         action="store_true",
         help="the depth without the frames beside it",
@@ -201,6 +209,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share in 0 to below 1")
+    return share
 
 
 def _rate(text: str) -> Fraction:

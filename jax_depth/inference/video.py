@@ -12,6 +12,7 @@ of a few frames lie between, so memory does not depend on the length of the clip
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 import sys
@@ -21,7 +22,9 @@ from types import TracebackType
 from typing import Any, Literal, get_args
 
 import numpy as np
+from jaxtyping import Float32
 
+from jax_depth.inference.blend import KEEP, Blend
 from jax_depth.inference.depth_map import DepthMap
 from jax_depth.inference.frames import Frame, Selection, Source
 from jax_depth.inference.prefetch import prefetch
@@ -31,7 +34,6 @@ from jax_depth.inference.video_file import PIPE, is_camera, open_source
 
 RangeMode = Literal["frame", "clip", "stream"]
 _WHOLE = Selection()
-_AS_IT_IS = FrameRange()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,15 +42,33 @@ class FrameDepth:
 
     Attributes:
         frame: the picture and its time.
-        depth: at the frame's size: scale * (what the model gave) + shift.
-        placed: that scale and shift, the range to show, and whether a scene begins.
+        values: scale * (what the network gave) + shift, at its own size.
+        steady: the same, mixed with the past for looking at, see `Blend`.
+        placed: scale and shift, the range to show, and whether a scene begins.
+        to_map: brings values to the frame's size.
         extremes: smallest and largest value of the whole clip, where that is known.
     """
 
     frame: Frame
-    depth: DepthMap
-    placed: FrameRange = _AS_IT_IS
+    values: Float32[np.ndarray, "h w"]
+    steady: Float32[np.ndarray, "h w"]
+    placed: FrameRange
+    to_map: Callable[[np.ndarray, tuple[int, int]], DepthMap]
     extremes: tuple[float, float] | None = None
+
+    @functools.cached_property
+    def depth(self) -> DepthMap:
+        """The map at the frame's size."""
+        height, width = self.frame.pixels.shape[:2]
+        return self.to_map(self.values, (height, width))
+
+    @functools.cached_property
+    def shown(self) -> DepthMap:
+        """The map to make a picture of, at the frame's size."""
+        if self.steady is self.values:
+            return self.depth
+        height, width = self.frame.pixels.shape[:2]
+        return self.to_map(self.steady, (height, width))
 
 
 class VideoDepth:
@@ -69,6 +89,7 @@ class VideoDepth:
         range: RangeMode | tuple[float, float] = "stream",
         audio: bool = False,
         settings: Settings = DEFAULT,
+        smooth: float = KEEP,
         on_measured: Callable[[], None] | None = None,
     ):
         """Open the source.
@@ -82,12 +103,14 @@ class VideoDepth:
                 - "frame": each its own smallest and largest value, as the original
                   `run_video.py`; it flickers.
                 - "stream": values of relative models are aligned to the frames before
-                  (metres stay as they are), and the range follows slowly.
+                  (metres stay as they are), the range follows slowly, and what is
+                  shown keeps part of the past where the picture stands still.
                 - "clip": one range for all frames, of the model's own values. Takes
                   two passes over the source, with the maps on disk in between.
                 - (low, high).
             audio: keep the packets of the audio, see `Source`.
             settings: of "stream".
+            smooth: share of the past that "stream" shows, see `Blend`; 0 for none.
             on_measured: called after every frame of the first of two passes.
 
         Raises:
@@ -104,6 +127,7 @@ class VideoDepth:
         self.interrupted = False
         self._estimator, self._range, self._settings = estimator, range, settings
         self._selection, self._on_measured = selection, on_measured
+        self._blend = Blend(smooth) if range == "stream" and smooth else None
         self._copy = None
         if range == "clip" and os.fspath(source) == PIPE:
             self._copy = source = _copy_of_pipe()
@@ -165,8 +189,11 @@ class VideoDepth:
     def _result(self, frame, values, placed: FrameRange, extremes=None) -> FrameDepth:
         if (placed.scale, placed.shift) != (1.0, 0.0):
             values = np.float32(placed.scale) * values + np.float32(placed.shift)
-        depth = self._estimator.depth_map(values, frame.pixels.shape[:2])
-        return FrameDepth(frame, depth, placed, extremes)
+        steady = values
+        if self._blend is not None:
+            steady = self._blend.mix(values, frame.pixels, placed.cut)
+        to_map = self._estimator.depth_map
+        return FrameDepth(frame, values, steady, placed, to_map, extremes)
 
     def close(self) -> None:
         """Let go of the source and of what was spooled."""

@@ -63,7 +63,7 @@ def picture_of(result: FrameDepth, colormap: str) -> UInt8[np.ndarray, "h w 3"]:
     low, high = result.placed.low, result.placed.high
     if low is not None and high is not None and not low < high:
         high = low + 1.0  # a clip that begins with a constant map, a black frame
-    return colorize(result.depth, colormap, low, high)
+    return colorize(result.shown, colormap, low, high)
 
 
 class FrameFolderWriter:
