@@ -53,8 +53,12 @@ class Blend:
         """
         light = _light(picture, values.shape)
         past, before = self._past, self._light
-        known = past is not None and before is not None
-        if known and not fresh and past.shape == values.shape:
+        if (
+            not fresh
+            and past is not None
+            and before is not None
+            and (past.shape, before.shape) == (values.shape, light.shape)
+        ):
             change = (light - before) / np.float32(_CHANGE)
             keep = np.float32(self._share) * np.exp(-np.square(change))
             image = Image.fromarray(keep).resize(
@@ -75,4 +79,6 @@ def _light(picture: np.ndarray, shape: tuple[int, ...]) -> Float32[np.ndarray, "
     # Green is nearly brightness, and some 4x4 pixels of a block are enough.
     y, x = max(1, rows // 4), max(1, columns // 4)
     few = np.ascontiguousarray(picture[::y, ::x, 1])
-    return np.asarray(Image.fromarray(few).reduce((columns // x, rows // y)), np.float32)
+    return np.asarray(
+        Image.fromarray(few).reduce((columns // x, rows // y)), np.float32
+    )

@@ -80,6 +80,8 @@ class VideoWriter:
         self._audio, self._packets = audio, packets
         self._av = av_module()
         self._container: Any = None
+        self._stream: Any = None
+        self._copied: Any = None
         self._last = -1
         self._file = contextlib.ExitStack()
 
@@ -177,8 +179,9 @@ class VideoWriter:
         try:
             with self._file:
                 try:
-                    self._mux(self._stream.encode(None))
-                    self._copy_audio(self._last / _CLOCK + float(1 / self._rate))
+                    if self.frames:
+                        self._mux(self._stream.encode(None))
+                        self._copy_audio(self._last / _CLOCK + float(1 / self._rate))
                 finally:
                     self._container.close()
                 if not self.frames:
