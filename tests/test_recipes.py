@@ -1,6 +1,9 @@
 """Recipes: complete, sourced, changed by key, and back from JSON."""
 
+import argparse
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -87,8 +90,17 @@ def test_a_broken_recipe_file_is_explained():
     with pytest.raises(ValueError, match="not JSON"):
         overrides.from_json("{")
     text = overrides.to_json(SMOKE).replace('"trim"', '"trimm"')
-    with pytest.raises(ValueError, match="unknown keys trim, trimm"):
+    with pytest.raises(ValueError, match=r"loss\.: missing or unknown keys trimm$"):
         overrides.from_json(text)
+    text = overrides.to_json(SMOKE).replace('"steps"', '"stepps"')
+    with pytest.raises(ValueError, match="unknown keys stepps, steps"):
+        overrides.from_json(text)
+
+
+def test_a_recipe_of_an_earlier_version_has_the_defaults_of_newer_settings():
+    document = json.loads(overrides.to_json(SMOKE))
+    del document["model"]["lora_rank"], document["optimizer"]["lora_factor"]
+    assert overrides.from_json(json.dumps(document)) == SMOKE
 
 
 CONFIG = ModelConfig(
@@ -106,6 +118,8 @@ def test_rates_of_groups_in_the_first_step():
         "head/output_conv1/kernel": 10,
         "encoder/norm/scale": 1,
         "encoder/block_2/mlp/fc1/kernel": 1,
+        "encoder/block_2/mlp/fc1/lora_b": 20,
+        "encoder/block_1/mlp/fc1/lora_a": 10,
         "encoder/block_1/mlp/fc1/kernel": 0.5,
         "encoder/block_0/norm1/scale": 0.25,
         "encoder/patch_embed/kernel": 0.125,
@@ -155,3 +169,15 @@ def test_schedules_that_fall():
 def test_recipes_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         SMOKE.name = "x"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_in_the_manual_and_in_the_help(name):
+    from jax_depth.cli import train
+
+    manual = Path(__file__).parent.parent / "docs" / "training.md"
+    assert f"| `{name}` |" in manual.read_text()
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    (text,) = (action.help for action in parser._actions if action.dest == "recipe")
+    assert f"{name}," in text.split()

@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe",
         metavar="RECIPE",
         help="v1-teacher, v1-student, v2-teacher, v2-student, metric-indoor, "
-        "metric-outdoor, finetune, tiny, smoke, or the recipe.json of a run",
+        "metric-outdoor, finetune, finetune-relative, tiny, smoke, or the recipe.json "
+        "of a run",
     )
     parser.add_argument(
         "--workdir",
@@ -98,7 +99,10 @@ def run(args: argparse.Namespace) -> int:
     from jax_depth.inference.memory import keep_freed_memory
     from jax_depth.training.loop import train
 
-    use_compilation_cache()
+    # On CPU only the process that writes the cache finds anything in it, and gloo waits
+    # half a minute for the others, which compile.
+    if jax.process_count() == 1 or jax.default_backend() != "cpu":
+        use_compilation_cache()
     keep_freed_memory()
     outcome = train(recipe, _data(args, recipe), args.workdir)
     done = outcome.steps

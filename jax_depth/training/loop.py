@@ -28,7 +28,7 @@ from jax_depth.training.feed import PseudoLabelled, Rows
 from jax_depth.training.held_out import evaluate_held_out
 from jax_depth.training.journal import Journal
 from jax_depth.training.optimizer import from_settings
-from jax_depth.training.recipe import Recipe
+from jax_depth.training.recipe import Recipe, frozen_prefixes
 from jax_depth.training.start import initial_params, model_config
 from jax_depth.training.step import (
     Alignment,
@@ -42,6 +42,8 @@ from jax_depth.training.throughput import Throughput
 from jax_depth.weights import load_params
 
 RECIPE, DATA = "recipe.json", "data.txt"
+# What decides the shape of a state.
+_FIXED = ("model.architecture", "model.frozen", "model.lora_rank")
 # Steps the host may run ahead of the device.
 _AHEAD = 2
 
@@ -144,13 +146,17 @@ class _Run:
         self.workdir = workdir
         self.checkpoints = Checkpoints(workdir, recipe.run.keep)
         optimizer = from_settings(recipe.optimizer, recipe.run.steps, config)
+        latest, start = self.checkpoints.latest(), recipe
+        if latest is not None:  # what the run began from may be gone by now
+            model = dataclasses.replace(recipe.model, init="")
+            start = dataclasses.replace(recipe, model=model)
         # On the host first: a large state may fit no single device.
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            params = initial_params(recipe, config)
-            state = init_state(params, optimizer, recipe.model.frozen)
+            params = initial_params(start, config)
+            state = init_state(params, optimizer, frozen_prefixes(recipe.model))
         shardings = meshes.state_shardings(state, mesh, recipe.run.shard_above)
         self.state: TrainState = meshes.place(state, shardings)
-        if (latest := self.checkpoints.latest()) is not None:
+        if latest is not None:
             self.state = self.checkpoints.restore(latest, self.state)
         self.best = self.checkpoints.best()
         alignment, self._reference = self._frozen_encoder()
@@ -334,7 +340,7 @@ def _changes_since(recipe: Recipe, described: str, workdir: Path) -> list[str]:
     if file.exists():
         earlier = overrides.from_json(file.read_text(encoding="utf-8"))
         changes = overrides.differences(earlier, recipe)
-        fixed = [k for k in changes if k in ("model.architecture", "model.frozen")]
+        fixed = [k for k in changes if k in _FIXED]
         if fixed:
             old, new = changes[fixed[0]]
             raise ValueError(

@@ -8,6 +8,7 @@ import jax
 import optax
 
 from jax_depth.config import ModelConfig
+from jax_depth.training.adapters import is_adapter
 from jax_depth.training.recipe import OptimizerSettings
 
 # More than any run: optax would accept a non-finite update after so many in a row.
@@ -138,7 +139,8 @@ def _factor(name: str, settings: OptimizerSettings, depth: int) -> float:
         below = depth - 1 - int(block[1])
     else:
         below = depth  # patch embedding, positions, tokens, stem
-    return settings.layer_decay**below
+    factor = settings.lora_factor if is_adapter(name) else 1.0
+    return factor * settings.layer_decay**below
 
 
 def adamw(

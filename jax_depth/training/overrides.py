@@ -39,8 +39,11 @@ def to_json(recipe: Recipe) -> str:
 def from_json(text: str) -> Recipe:
     """Return the recipe in a JSON document that `to_json` wrote.
 
+    A setting that is missing has its default: it is younger than the document.
+
     Raises:
-        ValueError: not JSON, a missing or unknown key, or a value of another type.
+        ValueError: not JSON, a missing section, an unknown key, or a value of another
+            type.
     """
     try:
         document = json.loads(text)
@@ -127,13 +130,19 @@ def _build(cls: type, values: Any, prefix: str) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{prefix or 'the recipe'}: expected an object")
     hints = typing.get_type_hints(cls)
-    if set(values) != set(hints):
-        wrong = sorted(set(values) ^ set(hints))
+    needed = {
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING
+    }
+    if wrong := sorted((set(values) - set(hints)) | (needed - set(values))):
         raise ValueError(
             f"{prefix or 'the recipe'}: missing or unknown keys {', '.join(wrong)}"
         )
     built = {}
     for name, kind in hints.items():
+        if name not in values:
+            continue
         key = f"{prefix}{name}"
         if dataclasses.is_dataclass(kind):
             built[name] = _build(typing.cast(type, kind), values[name], key + ".")

@@ -23,6 +23,8 @@ class ModelSettings:
         init: catalogue name, model directory or weight file; "" draws at random.
         init_parts: what is taken from `init`; "encoder" leaves the head at random.
         frozen: prefixes of parameters that do not learn: "encoder".
+        lora_rank: rank of `adapters` in the encoder, the rest of which is frozen
+            then; 0 for none.
         dtype: of matrix products and convolutions; parameters are float32.
         remat: recompute each block in the backward pass: less memory.
         scan: run the blocks as a loop: a shorter compilation.
@@ -34,6 +36,7 @@ class ModelSettings:
     init: str = ""
     init_parts: Literal["all", "encoder"] = "all"
     frozen: tuple[str, ...] = ()
+    lora_rank: int = 0
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     remat: bool = False
     scan: bool = False
@@ -108,6 +111,7 @@ class OptimizerSettings:
     Attributes:
         learning_rate: peak, of the encoder's last block.
         head_factor: the head's rate as a multiple of it.
+        lora_factor: the same of the factors of `model.lora_rank`.
         layer_decay: factor of the rate from a block to the one before it.
         b1, b2, eps: of Adam.
         weight_decay: decoupled, multiplied by the rate.
@@ -122,6 +126,7 @@ class OptimizerSettings:
 
     learning_rate: float = 5e-6
     head_factor: float = 10.0
+    lora_factor: float = 20.0
     layer_decay: float = 1.0
     b1: float = 0.9
     b2: float = 0.999
@@ -201,6 +206,11 @@ class Recipe:
                 f"recipe {self.name!r}: loss.feature needs loss.feature_reference, "
                 "the encoder to stay close to"
             )
+
+
+def frozen_prefixes(settings: ModelSettings) -> tuple[str, ...]:
+    """Return the prefixes of parameters that do not learn."""
+    return settings.frozen + (("encoder",) if settings.lora_rank else ())
 
 
 def leaves(recipe: Recipe) -> dict[str, object]:

@@ -152,6 +152,13 @@ _FINETUNE = Recipe(
     ),
     run=RunSettings(steps=5000, save_every=500, evaluate_every=500),
 )
+_FINETUNE_RELATIVE = dataclasses.replace(
+    _FINETUNE,
+    name="finetune-relative",
+    model=ModelSettings("depth-anything-v2-small", init="depth-anything-v2-small"),
+    data=DataSettings(size=518, batch=8),
+    loss=LossSettings("affine_invariant", gradient=2.0),
+)
 _TINY = Recipe(
     name="tiny",
     model=ModelSettings("tiny", frozen=("encoder/stem",), dtype="float32"),
@@ -201,6 +208,7 @@ RECIPES = {
         _METRIC_INDOOR,
         _METRIC_OUTDOOR,
         _FINETUNE,
+        _FINETUNE_RELATIVE,
         _TINY,
         _SMOKE,
     )

@@ -1,6 +1,8 @@
 """What a run starts from: the model of a recipe and its first parameters."""
 
 import dataclasses
+import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ from jax_depth._typing import Params
 from jax_depth.catalog import MODELS
 from jax_depth.config import EncoderConfig, HeadConfig, HybridConfig, ModelConfig
 from jax_depth.models.initialize import init
+from jax_depth.training import adapters
 from jax_depth.training.recipe import ModelSettings, Recipe
 from jax_depth.weights import load_params
 
@@ -56,20 +59,33 @@ def model_config(recipe: Recipe) -> ModelConfig:
 
 
 def initial_params(recipe: Recipe, config: ModelConfig) -> Params:
-    """Return the parameters before the first step, float32.
+    """Return the parameters before the first step, float32; with `adapters` if asked.
 
     Raises:
-        ValueError: `model.init` names nothing, or weights of another shape.
+        ValueError: `model.init` names nothing, or weights of another shape; a
+            `model.lora_rank` that does not fit.
     """
-    settings = recipe.model
-    params = init(config, jax.random.key(recipe.run.seed))
+    rank, key = recipe.model.lora_rank, jax.random.key(recipe.run.seed)
+    params = _base_params(recipe.model, config, key)
+    if not rank:
+        return params
+    leaves = checkpoint.flatten(params)
+    return checkpoint.unflatten(
+        leaves | adapters.factors(leaves, rank, jax.random.fold_in(key, 1))
+    )
+
+
+def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
+    params = init(config, key)
     if not settings.init:
         return params
-    try:
-        loaded, _ = load_params(settings.init)
-    except ValueError:
-        # A bare weight file does not say what it holds; the recipe does.
-        loaded, _ = load_params(settings.init, model=settings.architecture)
+    loaded, known = _load(settings, config)
+    if settings.init_parts == "all" and known not in (config.kind, "features"):
+        warnings.warn(
+            f"model.init={settings.init} predicts {known}, this run {config.kind}, so "
+            "its head begins far off; model.init_parts=encoder draws a new head",
+            stacklevel=1,
+        )
     leaves = checkpoint.flatten(loaded)
     if settings.init_parts == "encoder":
         leaves = {k: v for k, v in leaves.items() if k.startswith("encoder/")}
@@ -78,6 +94,26 @@ def initial_params(recipe: Recipe, config: ModelConfig) -> Params:
     checkpoint.check(leaves, config, f"model.init={settings.init}")
     leaves = {name: np.asarray(leaf, np.float32) for name, leaf in leaves.items()}
     return checkpoint.unflatten(leaves)
+
+
+def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, str]:
+    """Return the weights to start from and the kind of depth they predict."""
+    path = Path(settings.init)
+    if not path.is_file():
+        params, origin = load_params(settings.init)
+        return params, origin.kind
+    # A bare weight file does not say what it holds; the recipe does.
+    wanted = [config]
+    if settings.init_parts == "encoder":
+        bare = dataclasses.replace(config, head=None, kind="features", max_depth=None)
+        wanted.append(bare)
+    errors = []
+    for candidate in wanted:
+        try:
+            return load_params(path, model=candidate)[0], candidate.kind
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _architecture(settings: ModelSettings) -> ModelConfig:

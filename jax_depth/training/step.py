@@ -19,7 +19,7 @@ from flax import traverse_util
 from jax_depth._typing import Array, Bool, Float, Float32, Params, UInt8
 from jax_depth.config import ModelConfig
 from jax_depth.models.depth_anything import DepthAnything, features
-from jax_depth.training import losses
+from jax_depth.training import adapters, losses
 
 Flat = dict[str, Array]
 
@@ -45,9 +45,9 @@ class TrainState:
     optimizer: Any
 
     def params(self, averaged: bool = True) -> dict:
-        """Return the nested parameters, averaged ones by default."""
+        """Return the nested parameters, averaged ones by default, factors merged."""
         flat = self.frozen | (self.average if averaged else self.trained)
-        return traverse_util.unflatten_dict(flat, sep="/")
+        return traverse_util.unflatten_dict(adapters.merge(flat), sep="/")
 
 
 @jax.tree_util.register_dataclass
@@ -80,9 +80,10 @@ def init_state(
     """Return the state before the first step.
 
     Args:
-        params: nested parameters.
+        params: nested parameters, with those of `adapters` if there are any.
         optimizer: see `optimizer.adamw`.
-        frozen: prefixes of parameters that stay as they are: "encoder/stem".
+        frozen: prefixes of parameters that stay as they are: "encoder/stem". The
+            factors of `adapters` learn even there.
 
     Raises:
         ValueError: a prefix that no parameter has.
@@ -91,7 +92,11 @@ def init_state(
     for prefix in frozen:
         if not any(_under(name, prefix) for name in flat):
             raise ValueError(f"no parameter lies under {prefix!r}, so none is frozen")
-    held = {k for k in flat if any(_under(k, prefix) for prefix in frozen)}
+    held = {
+        k
+        for k in flat
+        if any(_under(k, prefix) for prefix in frozen) and not adapters.is_adapter(k)
+    }
     trained = {k: v for k, v in flat.items() if k not in held}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -203,7 +208,8 @@ def make_step(
     """
 
     def objective(trained: Flat, frozen: Flat, batch: Batch, reference: Params | None):
-        params = traverse_util.unflatten_dict(trained | frozen, sep="/")
+        merged = adapters.merge(trained | frozen)
+        params = traverse_util.unflatten_dict(merged, sep="/")
         pixels = normalize_rgb(batch.rgb, config)
         with context():
             raw, named = raw_and_features(params, pixels, config)
