@@ -2,16 +2,21 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
-from training_run import losses, recipe, run
+from training_run import compiled_once, losses, one_device, recipe, run
 
 import jax_depth
 from jax_depth.training import mesh as meshes
 from jax_depth.training.checkpoints import Checkpoints
 from jax_depth.training.loop import NotFinite, TrainingData, train
 from jax_depth.training.shapes import Shapes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory):
+    with compiled_once(tmp_path_factory.mktemp("compiled")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +52,17 @@ def test_what_a_run_leaves_converts_back(whole, tmp_path):
     assert target.stat().st_size > 1e5
 
 
-def _one_device(fsdp: int = 1):
-    kinds = (jax.sharding.AxisType.Auto,) * 2
-    return jax.make_mesh(
-        (1, 1), meshes.AXES, axis_types=kinds, devices=jax.devices()[:1]
-    )
-
-
 def test_one_device_and_eight_agree_and_restore_each_other(
     whole, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
     workdir = tmp_path / "run"
     run(workdir, "run.steps=10", "run.save_every=10", "optimizer.schedule=constant")
     half = {k: float(v) for k, v in losses(workdir).items()}
     # The eight go on where the one stopped, then the one where the eight did.
     monkeypatch.undo()
     run(workdir, "run.steps=15", "run.fsdp=2", "optimizer.schedule=constant")
-    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
     run(workdir, "optimizer.schedule=constant")
     alone = tmp_path / "alone"
     run(alone, "optimizer.schedule=constant")
@@ -76,7 +74,7 @@ def test_one_device_and_eight_agree_and_restore_each_other(
 
 
 def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
     run(tmp_path / "a", "run.steps=3")
     run(tmp_path / "b", "run.steps=3", "optimizer.accumulate=2")
     want = [float(v) for v in losses(tmp_path / "a").values()]
@@ -89,7 +87,7 @@ def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
 
 
 def test_steps_without_a_finite_gradient_end_the_run_with_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(meshes, "make_mesh", _one_device)
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
     data = TrainingData([Shapes(count=8)])
     poison = recipe("run.skip_limit=3", "optimizer.learning_rate=1e30")
     with pytest.raises(NotFinite, match=r"3 steps in a row .* shapes/train/0000"):

@@ -3,15 +3,21 @@
     python tests/training_run.py WORKDIR [KEY=VALUE ...]
 
 With DIE_AT_COMMIT=N in the environment the process kills itself the moment checkpoint
-N is to get its final name.
+N is to get its final name. With DEVICES=N it has so many; with RANK=I and
+COORDINATOR=HOST:PORT it is one of two processes.
 """
 
+import contextlib
 import json
 import os
 import signal
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
+
+from jax_depth.training import mesh as meshes
 from jax_depth.training.loop import Outcome, TrainingData, train
 from jax_depth.training.overrides import override
 from jax_depth.training.recipes import RECIPES
@@ -51,6 +57,36 @@ def losses(workdir: Path) -> dict[int, str]:
     return {e["step"]: repr(e["loss"]) for e in lines if "loss" in e}
 
 
+@contextlib.contextmanager
+def compiled_once(folder: Path):
+    """Keep compiled programs in a folder: runs of one test file share most of them."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    for values in ((str(folder), 0), before):
+        for name, value in zip(names, values, strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        if values is not before:
+            yield
+
+
+def one_device(fsdp: int = 1):
+    """Stand in for `mesh.make_mesh` on a machine with one device."""
+    kinds = (jax.sharding.AxisType.Auto,) * 2
+    return jax.make_mesh(
+        (1, 1), meshes.AXES, axis_types=kinds, devices=jax.devices()[:1]
+    )
+
+
+def assert_losses_agree(got: dict[int, str], want: dict[int, str], steps: range):
+    """Compare the losses of some steps to 1e-5."""
+    for step in steps:
+        pair = float(got[step]), float(want[step])
+        np.testing.assert_allclose(*pair, rtol=1e-5, err_msg=f"step {step}")
+
+
 def _die_at_commit(number: str) -> None:
     rename = os.rename
 
@@ -65,10 +101,8 @@ def _die_at_commit(number: str) -> None:
 if __name__ == "__main__":
     if "DIE_AT_COMMIT" in os.environ:
         _die_at_commit(os.environ["DIE_AT_COMMIT"])
+    jax.config.update("jax_num_cpu_devices", int(os.environ.get("DEVICES", "1")))
     if "RANK" in os.environ:
-        import jax
-
-        jax.config.update("jax_num_cpu_devices", 2)
         jax.distributed.initialize(
             os.environ["COORDINATOR"], 2, int(os.environ["RANK"])
         )

@@ -6,6 +6,7 @@ newest where there is none, and `jax_depth.load` takes the folder.
 """
 
 import dataclasses
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -53,8 +54,15 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(
             Path(os.path.abspath(workdir)) / "checkpoints",
-            options=ocp.CheckpointManagerOptions(preservation_policy=policy),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                # The policy decides alone, but metrics are not written without this.
+                best_fn=lambda metrics: metrics[METRIC],
+                best_mode="min",
+            ),
         )
+        # Not every checkpoint is judged; Orbax would warn at each that is not.
+        logging.getLogger("absl").addFilter(_not_about_metrics)
 
     def latest(self) -> int | None:
         """Return the number of the newest complete checkpoint."""
@@ -120,6 +128,10 @@ def on_host(tree: Any) -> Any:
     if jax.process_count() == 1:
         return jax.tree.map(np.asarray, tree)
     return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def _not_about_metrics(record: logging.LogRecord) -> bool:
+    return "tracked_metric" not in record.getMessage()
 
 
 def _dump(state: TrainState) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import SampleError
-from jax_depth.evaluation import evaluate
+from jax_depth.evaluation import evaluate, fit_scale_shift
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.resize import resize_bilinear
 from jax_depth.training.feed import target_of
@@ -90,12 +90,18 @@ def evaluate_held_out(
 
 
 def _panel(rgb, target, mask, pred, metric: bool) -> UInt8[np.ndarray, "h w2 3"]:
-    """Return picture, truth and prediction side by side, near bright."""
+    """Return picture, truth and prediction side by side, near bright, on one range."""
+    if mask.any():
+        if not metric:
+            scale, shift = fit_scale_shift(pred, target, mask)
+            pred = scale * pred + shift
+        low, high = np.percentile(target[mask], (2, 98))
+    else:
+        low, high = 0.0, 1.0
 
     def grey(values, known):
-        values = np.where(known, -values if metric else values, np.nan)
-        low, high = np.nanpercentile(values, (2, 98)) if known.any() else (0, 1)
         level = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+        level = 1 - level if metric else level
         level = np.where(known, 40 + 215 * level, 0).astype(np.uint8)
         return np.repeat(level[..., None], 3, -1)
 

@@ -1,10 +1,16 @@
-"""SIGTERM and Ctrl-C, asked for between two steps."""
+"""SIGTERM and Ctrl-C, asked for between two steps.
+
+A process alone handles both itself. Of several, jax handles SIGTERM: whichever host is
+told, all agree on a step; Ctrl-C is passed on as if it were SIGTERM.
+"""
 
 import signal
 import threading
 from types import FrameType
 
 import jax
+
+_BOTH = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
@@ -21,7 +27,9 @@ class Stop:
     def __enter__(self) -> "Stop":
         # Python delivers signals to the main thread alone.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            several = jax.process_count() > 1
+            # A handler for SIGTERM would replace the one jax installed.
+            for number in (signal.SIGINT,) if several else _BOTH:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -35,7 +43,6 @@ class Stop:
             return self.signal is not None
         from jax.experimental import multihost_utils
 
-        # The scheduler may tell one host alone; jax agrees on a common step.
         agreed = multihost_utils.reached_preemption_sync_point(step)
         return bool(agreed)
 
@@ -43,3 +50,5 @@ class Stop:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+        if jax.process_count() > 1:
+            signal.raise_signal(signal.SIGTERM)
