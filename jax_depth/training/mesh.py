@@ -6,11 +6,13 @@ device. The activations are held to the batch's split, or the partitioner would 
 them about: 12 GiB a chip instead of 2.3 for the large model.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jax_depth.models.dpt import DPTHead, FusionBlock, ResidualConvUnit
@@ -21,20 +23,26 @@ AXES = ("data", "fsdp")
 _HELD = (Block, LayerNorm, Conv, UpConv, ResidualConvUnit, FusionBlock, DPTHead)
 
 
-def make_mesh(fsdp: int = 1) -> Mesh:
-    """Return all devices of all processes as a (data, fsdp) mesh.
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """Return devices, all of all processes by default, as a (data, fsdp) mesh.
 
     Raises:
         ValueError: the number of devices is not a multiple of `fsdp`.
     """
-    count = jax.device_count()
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
     if fsdp < 1 or count % fsdp:
         raise ValueError(
             f"run.fsdp={fsdp} does not divide the {count} devices; take a divisor"
         )
     shape = (count // fsdp, fsdp)
-    # Linen fails under the explicit axes that are make_mesh's default.
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 2)
+    # Chips in a torus may have to be split within one of its directions, as 2 of 4,
+    # which jax.make_mesh refuses. A CPU's have no places.
+    placed = mesh_utils.create_device_mesh(
+        shape, devices, allow_split_physical_axes=True
+    )
+    # Linen fails under explicit axes.
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * 2)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -1,0 +1,60 @@
+"""A training step compiled for TPUs that are not there: exchanges, dtypes, memory.
+
+Compiled for, not run on: nothing here says what a chip would compute, or how fast.
+"""
+
+import importlib.util
+import re
+
+import pytest
+
+from jax_depth.deploy.absent_devices import absent_mesh, compile_train
+from jax_depth.deploy.inspection import inspect
+from jax_depth.training.overrides import override
+from jax_depth.training.recipes import RECIPES
+
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="the compiler for TPUs is not installed: pip install 'jax_depth[aot]'",
+)
+
+
+@needs_libtpu
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:4x4"])
+def test_a_training_step_compiles_for_a_slice(topology):
+    mesh = absent_mesh(topology, fsdp=2)
+    settings = [
+        f"data.batch={mesh.size}",
+        "run.fsdp=2",
+        "run.shard_above=256",
+        "model.dtype=bfloat16",
+    ]
+    facts = inspect(compile_train(override(RECIPES["smoke"], settings), mesh))
+    # Without held activations the partitioner moves them by the hundred.
+    assert facts.collectives.get("all-to-all", 0) <= 4
+    # Gradients of what is split over fsdp, and of the rest.
+    assert facts.collectives["reduce-scatter"] >= 4
+    assert facts.collectives["all-reduce"] >= 1
+    products = facts.products
+    # Most operands are bfloat16; what is float32 asks for the exact product, but for
+    # gradients that arrive in float32 at a bfloat16 operand.
+    assert products["bf16 x bf16"] > 0.7 * sum(products.values())
+    assert set(products) <= {
+        "bf16 x bf16",
+        "bf16 x f32",
+        "bf16 x f32 highest",
+        "f32 x f32 highest",
+    }
+    assert facts.peak_bytes < 20 * 2**20
+
+
+def test_without_its_compiler_a_topology_says_what_to_install(monkeypatch):
+    def absent(**_):
+        raise RuntimeError("no plugin\nfor it")
+
+    monkeypatch.setattr(
+        "jax_depth.deploy.absent_devices.topologies.get_topology_desc", absent
+    )
+    sentence = "nothing here compiles for v6e:4x4 (no plugin for it); pip install"
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        absent_mesh("v6e:4x4")
