@@ -22,7 +22,11 @@ def _no_network(monkeypatch):
     connect = socket.socket.connect
 
     def guarded(self, address):
-        local = self.family == socket.AF_UNIX or str(address[0]).startswith("127.")
+        local = (
+            self.family == socket.AF_UNIX
+            or address[0] in ("localhost", "::1")
+            or str(address[0]).startswith("127.")
+        )
         if not local:
             raise AssertionError(f"a test tried to connect to {address}")
         return connect(self, address)

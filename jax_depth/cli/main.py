@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "several models over the same photos: ranges and agreement, as a page",
     "eval": "how good a model is, by a published protocol",
     "calibrate": "a model's usual range over your pictures, for `predict --range`",
+    "app": "the models in a browser, and over HTTP",
     "models": "list the models that load by name",
 }
 

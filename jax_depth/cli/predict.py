@@ -68,7 +68,7 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--size",
         "--input-size",
-        type=_positive,
+        type=positive,
         metavar="PIXELS",
         help="short side at which the network sees a photo (default: the model's "
         "own, 518 for Depth Anything)",
@@ -87,7 +87,7 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--batch-size",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="photos computed at once (default: 1 a CPU device, 8 a GPU or TPU)",
     )
@@ -356,7 +356,7 @@ def _formats(text: str) -> list[str]:
     return names
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     try:
         number = int(text)
     except ValueError:

@@ -1,0 +1,148 @@
+"""`jax-depth app`: the models in a browser, and over HTTP."""
+
+import argparse
+import dataclasses
+import sys
+
+from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.predict import DEFAULT_MODEL, positive
+from jax_depth.cli.usage import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from jax_depth.deploy.app.limits import MEBIBYTE, Limits
+
+    default = Limits()
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        action="append",
+        help="a model to offer: a name that `jax-depth models` lists, or a folder with "
+        "weights; give it several times for several, the first is the default "
+        f"(default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "--size",
+        type=positive,
+        metavar="PIXELS",
+        help="short side at which the network sees a photo unless a user chooses "
+        "another (default: the model's own)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="what the network computes in (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="photos of several users computed at once (default: 4 on CPU, 8 on a GPU "
+        "or TPU)",
+    )
+    address = parser.add_argument_group("address")
+    address.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; any but this machine's own opens the app, which "
+        "asks for no password, to others (default: %(default)s)",
+    )
+    address.add_argument(
+        "--port", type=_port, default=7860, help="(default: %(default)s; 0: a free one)"
+    )
+    limits = parser.add_argument_group("limits")
+    for flag, name, unit, help in (
+        ("--max-upload", "MIB", MEBIBYTE, "megabytes of one file"),
+        ("--max-pixels", "N", 1, "pixels of one photo"),
+        ("--max-size", "PIXELS", 1, "largest --size a user may choose"),
+        ("--max-waiting", "N", 1, "photos in work or waiting, of all users"),
+        ("--max-seconds", "N", 1, "from a photo's arrival to its depth"),
+        ("--max-batch", "N", 1, "photos of one run of the second tab"),
+        ("--max-frames", "N", 1, "frames of one video"),
+    ):
+        value = getattr(default, _LIMITS[flag]) // unit
+        limits.add_argument(
+            flag,
+            type=positive,
+            metavar=name,
+            default=int(value),
+            help=f"{help} (default: %(default)s)",
+        )
+
+
+_LIMITS = {
+    "--max-upload": "upload_bytes",
+    "--max-pixels": "pixels",
+    "--max-size": "size",
+    "--max-waiting": "waiting",
+    "--max-seconds": "seconds",
+    "--max-batch": "batch_photos",
+    "--max-frames": "frames",
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    from jax_depth.deploy.app import server
+
+    try:
+        server.gradio_module()
+        sock = server.listen(args.host, args.port)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    use_compilation_cache()
+    # Late: this imports jax, which the mistakes above need not wait for.
+    from jax_depth.deploy.app.models import load_models, warm_up
+
+    with sock:
+        models = load_models(
+            args.model or [DEFAULT_MODEL], size=args.size, dtype=args.dtype
+        )
+        here = server.is_loopback(args.host)
+        if not here:
+            _warn(args.host)
+        with server.application(
+            models,
+            limits=_limits(args),
+            batch_size=args.batch_size or _batch_size(),
+            open_to_others=not here,
+        ) as app:
+            warm_up(next(iter(models.values())), app.service.batcher)
+            host, port = sock.getsockname()[:2]
+            host = f"[{host}]" if ":" in host else host
+            print(f"jax-depth app: http://{host}:{port}  (Ctrl+C stops it)", flush=True)
+            server.http_server(app.asgi).run(sockets=[sock])
+    return 0
+
+
+def _limits(args: argparse.Namespace):
+    from jax_depth.deploy.app.limits import MEBIBYTE, Limits
+
+    chosen = {
+        name: getattr(args, flag.lstrip("-").replace("-", "_"))
+        for flag, name in _LIMITS.items()
+    }
+    chosen["upload_bytes"] *= MEBIBYTE
+    return dataclasses.replace(Limits(), **chosen)
+
+
+def _batch_size() -> int:
+    import jax
+
+    return 4 if jax.default_backend() == "cpu" else 8
+
+
+def _warn(host: str) -> None:
+    print(
+        f"jax-depth: app: warning: --host {host} lets everyone who can reach this "
+        "machine use the app, without a password and without encryption",
+        file=sys.stderr,
+    )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")

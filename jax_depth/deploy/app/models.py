@@ -1,0 +1,127 @@
+"""The models a server offers, and what it compiles before anyone asks."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from jax_depth.deploy.app.batching import Batcher
+from jax_depth.deploy.app.limits import Limits
+from jax_depth.deploy.app.refusal import Refusal
+from jax_depth.inference.estimator import Estimator, load
+from jax_depth.inference.preprocess import processing_size
+
+# Of cameras and screens: 4:3, 3:2, 16:9, upright and lying, and a square.
+_USUAL_PHOTOS = (
+    (3000, 4000),
+    (4000, 3000),
+    (3000, 4500),
+    (4500, 3000),
+    (2160, 3840),
+    (3840, 2160),
+    (3000, 3000),
+)
+# Seconds until warming up looks again whether users wait.
+_PATIENCE = 0.2
+
+
+def load_models(
+    names: Sequence[str | os.PathLike[str]], **options
+) -> Mapping[str, Estimator]:
+    """Load models, the first of which is the default.
+
+    Args:
+        names: of the catalogue, or folders.
+        **options: of `jax_depth.load`: `size`, `dtype`, `batch_size`.
+
+    Returns:
+        Estimators by the names that users choose from: those of their configs.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError: from `load`; or two models are
+            called the same.
+    """
+    models: dict[str, Estimator] = {}
+    for name in names:
+        estimator = load(name, **options)
+        if estimator.config.name in models:
+            raise ValueError(
+                f"two of the models are called {estimator.config.name!r}; users could "
+                "not tell them apart, so leave one out"
+            )
+        models[estimator.config.name] = estimator
+    return MappingProxyType(models)
+
+
+def find_model(models: Mapping[str, Estimator], name: str | None) -> Estimator:
+    """Return a model by name, the first for None.
+
+    Raises:
+        Refusal: 422, no such model.
+    """
+    if name is None:
+        return next(iter(models.values()))
+    if name not in models:
+        raise Refusal(
+            422, f"no model here is called {name!r}; there are: {', '.join(models)}"
+        )
+    return models[name]
+
+
+def check_size(estimator: Estimator, size: int | None, limits: Limits) -> int:
+    """Return the short side at which the network is to see a photo.
+
+    Raises:
+        Refusal: 422, outside the patch size and the limit.
+    """
+    if size is None:
+        return estimator.size
+    least = estimator.config.encoder.patch_size
+    if not least <= size <= limits.size:
+        raise Refusal(422, f"size is {size}; give {least} to {limits.size} pixels")
+    return size
+
+
+def warm_up(estimator: Estimator, batcher: Batcher) -> None:
+    """Compile for photos of the usual shapes, in a thread, while nobody waits.
+
+    A program is for one size and one number of pictures, up to the batch size in
+    powers of two. Single pictures come first, since the first user is alone. A user
+    who comes meanwhile waits for one compilation at most.
+    """
+    threading.Thread(target=_warm_up, args=(estimator, batcher), daemon=True).start()
+
+
+def _warm_up(estimator: Estimator, batcher: Batcher) -> None:
+    for count, (height, width) in _programs(estimator, batcher.batch_size):
+        while not batcher.idle:
+            time.sleep(_PATIENCE)
+        blank = np.zeros((1, height, width, 3), np.float32)
+        many = np.repeat(blank, count, axis=0)
+        run = lambda _, many=many: estimator.run(many)[:1]
+        with contextlib.suppress(Refusal):  # the server stops, or users came first
+            batcher.submit("warm-up", run, blank, 600).result()
+
+
+def _programs(
+    estimator: Estimator, batch_size: int
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    shapes = dict.fromkeys(
+        processing_size(
+            height,
+            width,
+            estimator.size,
+            estimator.config.encoder.patch_size,
+            estimator.resample,
+        )
+        for height, width in _USUAL_PHOTOS
+    )
+    count = 1
+    while count <= batch_size:
+        for shape in shapes:
+            yield count, shape
+        count *= 2

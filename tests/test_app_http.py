@@ -1,0 +1,216 @@
+"""`POST /depth` as curl sees it, on a real socket."""
+
+import io
+import re
+import struct
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import app_server
+import numpy as np
+import pytest
+import small_models
+from app_server import ask
+from PIL import Image
+
+from jax_depth import outputs
+
+RNG = np.random.default_rng(0)
+
+
+def photo(height=60, width=80, format="PNG", **options) -> bytes:
+    """Return a file of random pixels."""
+    stream = io.BytesIO()
+    pixels = RNG.integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(stream, format, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def relative():
+    return app_server.small()
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return app_server.small(small_models.METRIC_SWIGLU)
+
+
+@pytest.fixture(scope="module")
+def address(relative, metric):
+    limits = {"upload_bytes": 200_000, "pixels": 40_000, "size": 112, "tokens": 256}
+    with app_server.running(relative, metric, **limits) as server:
+        yield server.address
+
+
+def pixels_of(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file))
+
+
+@pytest.mark.parametrize(
+    "format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
+)
+def test_npy_is_what_the_estimator_gives(address, relative, format):
+    file = photo(format=format)
+    status, headers, body = ask(address, "/depth?format=npy", file)
+    assert status == 200, body
+    values = np.load(io.BytesIO(body))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, relative(pixels_of(file)).values)
+    assert headers["X-Depth-Kind"] == "inverse_depth"
+    assert headers["X-Depth-Model"] == "small-relative"
+    assert headers["X-Depth-Batch"] == "1"
+    assert "X-Depth-Unit" not in headers
+
+
+def test_png_is_the_16_bit_file(address, relative, tmp_path):
+    file = photo()
+    status, headers, body = ask(address, "/depth", file)
+    assert (status, headers["Content-Type"]) == (200, "image/png")
+    (tmp_path / "depth.png").write_bytes(body)
+    read, expected = outputs.load(tmp_path / "depth.png"), relative(pixels_of(file))
+    step = np.ptp(expected.values) / 65535
+    np.testing.assert_allclose(read.values, expected.values, atol=0.51 * step, rtol=0)
+    assert (read.kind, read.model) == ("inverse_depth", "small-relative")
+
+
+def test_model_and_size_are_options(address, metric):
+    file = photo()
+    path = "/depth?model=small-metric-swiglu&size=84&format=npy"
+    status, headers, body = ask(address, path, file)
+    assert (status, headers["X-Depth-Unit"]) == (200, "m")
+    values = np.load(io.BytesIO(body))
+    assert values.shape == (60, 80)
+    other = ask(address, path.replace("84", "56"), file)[2]
+    assert not np.array_equal(values, np.load(io.BytesIO(other)))
+    np.testing.assert_array_equal(np.load(io.BytesIO(other)), metric(pixels_of(file)))
+
+
+def test_exif_orientation_is_applied(address):
+    exif = Image.Exif()
+    exif[274] = 6
+    body = ask(address, "/depth?format=npy", photo(60, 80, "JPEG", exif=exif))[2]
+    assert np.load(io.BytesIO(body)).shape == (80, 60)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """Return a PNG that announces a size and has no pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.mark.parametrize(
+    "path, body, status, words",
+    [
+        ("", b"no picture", 415, "not a picture of a known format"),
+        ("", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "known format"),
+        ("", b"", 422, "empty"),
+        ("", photo(format="JPEG")[:700], 422, "damaged or truncated"),
+        ("", bytes(200_001), 413, "more than 0.190735 MiB"),
+        ("", photo(201, 200), 413, "200 x 201 pixels, more than the 0.04 million"),
+        ("", png_of(60_000, 60_000), 413, "far too many pixels"),
+        ("", photo(2, 400), 422, "too elongated|patches"),
+        ("?size=112", photo(30, 1000), 422, "256 are allowed"),
+        ("?model=large", photo(), 422, "no model here is called 'large'; there are"),
+        ("?size=13", photo(), 422, "size is 13; give 14 to 112 pixels"),
+        ("?size=113", photo(), 422, "give 14 to 112"),
+        ("?size=-1", photo(), 422, "size '-1' is not a whole number"),
+        ("?size=" + "9" * 5000, photo(), 422, "is not a whole number"),
+        ("?sizes=56", photo(), 422, "'sizes' is unknown.*did you mean 'size'"),
+        ("?format=jpg", photo(), 422, "format 'jpg' is unknown; give png or npy"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_sentences(address, path, body, status, words):
+    answered, headers, text = ask(address, f"/depth{path}", body, method="POST")
+    sentence = text.decode()
+    assert answered == status, sentence
+    assert headers["Content-Type"].startswith("text/plain")
+    assert re.search(words, sentence), sentence
+    assert sentence.endswith("\n") and sentence.count("\n") == 1
+
+
+def test_a_form_is_not_a_picture(address):
+    form = "multipart/form-data; boundary=x"
+    status, _, text = ask(address, "/depth", b"--x--", content_type=form)
+    assert status == 415 and b"curl --data-binary" in text
+    status, headers, text = ask(address, "/depth")
+    assert status == 405 and headers["Allow"] == "POST" and b"curl" in text
+
+
+class Gate:
+    """Holds a model's first call until a number of pictures wait behind it."""
+
+    def __init__(self, estimator, monkeypatch):
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.calls = []
+        run = estimator.run
+
+        def gated(pixels):
+            self.calls.append(len(pixels))
+            self.entered.set()
+            assert self.open.wait(60)
+            return run(pixels)
+
+        monkeypatch.setattr(estimator, "run", gated)
+
+
+def test_concurrent_requests_share_device_calls(relative, monkeypatch):
+    files = [photo() for _ in range(9)]
+    expected = [relative(pixels_of(file)).values for file in files]
+    gate = Gate(relative, monkeypatch)
+    with app_server.running(relative) as server, ThreadPoolExecutor(9) as clients:
+        post = lambda file: ask(server.address, "/depth?format=npy", file)
+        answers = [clients.submit(post, files[0])]
+        assert gate.entered.wait(60)
+        answers += [clients.submit(post, file) for file in files[1:]]
+        server.wait_until(8)
+        gate.open.set()
+        answers = [answer.result(60) for answer in answers]
+    assert [status for status, *_ in answers] == [200] * 9
+    assert sorted(gate.calls) == [1, 4, 4]
+    together = [int(headers["X-Depth-Batch"]) for _, headers, _ in answers]
+    assert together == [1, *[4] * 8]
+    for (_, _, body), values in zip(answers, expected, strict=True):
+        spread = values.std()
+        np.testing.assert_allclose(
+            np.load(io.BytesIO(body)), values, atol=5e-5 * spread, rtol=0
+        )
+
+
+def test_a_full_queue_and_a_late_answer_are_sentences(relative, monkeypatch):
+    gate = Gate(relative, monkeypatch)
+    with (
+        app_server.running(relative, waiting=2, seconds=1.0) as server,
+        ThreadPoolExecutor(2) as clients,
+    ):
+        post = lambda: ask(server.address, "/depth", photo())
+        held = [clients.submit(post)]
+        assert gate.entered.wait(60)
+        held.append(clients.submit(post))
+        server.wait_until(1)
+        status, headers, text = post()
+        assert status == 429 and headers["Retry-After"] == "1"
+        assert text.startswith(b"2 pictures are being worked on")
+        for answer in held:
+            status, _, text = answer.result(60)
+            assert status == 504 and b"did not get to the picture in time" in text
+        gate.open.set()
+        assert post()[0] == 200
+
+
+def test_a_model_that_runs_out_of_memory_is_a_sentence(relative, monkeypatch):
+    def run(pixels):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(relative, "run", run)
+    with app_server.running(relative) as server:
+        status, _, text = ask(server.address, "/depth", photo())
+    assert status == 503 and b"not enough memory" in text
