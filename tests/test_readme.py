@@ -25,8 +25,8 @@ COMMANDS = [
     for command in line.split("&&")
     if line and not line.startswith("#")
 ]
-# The CI script installs, and this is a test.
-ELSEWHERE = ("pip install", "pytest")
+# The CI script installs, this is a test, and tests/test_app_* call the server.
+ELSEWHERE = ("pip install", "pytest", "jax-depth app", "curl")
 
 
 @pytest.fixture

@@ -1,0 +1,384 @@
+"""The page in a real browser: drop, compare, read, download, err, share."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import time
+import urllib.parse
+import zipfile
+
+import app_server
+import numpy as np
+import pytest
+from app_server import ROOT, ask
+from PIL import Image
+
+import jax_depth
+from jax_depth import outputs
+from jax_depth.inference.video_file import open_source
+from jax_depth.outputs.video import VideoWriter
+
+pytest.importorskip("selenium", reason="needs jax_depth[test]")
+
+from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException
+from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs chromium and chromedriver"
+)
+
+COFFEE, CAT = (ROOT / "examples" / f"{name}.jpg" for name in ("coffee", "cat"))
+SWITCHES = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--enable-unsafe-swiftshader --disable-dev-shm-usage"
+)
+# What a drop of a file on an element is made of.
+DROP = """
+const [element, name, type, text] = arguments;
+const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const data = new DataTransfer();
+data.items.add(new File([bytes], name, {type}));
+for (const event of ["dragenter", "dragover", "drop"])
+  element.dispatchEvent(
+    new DragEvent(event, {bubbles: true, cancelable: true, dataTransfer: data}));
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("app")
+    with app_server.command(folder, "--max-upload", "2", metric=True) as server:
+        yield server[0]
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads, tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for switch in SWITCHES.split():
+        options.add_argument(switch)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.add_argument("--window-size=1280,1000")
+    preferences = {"download.default_directory": str(downloads)}
+    options.add_experimental_option("prefs", preferences)
+    logs = {"performance": "ALL", "browser": "ALL"}
+    options.set_capability("goog:loggingPrefs", logs)
+    browser = webdriver.Chrome(options, Driver(DRIVER))
+    yield browser
+    browser.quit()
+
+
+class Page:
+    """The page in one window of the browser."""
+
+    def __init__(self, browser, address):
+        self.browser = browser
+        self.wait = WebDriverWait(
+            browser, 60, ignored_exceptions=[ElementClickInterceptedException]
+        )
+        browser.get(address)
+        self.window = browser.current_window_handle
+        self.until("#photo input[type=file]")
+
+    def all(self, selector):
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def until(self, selector, contains=""):
+        """Wait for an element with a text and return it."""
+
+        def found(_):
+            for element in self.all(selector):
+                if contains in element.text:
+                    return element
+            return None
+
+        return self.wait.until(found, f"no {selector} with {contains!r}")
+
+    def drop(self, path, name=None, type="image/jpeg"):
+
+        target = (self.all("#photo .image-frame") or self.all("#photo button"))[0]
+        text = base64.b64encode(path.read_bytes()).decode()
+        self.browser.execute_script(DROP, target, name or path.name, type, text)
+
+    def choose(self, selector, option):
+        self.until(f"{selector} input").click()
+        items = "ul[role=listbox] li, [role=option]"
+        self.wait.until(lambda _: self.all(items))
+        [item] = [item for item in self.all(items) if item.text.strip() == option]
+        item.click()
+
+    def tab(self, name):
+        [tab] = [tab for tab in self.all("[role=tab]") if tab.text == name]
+        # Until the page is there a veil lies over it.
+        self.wait.until(lambda _: tab.click() or True)
+
+    def link(self, text):
+        [link] = [link for link in self.all(".downloads a") if link.text == text]
+        return link.get_attribute("href")
+
+    def sources(self):
+        return [image.get_attribute("src") for image in self.all("#compare img")]
+
+
+@pytest.fixture
+def page(browser, server):
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    yield Page(browser, server)
+    severe = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    assert not severe
+
+
+def requested(browser):
+    """Return what pages asked for since the log was read last."""
+    urls = []
+    for line in browser.get_log("performance"):
+        message = json.loads(line["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            urls.append(message["params"]["request"]["url"])
+    return urls
+
+
+def test_drop_gives_depth_and_asks_nobody_else(page, browser, server):
+    page.drop(COFFEE)
+    page.until("#message", "600 x 400 pixels by tiny: inverse depth from")
+    page.wait.until(lambda _: len(page.sources()) == 2)
+    photo, depth = (ask(server, urllib.parse.urlsplit(s).path) for s in page.sources())
+    assert Image.open(io.BytesIO(photo[2])).size == (600, 400)
+    expected = outputs.colorize(jax_depth.load("tiny")(COFFEE))
+    shown = np.asarray(Image.open(io.BytesIO(depth[2])).convert("RGB"))
+    assert np.abs(shown.astype(int) - expected).mean() < 3  # JPEG for the page
+    urls = requested(browser)
+    assert any("/gradio_api/upload" in url for url in urls)
+    own = (server.rstrip("/"), "data:", "blob:", "chrome://", "about:")
+    assert not [url for url in urls if not url.startswith(own)]
+
+
+def test_the_slider_moves(page, browser):
+    page.drop(COFFEE)
+    page.until("#message", "600 x 400")
+    handle = page.until("#compare [data-testid=slider] .icon-wrap")
+    before = page.all("#compare img.fixed")[0].value_of_css_property("clip-path")
+    ActionChains(browser).drag_and_drop_by_offset(handle, 120, 0).perform()
+    after = page.all("#compare img.fixed")[0].value_of_css_property("clip-path")
+    left = lambda text: float(re.findall(r"([\d.]+)%", text)[-1])
+    assert left(before) == 50 and left(after) > 55
+
+
+def test_pointer_reads_the_value(page, browser):
+    page.choose("#model", "small-metric-swiglu")
+    page.drop(COFFEE)
+    page.until("#message", "by small-metric-swiglu: from")
+    image = page.wait.until(lambda _: page.all("#compare img"))[0]
+    values = np.load(io.BytesIO(page_file(page, "NumPy array")))
+    for offset in ((-200, -100), (37, 5), (250, 150)):
+        ActionChains(browser).move_to_element_with_offset(image, *offset).perform()
+        text = page.until("#depth-readout", " m at ").text
+        found = re.fullmatch(r"distance ([\d.]+) m at \((\d+), (\d+)\)", text)
+        assert found is not None
+        value, x, y = found.groups()
+        # The page holds every second pixel and shows centimetres.
+        near = values[int(y) // 2 * 2 + 1, int(x) // 2 * 2 + 1]
+        assert abs(float(value) - near) < 0.0052
+        scale = image.size["width"] / 600
+        assert abs(int(x) - (300 + offset[0] / scale)) < 2
+        assert abs(int(y) - (200 + offset[1] / scale)) < 2
+
+
+def page_file(page, label):
+    parts = urllib.parse.urlsplit(page.link(label))
+    status, _, body = ask(page.browser.current_url, f"{parts.path}?{parts.query}")
+    assert status == 200
+    return body
+
+
+def test_downloads_are_the_estimators_map(page, downloads):
+    page.drop(CAT)
+    page.until("#message", "451 x 300")
+    [link] = [link for link in page.all(".downloads a") if link.text == "16-bit PNG"]
+    link.click()
+    file = downloads / "cat_depth.png"
+    page.wait.until(lambda _: file.exists() and file.stat().st_size > 0)
+    expected = jax_depth.load("tiny")(CAT)
+    # On one device here, on however many the tests have there.
+    atol = 1e-5 * expected.values.std() + np.ptp(expected.values) / 65535
+    read = outputs.load(file)
+    np.testing.assert_allclose(read.values, expected.values, atol=atol, rtol=0)
+    assert (read.kind, read.model) == (expected.kind, expected.model)
+    values = np.load(io.BytesIO(page_file(page, "NumPy array")))
+    np.testing.assert_allclose(values, expected.values, atol=atol, rtol=0)
+    colour = np.asarray(Image.open(io.BytesIO(page_file(page, "coloured PNG"))))
+    assert colour.shape == (300, 451, 3)
+
+
+def test_colours_and_range_change_without_a_new_depth(page):
+    page.drop(COFFEE)
+    page.until("#message", "600 x 400")
+    link, sources = page.link("NumPy array"), page.sources()
+    page.choose("#colours", "inferno")
+    page.wait.until(lambda _: page.sources() != sources)
+    name = lambda link: urllib.parse.urlsplit(link).path
+    page.wait.until(lambda _: "inferno" in page.link("coloured PNG"))
+    assert name(page.link("NumPy array")) == name(link)  # the same result
+    page.all("#range input")[1].click()
+    page.wait.until(lambda _: "high=10.0" in page.link("coloured PNG"))
+    low = page.until("#low input")
+    low.clear()
+    low.send_keys("20\n")
+    page.until("#message .refusal", "low must be below high")
+
+
+@pytest.mark.parametrize(
+    "name, content, sentence",
+    [
+        ("text.jpg", b"not a picture", "'text.jpg' is not a picture of a known format"),
+        ("cut.jpg", COFFEE.read_bytes()[:9000], "'cut.jpg' is damaged or truncated"),
+        ("empty.png", b"", "'empty.png' is empty"),
+    ],
+)
+def test_a_wrong_file_is_a_sentence(page, tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    page.drop(tmp_path / name)
+    page.until("#message .refusal", sentence)
+    assert not page.all(".downloads a")
+    # And the page goes on working.
+    page.drop(CAT)
+    page.until("#message", "451 x 300")
+
+
+def test_other_files_and_large_ones_do_not_arrive(page, tmp_path):
+    (tmp_path / "notes.txt").write_text("notes")
+    page.drop(tmp_path / "notes.txt", type="text/plain")
+    page.until("[data-testid=toast-body]", "type")
+    (tmp_path / "large.jpg").write_bytes(bytes(2 * 2**20 + 1))
+    page.drop(tmp_path / "large.jpg")
+    page.until("[data-testid=toast-body]", "size")
+    assert not page.all("#message p")
+
+
+def test_names_of_files_are_text(page, tmp_path):
+    name = "<img src=x onerror=alert(1)>${1+1}.jpg"
+    (tmp_path / "x.jpg").write_bytes(b"no")
+    page.drop(tmp_path / "x.jpg", name=name)
+    page.until("#message .refusal", "not a picture")
+    assert not page.all("#message img")
+
+
+def test_two_users_at_once(page, browser, server):
+    first = browser.current_window_handle
+    browser.switch_to.new_window("window")
+    other = Page(browser, server)
+    try:
+        other.drop(CAT)
+        browser.switch_to.window(first)
+        page.drop(COFFEE)
+        page.until("#message", "600 x 400")
+        mine = page.link("NumPy array")
+        browser.switch_to.window(other.window)
+        other.until("#message", "451 x 300")
+        assert other.link("NumPy array") != mine
+        assert np.load(io.BytesIO(page_file(other, "NumPy array"))).shape == (300, 451)
+        browser.switch_to.window(first)
+        assert "600 x 400" in page.until("#message").text
+        assert np.load(io.BytesIO(page_file(page, "NumPy array"))).shape == (400, 600)
+    finally:
+        browser.switch_to.window(other.window)
+        browser.close()
+        browser.switch_to.window(first)
+
+
+def test_examples_are_bundled(page):
+    page.wait.until(lambda _: len(page.all("button img, .gallery img")) >= 3)
+    page.all(".gallery-item, button.gallery-item, table img")[0].click()
+    page.until("#message", "451 x 300")
+
+
+def test_several_photos_become_one_zip(page, downloads, tmp_path):
+    page.tab("Several photos")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    files = [COFFEE, CAT, tmp_path / "bad.jpg"]
+    field = page.all("#batch-photos input[type=file]")[0]
+    field.send_keys("\n".join(map(str, files)))
+    page.until("#batch-photos", "bad")
+    page.until("#batch-start").click()
+    page.until("#batch-message", "2 of 3 photos have depth")
+    page.until("#batch-message .refusal", "'bad.jpg' is not a picture")
+    assert len(page.all("#batch-gallery img")) >= 2
+    page.until("#batch-download").click()
+    file = downloads / "depth.zip"
+    page.wait.until(lambda _: file.exists())
+    with zipfile.ZipFile(file) as archive:
+        names = {
+            f"{photo}_{kind}.png"
+            for photo in ("coffee", "cat")
+            for kind in ("depth", "color")
+        }
+        assert set(archive.namelist()) == names
+        (tmp_path / "cat.png").write_bytes(archive.read("cat_depth.png"))
+    assert outputs.load(tmp_path / "cat.png").shape == (300, 451)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Return an MP4 of ten frames."""
+    path = tmp_path / "clip.mp4"
+    writer = VideoWriter(path, 10)
+    photo = np.asarray(Image.open(COFFEE).resize((160, 120)))
+    for i in range(10):
+        writer.write(np.roll(photo, 4 * i, axis=1), i / 10)
+    writer.close()
+    return path
+
+
+def test_a_video_becomes_a_film(page, clip, server):
+    page.tab("Video")
+    page.all("#clip input[type=file]")[0].send_keys(str(clip))
+    page.until("#clip", "clip")
+    page.until("#clip-start").click()
+    page.until("#clip-message", "10 frames in")
+    film = page.wait.until(lambda _: page.all("#film video"))[0].get_attribute("src")
+    path = clip.with_name("film.mp4")
+    path.write_bytes(ask(server, urllib.parse.urlsplit(film).path)[2])
+    frames = [frame.pixels for frame in open_source(path)]
+    assert [frame.shape for frame in frames] == [(120, 2 * 160 + 50, 3)] * 10
+
+
+def test_a_playlist_is_no_video(page, tmp_path):
+    # FFmpeg would open the files it names.
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n")
+    page.tab("Video")
+    page.all("#clip input[type=file]")[0].send_keys(str(playlist))
+    page.until("#clip", "list")
+    page.until("#clip-start").click()
+    page.until("#clip-message .refusal", "'list.mp4' is not a video this page takes")
+
+
+def test_on_a_phone_nothing_is_cut_off(page, browser):
+    page.drop(COFFEE)
+    page.until("#message", "600 x 400")
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    try:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        time.sleep(0.5)
+        width = "return document.documentElement.scrollWidth"
+        assert browser.execute_script(width) == 390
+        top = lambda selector: page.all(selector)[0].rect["y"]
+        assert top("#photo") < top("#compare") < top("#settings")
+        assert page.all("#compare")[0].rect["width"] > 300
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
