@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import jax
+import jax.monitoring
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 from small_models import ENCODER, RELATIVE, random_params
 
@@ -132,6 +134,7 @@ def test_a_batch_that_devices_share_is_compiled_as_ever(tmp_path):
 _COUNT = """
 import collections, json, sys
 import jax
+import jax.monitoring
 from jax_depth.cli.main import main
 events = collections.Counter()
 count = lambda name, *_, **__: events.update([name.rsplit("/")[-1]])
@@ -234,3 +237,39 @@ def test_photos_that_cannot_be_read_are_named(photo, monkeypatch, capsys):
     assert main(words) == 1
     assert "broken.jpg" in capsys.readouterr().err
     assert not list((photo / "out").iterdir())
+
+
+def test_what_is_written_never_comes_from_the_cache_of_jax(tmp_path):
+    """XLA on CPU writes such a program without its functions, and it fails later."""
+    hits = []
+
+    def listen(event, **_):
+        if event.endswith("/cache_hits"):
+            hits.append(event)
+
+    names = {
+        "jax_compilation_cache_dir": str(tmp_path / "jax"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.monitoring.register_event_listener(listen)
+    try:
+        for name, value in names.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        compile_forward(CONFIG, PARAMS, PIXELS)
+        compile_forward(CONFIG, PARAMS, PIXELS)
+        assert len(hits) == 1  # so there is one to be had
+        folder = ExecutableFolder(tmp_path / "ours", compile_forward)
+        folder(CONFIG, PARAMS, PIXELS)
+        assert len(hits) == 1
+        assert jax.config.jax_enable_compilation_cache
+        # The cache of jax goes on.
+        compile_forward(CONFIG, PARAMS, PIXELS)
+        assert len(hits) == 2
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()

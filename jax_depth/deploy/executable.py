@@ -10,6 +10,7 @@ they were made for. Like every program they can do anything when they run: load
 only those you made or trust.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,11 +20,12 @@ import os
 import platform
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
 from jax_depth._typing import Params
@@ -87,16 +89,18 @@ class ExecutableFolder:
                 if not self.strict:
                     path.touch()
                 return program
-            except (ExecutableError, OSError):
+            except (ExecutableError, OSError, jax.errors.JaxRuntimeError):
                 if self.strict:
                     raise
         elif self.strict:
             warnings.warn(
                 f"{self.folder} holds no {path.name}; it is compiled now", stacklevel=2
             )
-        program = self.compile(config, params, pixels)
-        if not self.strict:
-            self._keep(path, program, config, pixels)
+        if self.strict:
+            return self.compile(config, params, pixels)
+        with _without_jax_cache():
+            program = self.compile(config, params, pixels)
+        self._keep(path, program, config, pixels)
         return program
 
     def _keep(self, path: Path, program: Any, config: ModelConfig, pixels) -> None:
@@ -108,6 +112,24 @@ class ExecutableFolder:
                 file.unlink(missing_ok=True)
         except OSError:
             pass  # costs the next process time, not this one its result
+
+
+@contextlib.contextmanager
+def _without_jax_cache() -> Iterator[None]:
+    """Keep the body from taking programs out of jax's own cache of compilations.
+
+    XLA on CPU serialises what it took from there without the functions in it, and a
+    process that loads that fails with NOT_FOUND (seen with jaxlib 0.10.2).
+    """
+    config: Any = jax.config
+    before = config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # it remembers whether it is in use
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def file_name(config: ModelConfig, shape: tuple[int, ...]) -> str:
