@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from clips import pictures, read_clip, write_clip
 
+from jax_depth.inference.video_file import open_source
 from jax_depth.outputs.video import VideoWriter, codec_for, even, fit_into
 
 
@@ -53,6 +54,9 @@ def test_colours_are_bt709_and_say_so(tmp_path):
     # ITU-R BT.709-6, item 3 and 4: luma of the primaries in 8 bits.
     luma = 16 + 219 * np.array([0.2126, 0.7152, 0.0722, 1.0])
     np.testing.assert_allclose(planes[16, 16:128:32], luma, atol=1.5)
+    (read,) = open_source(tmp_path / "a.mp4")
+    inside = np.s_[16, 16:128:32]
+    np.testing.assert_allclose(read.pixels[inside], picture[inside], atol=4)
 
 
 def test_times_that_meet_stay_apart(tmp_path):

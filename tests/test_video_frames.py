@@ -162,6 +162,22 @@ def test_from_python(tmp_path, as_installed):
         VideoDepth(FakeModel(), tmp_path / "a.mp4", smooth=1.0)
 
 
+def test_reading_and_the_network_go_on_while_the_caller_is_busy(tmp_path):
+    write_clip(tmp_path / "a.mp4", pictures(30))
+    model = FakeModel(batch_size=2)
+    with VideoDepth(model, tmp_path / "a.mp4") as video:
+        results = iter(video)
+        next(results)  # of the first batch; the caller now does nothing
+        until = time.monotonic() + 20
+        while len(model.batches) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(model.batches) >= 3
+        time.sleep(0.2)
+        assert len(model.batches) <= 5  # and not the whole clip
+        assert len(list(results)) == 29
+    assert sum(model.batches) == 30
+
+
 _MEASURE = """
 import resource, sys
 from clips import FakeModel

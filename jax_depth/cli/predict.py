@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("model")
     add_model_arguments(model)
-    _add_engine_arguments(model)
+    add_engine_arguments(model)
     _add_output_arguments(parser.add_argument_group("output"))
 
 
@@ -93,7 +93,8 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_engine_arguments(group: argparse._ArgumentGroup) -> None:
+def add_engine_arguments(group: argparse._ArgumentGroup) -> None:
+    """Declare what computes a model, and how its memory and programs are kept."""
     group.add_argument(
         "--engine",
         choices=("xla", "openvino"),

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.interrupt import shielded_interrupt
-from jax_depth.cli.predict import add_model_arguments, load_estimator
+from jax_depth.cli.predict import (
+    add_engine_arguments,
+    add_model_arguments,
+    load_estimator,
+)
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 FORMATS = {
@@ -42,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="same as INPUT",
     )
     _add_selection(parser.add_argument_group("frames"))
-    add_model_arguments(parser.add_argument_group("model"))
+    model = parser.add_argument_group("model")
+    add_model_arguments(model)
+    add_engine_arguments(model)
     _add_output(parser.add_argument_group("output"))
 
 
