@@ -139,6 +139,12 @@ class DepthBenchmark:
         """Return AbsRel."""
         return judgement["metrics"]["abs_rel"]
 
+    def _floor(self) -> float | None:
+        """Return the smallest aligned disparity, 1/m; None in other spaces."""
+        if self.alignment.space != "disparity":
+            return None
+        return self.alignment.floor or 1 / self.protocol.max_depth
+
     def description(self) -> dict[str, Any]:
         """Return the protocol and the alignment."""
         crop = self.protocol.crop
@@ -148,7 +154,7 @@ class DepthBenchmark:
             "options": dict(self.protocol.options),
             "align": self.alignment.method,
             "space": self.alignment.space,
-            "floor": self.alignment.floor,
+            "floor": self._floor(),
             "min_depth": self.protocol.min_depth,
             "max_depth": self.protocol.max_depth,
             "crop": crop and {"rows": crop.rows, "columns": crop.columns},
