@@ -16,6 +16,7 @@ from jax_depth.cli.main import main
 from jax_depth.inference.estimator import load
 from jax_depth.models.initialize import init
 from jax_depth.study import models as study_models
+from jax_depth.study import run as study_run
 from jax_depth.study.edits import scale_last_layer
 from jax_depth.study.models import is_photos
 
@@ -155,6 +156,22 @@ def test_no_picture_no_report(work, monkeypatch, capsys):
     assert main(words) == 1
     assert "broken.jpg" in capsys.readouterr().err
     assert not list((work / "none").iterdir())
+
+
+def test_an_interrupted_study_is_reported(work, monkeypatch, capsys):
+    whole = study_run.run
+
+    def stopped(*args):
+        yield next(whole(*args))
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(study_run, "run", stopped)
+    words = ["compare", "photos", "--models", "tiny", "--size", "48", "-o", "part"]
+    assert main(words) == 130
+    assert "the report holds what was done" in capsys.readouterr().err
+    study = json.loads((work / "part/study.json").read_text())
+    assert [p["name"] for p in study["pictures"]] == ["wave <0>.png"]
 
 
 def test_one_model_that_says_nothing_is_reported(work, monkeypatch, capsys):

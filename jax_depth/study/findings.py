@@ -124,17 +124,17 @@ def verdict(study: Study) -> list[str]:
 def _whether(tried: Mapping[str, list[Outcome]]) -> str:
     reached = [model for model, outcomes in tried.items() if _reaches(outcomes)]
     most = max(map(_token_change, tried.values()))
+    longer = f"with every token {FACTOR:g} times as long, in every block,"
     if reached:
         return (
-            f"Token norm does reach the output of {_listed(reached)}: with every token "
-            f"{FACTOR:g} times as long the spread of the map changes by up to "
-            f"{most:.2g} %."
+            f"Token norm does reach the output of {_listed(reached)}: {longer} the "
+            f"spread of the map changes by up to {most:.2g} %."
         )
+    by = "less than 0.01" if most < 0.01 else f"at most {most:.2g}"
     return (
         "Token norm cannot reach the output range of "
-        f"{'any model' if len(tried) > 1 else 'the model'} compared here: with every "
-        f"token {FACTOR:g} times as long, in every block, the spread of the map "
-        f"changes by at most {most:.2g} %."
+        f"{'any model' if len(tried) > 1 else 'the model'} compared here: {longer} the "
+        f"spread of the map changes by {by} %."
     )
 
 
@@ -161,9 +161,9 @@ def _last_layer(study: Study, model: str, outcomes: list[Outcome]) -> str:
     moved = abs(larger.loss - plain.loss)
     if moved <= BLIND * plain.loss:
         return (
-            f"{did}moves the affine-invariant loss of {plain.loss:.6f} by {moved:.1g}. "
-            "The loss cannot tell the two apart, so training had no reason to prefer "
-            "either range."
+            f"{did}leaves the affine-invariant loss at {plain.loss:.6f} (it moves by "
+            f"{moved:.1g}). The loss cannot tell the two apart, so training had no "
+            "reason to prefer either range."
         )
     did += f"moves the affine-invariant loss from {plain.loss:.4f} to {larger.loss:.4f}"
     if study.configs[model].kind == "metric_depth":

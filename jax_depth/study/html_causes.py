@@ -19,6 +19,7 @@ from jax_depth.study.html_parts import (
     number,
     png,
     share,
+    strip,
     table,
 )
 from jax_depth.study.probe import OUTLIER, PUBLISHED, STAGES
@@ -76,7 +77,8 @@ def loss_section(study: Study) -> str:
         f"<p class=soft>{FACTOR:g} is a power of two, so multiplying by it rounds "
         "nothing. Spread is the mean absolute deviation of the map, relative to the "
         "unchanged model; shape is the mean absolute difference of the canonical "
-        "maps.</p>"
+        "maps. A larger last bias also shows what the final ReLU had cut off; only "
+        "that moves the shape of a relative map.</p>"
     )
     return "".join(parts)
 
@@ -195,7 +197,7 @@ def _token_maps(shown: Sequence[Compared]) -> str:
             )
             alt = f"token norms of {model}"
             parts.append(figure(png(pixels), alt, caption, "tokens"))
-        rows.append(f'<div class="maps">{"".join(parts)}</div>')
+        rows.append(strip(parts))
     return (
         "<h3>Where they sit</h3><p class=soft>Norm of each patch token over the "
         f"median, black 0 to pale yellow {OUTLIER:g} and beyond, after the block with "

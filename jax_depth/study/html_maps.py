@@ -20,6 +20,7 @@ from jax_depth.study.html_parts import (
     matrix,
     number,
     share,
+    strip,
     table,
 )
 from jax_depth.study.ranges import Range, typical
@@ -99,7 +100,8 @@ def agreement_section(study: Study) -> str:
     return (
         "<p>The model of a row is aligned to that of the column by scale and shift in "
         "inverse depth, the column's map taken for the truth. Means over "
-        f"{_counted(len(study.pictures), 'picture')}.</p>"
+        f"{_counted(len(study.pictures), 'picture')}. A pair that orders near and far "
+        "oppositely has no tint: least squares turns one of the maps upside down.</p>"
         f'<div class="matrices">{tables}</div>{_metres(study)}{_refused(study)}'
     )
 
@@ -200,7 +202,7 @@ def _row_of_maps(picture: Compared, low: float, high: float, most: float) -> str
         pixels = colorize(spread, _DIFFERENCES, 0.0, most)
         caption = f"where they differ<br>mean {number(picture.differing.mean, 2)}"
         parts.append(figure(jpeg(pixels, 80), "differences between the maps", caption))
-    return f'<div class="maps">{"".join(parts)}</div>'
+    return strip(parts)
 
 
 def _scale(study: Study) -> tuple[float, float]:
@@ -229,13 +231,23 @@ def _color_bar(name: str, left: str, right: str) -> str:
 
 def _cells(study: Study, field: str, goodness):
     values, tints = [], []
+
+    def opposed(one: str, other: str) -> bool:
+        return mean_agreement(study, one, other)[0].get("spearman", 0.0) < 0
+
     for one in study.models:
         row = [
             None if one == other else mean_agreement(study, one, other)[0].get(field)
             for other in study.models
         ]
         values.append(row)
-        tints.append([0.0 if v is None else goodness(v) for v in row])
+        # Upside down, least squares flatters: such a pair gets no tint.
+        tints.append(
+            [
+                0.0 if v is None or opposed(one, other) else goodness(v)
+                for v, other in zip(row, study.models, strict=True)
+            ]
+        )
     return values, tints
 
 

@@ -73,6 +73,11 @@ def figure(uri: str, alt: str, caption: str, css: str = "") -> str:
     )
 
 
+def strip(figures: Sequence[str]) -> str:
+    """Return figures side by side, in as many lines as the width asks for."""
+    return f'<div class="maps" style="--n:{len(figures)}">{"".join(figures)}</div>'
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
     """Return a table that scrolls sideways where it must; cells are HTML."""
     cells = "".join(f"<th scope=col>{cell}</th>" for cell in head)
