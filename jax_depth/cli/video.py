@@ -98,7 +98,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--smooth",
         type=_share,
-        default=0.85,
+        default=0.9,
         metavar="SHARE",
         help="share of the past that a film of --range stream keeps where the picture "
         "stands still, 0 to below 1 (default: %(default)s)",

@@ -89,7 +89,7 @@ class ExecutableFolder:
                 if not self.strict:
                     path.touch()
                 return program
-            except (ExecutableError, OSError, jax.errors.JaxRuntimeError):
+            except (ExecutableError, OSError):
                 if self.strict:
                     raise
         elif self.strict:
@@ -201,6 +201,8 @@ def environment(platform_name: str, device_kind: str) -> Mapping[str, Any]:
     names = ("jax", "jaxlib", "flax")
     options = ("jax_default_matmul_precision", "jax_enable_x64")
     return {
+        # 1 could hold programs without their functions, see `_without_jax_cache`.
+        "format": 2,
         **{name: importlib.metadata.version(name) for name in names},
         "network": _digest_of_network(),
         "platform": platform_name,

@@ -2,10 +2,10 @@
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
+from PIL import Image, ImageFilter
 
 # Share of the past that is kept where nothing changes.
-KEEP = 0.85
+KEEP = 0.9
 # Values of the network that one block of the comparison is wide: large enough that a
 # camera's noise averages out.
 _BLOCK = 4
@@ -22,8 +22,9 @@ class Blend:
         shown = keep * past + (1 - keep) * map,
         keep = share * exp(-(change of brightness / 6)^2)
 
-    for each pixel, brightness being averaged over small blocks. It is causal. Made for
-    looking: values of files are left alone.
+    for each pixel, brightness being averaged over small blocks and the largest change
+    among neighbours counting, since a network's depth reaches over the edges of things.
+    It is causal. Made for looking: values of files are left alone.
     """
 
     def __init__(self, share: float = KEEP):
@@ -61,9 +62,8 @@ class Blend:
         ):
             change = (light - before) / np.float32(_CHANGE)
             keep = np.float32(self._share) * np.exp(-np.square(change))
-            image = Image.fromarray(keep).resize(
-                values.shape[::-1], Image.Resampling.BILINEAR
-            )
+            image = Image.fromarray(keep).filter(ImageFilter.MinFilter(3))
+            image = image.resize(values.shape[::-1], Image.Resampling.BILINEAR)
             mixed = past - values
             mixed *= np.asarray(image)
             values = np.add(mixed, values, out=mixed)
