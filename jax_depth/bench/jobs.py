@@ -14,7 +14,7 @@ import numpy as np
 
 from jax_depth.bench import workspace
 from jax_depth.bench.catalog import KEEP_MEMORY
-from jax_depth.bench.process import environment
+from jax_depth.bench.process import ON_CPU, environment
 from jax_depth.bench.results import Row
 from jax_depth.bench.session import Say
 from jax_depth.bench.task import Task
@@ -47,10 +47,13 @@ class Command:
     peer: bool = False
 
 
-def _predict(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
+def _predict(
+    dtype: str, engine: str = "xla"
+) -> Callable[[Path, Path, Task], list[str]]:
     def make(photos: Path, out: Path, task: Task) -> list[str]:
         words = ["-m", "jax_depth", "predict", str(photos), "-o", str(out)]
         words += ["--model", str(task.native), "--format", "npy", "--dtype", dtype]
+        words += ["--engine", engine, "--size", str(min(task.height, task.width))]
         # As transformers prepares photos; the default is the authors' own way.
         return [*words, "--resample", "transformers"]
 
@@ -60,7 +63,16 @@ def _predict(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
 def _pipeline(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
     def make(photos: Path, out: Path, task: Task) -> list[str]:
         module = "jax_depth.bench.contenders.pipeline"
-        return ["-m", module, str(photos), str(out), str(task.transformers), dtype]
+        size = str(min(task.height, task.width))
+        return [
+            "-m",
+            module,
+            str(photos),
+            str(out),
+            str(task.transformers),
+            dtype,
+            size,
+        ]
 
     return make
 
@@ -77,6 +89,8 @@ def commands(job: Job) -> list[Command]:
         if job == "start":
             cold = f"{ours.name}-cold"
             rows.append(dataclasses.replace(ours, name=cold, cold=True))
+        engine = f"jax-predict-openvino-{short}"
+        rows.append(Command(engine, _predict(dtype, "openvino"), short))
     return rows
 
 
@@ -96,24 +110,33 @@ def chosen(job: Job, names: Sequence[str] | None) -> list[Command]:
 
 
 def run(
-    task: Task, job: Job, rows: Sequence[Command], rounds: int, photos: int, say: Say
+    task: Task,
+    job: Job,
+    rows: Sequence[Command],
+    rounds: int,
+    photos: int,
+    size: tuple[int, int] | None,
+    say: Say,
 ) -> list[Row]:
     """Time whole processes in turns; see `session.run`.
 
     Args:
-        task: gives the model.
+        task: gives the model, and the short side that photos are processed at.
         job: "start" has one photo, "folder" has `photos`.
         rows: the contenders.
         rounds: processes of each.
         photos: how many photos "folder" has.
+        size: (height, width) of each photo; None for a mixture.
         say: told what goes on.
     """
     workspace.prepare(task)
     folder = Path(task.folder)
     count = 1 if job == "start" else photos
-    pictures = write_photos(folder / f"photos-{count}", count)
-    few = min(count, len(_SIZES))
-    samples = write_photos(folder / f"photos-{few}", few)
+    sizes = _SIZES if size is None else [(size[1], size[0])]
+    kind = "" if size is None else f"-{size[0]}x{size[1]}"
+    pictures = write_photos(folder / f"photos{kind}-{count}", count, sizes)
+    few = min(count, len(sizes))
+    samples = write_photos(folder / f"photos{kind}-{few}", few, sizes)
     results = [Row(row.name, row.precision, pictures=count) for row in rows]
     reference: list[np.ndarray] | None = None
     for index in range(rounds):
@@ -170,7 +193,8 @@ def _cache(row: Command, task: Task) -> Path:
 
 def _process(row: Command, photos: Path, out: Path, task: Task):
     """Return exit code, peak memory and the last line of complaint."""
-    extra = {**KEEP_MEMORY, "JAX_DEPTH_CACHE": str(_cache(row, task))}
+    cache = str(_cache(row, task))
+    extra = {**ON_CPU, **KEEP_MEMORY, "JAX_DEPTH_CACHE": cache}
     complaints = Path(task.folder) / "complaints.txt"
     with complaints.open("w") as file:
         process = subprocess.Popen(
@@ -201,8 +225,10 @@ def _check(result: Row, depths: list[np.ndarray], reference: list[np.ndarray]) -
         result.problem = f"wrong: correlation {min(correlations):.3f} with the first"
 
 
-def write_photos(folder: Path, count: int) -> Path:
-    """Write `count` JPEG photos of mixed sizes, seeded, and return their folder."""
+def write_photos(
+    folder: Path, count: int, sizes: Sequence[tuple[int, int]] = _SIZES
+) -> Path:
+    """Write `count` seeded JPEG photos, of these (width, height) in turn."""
     from PIL import Image
 
     if folder.exists():
@@ -214,7 +240,7 @@ def write_photos(folder: Path, count: int) -> Path:
         rng = np.random.default_rng(i)
         coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
         # Smooth shapes under a little noise compress as photos do.
-        picture = Image.fromarray(coarse).resize(_SIZES[i % len(_SIZES)], 3)
+        picture = Image.fromarray(coarse).resize(sizes[i % len(sizes)], 3)
         noise = rng.normal(0, 6, (picture.height, picture.width, 3))
         values = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
         Image.fromarray(values).save(temporary / f"photo_{i:03d}.jpg", quality=90)

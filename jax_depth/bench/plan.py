@@ -27,7 +27,8 @@ class Plan:
 
     Attributes:
         model: catalogue name or alias of a model with a head.
-        size: (height, width) in pixels; None for the model's own square.
+        size: (height, width) in pixels; None for the model's own square. Of "start"
+            that of the photo, which is then processed at its own size.
         batch: pictures in one call.
         rounds: turns of each contender.
         contenders: names, in turn; None for all.
@@ -54,19 +55,20 @@ class Plan:
         if config.head is None:
             raise ValueError(f"{name} is a bare encoder and predicts no depth")
         patch = config.encoder.patch_size
-        for side in self.shape:
+        for side in self.shape if self.job in ("forward", "train") else ():
             if side < patch or side % patch:
                 low = max(side // patch, 1) * patch
                 raise ValueError(
                     f"--size {side} is not a multiple of {patch}, {name}'s patch; use "
                     f"{low} or {low + patch}"
                 )
+        if self.job in ("start", "folder") and self.batch != 1:
+            raise ValueError(
+                f"--job {self.job} works photo by photo; leave --batch out"
+            )
+        if self.job == "folder" and self.size is not None:
+            raise ValueError("--job folder has photos of many sizes; leave --size out")
         if self.job in ("start", "folder"):
-            if self.size is not None or self.batch != 1:
-                raise ValueError(
-                    f"--job {self.job} works on photos at the model's own size; leave "
-                    "--size and --batch out"
-                )
             jobs.chosen(self.job, self.contenders)
         else:
             chosen(self.work, self.contenders)
@@ -95,10 +97,12 @@ class Plan:
     def command(self) -> str:
         """The command line that makes this table."""
         words = ["jax-depth", "bench", "--model", self.model]
-        if self.job in ("forward", "train"):
-            height, width = self.shape
+        height, width = self.shape
+        if self.job in ("forward", "train") or self.size is not None:
             side = str(height) if height == width else f"{height}x{width}"
-            words += ["--size", side, "--batch", str(self.batch)]
+            words += ["--size", side]
+        if self.job in ("forward", "train"):
+            words += ["--batch", str(self.batch)]
         if self.job != "forward":
             words += ["--job", self.job]
         if self.job == "folder":
@@ -113,7 +117,8 @@ class Plan:
         """A heading."""
         height, width = self.shape
         if self.job == "start":
-            return f"{self.name}: process start to one depth file"
+            photo = "" if self.size is None else f", a photo of {width} x {height}"
+            return f"{self.name}: process start to one depth file{photo}"
         if self.job == "folder":
             return f"{self.name}: a folder of {self.photos} photos to depth files"
         what = "training step" if self.job == "train" else "pixels to depth"
@@ -142,7 +147,8 @@ class Plan:
         task = Task(place, self.name, height, width, self.batch, self.work)
         if self.job in ("start", "folder"):
             contenders = jobs.chosen(self.job, self.contenders)
-            rows = jobs.run(task, self.job, contenders, self.rounds, self.photos, say)
+            turns, photos = self.rounds, self.photos
+            rows = jobs.run(task, self.job, contenders, turns, photos, self.size, say)
         else:
             names = self.contenders
             rows = session.run(task, chosen(self.work, names), self.rounds, say)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from jax_depth.bench import ceilings, machine
+from jax_depth.bench import ceilings, machine, paper
 from jax_depth.bench.catalog import BOUNDS, CONTENDERS
 from jax_depth.bench.plan import Plan
 from jax_depth.bench.process import WorkerError
@@ -19,6 +19,7 @@ from jax_depth.bench.suite import SUITES
 from jax_depth.bench.table import markdown
 
 CEILINGS = "ceilings"
+PAPER = "accelerators"
 
 _HEAD = """\
 # Performance
@@ -85,8 +86,8 @@ def run(
     Args:
         page: the Markdown file; results are kept beside it with suffix .json.
         suite: pieces by name, in order.
-        pieces: which of them, and "ceilings"; None for all, () for none: the page is
-            written from what is there.
+        pieces: which of them, and "ceilings" and "accelerators"; None for all, () for
+            none: the page is written from what is there.
         again: measure also what has been measured.
         folder: where weights are kept between pieces.
         say: told what goes on.
@@ -97,31 +98,32 @@ def run(
     Raises:
         ValueError: an unknown piece, or a file that is no result.
     """
-    wanted = [CEILINGS, *suite] if pieces is None else list(pieces)
+    every = [CEILINGS, PAPER, *suite]
+    wanted = every if pieces is None else list(pieces)
     for name in wanted:
-        if name != CEILINGS and name not in suite:
-            known = ", ".join([CEILINGS, *suite])
+        if name not in every:
+            known = ", ".join(every)
             raise ValueError(f"no piece is called {name!r}; known: {known}")
     store = page.with_suffix(".json")
-    document = {"ceilings": None, "tables": {}} | load(store)
+    document = {CEILINGS: None, PAPER: None, "tables": {}} | load(store)
     # Suites share a page, in this order whichever was measured last.
     order = [name for pieces in (*SUITES.values(), suite) for name in pieces]
     order = list(dict.fromkeys(order))
     failures = 0
     for name in wanted:
-        known = (
-            document["ceilings"] if name == CEILINGS else document["tables"].get(name)
-        )
+        place = document if name in (CEILINGS, PAPER) else document["tables"]
+        known = place.get(name)
         if known and not again:
             say(f"{name}: measured before")
             continue
         say(f"{name}: begins")
         try:
             if name == CEILINGS:
-                measured = ceilings.measure(say)
-                document["ceilings"] = {**measured, "machine": machine.describe()}
+                place[name] = ceilings.measure(say) | {"machine": machine.describe()}
+            elif name == PAPER:
+                place[name] = paper.compute()
             else:
-                document["tables"][name] = suite[name].run(say, folder).to_json()
+                place[name] = suite[name].run(say, folder).to_json()
         except WorkerError as error:
             say(f"{name}: failed: {error}")
             failures += 1
@@ -149,6 +151,8 @@ def render(document: Mapping[str, Any], order: list[str]) -> str:
         parts.append(f"`{table.command}`, {table.date}\n")
         parts.append(markdown(table, limits))
     parts.append(_legend([named[name] for name in names]))
+    if computed := document.get(PAPER):
+        parts.append(paper.markdown(computed))
     return "\n".join(parts)
 
 

@@ -41,7 +41,7 @@ def markdown(table: Table, ceilings: Mapping[str, float]) -> str:
     if timed:
         headings = _HEADINGS[table.columns]
         rows = [_cells(row, timed[0], ceilings, table.columns) for row in timed]
-        parts.append(_grid(headings, rows))
+        parts.append(grid(headings, rows))
     for row in table.rows:
         if row.problem is not None:
             parts.append(f"- not timed: {row.name}: {row.problem}")
@@ -95,7 +95,8 @@ def _optional(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose first column is text, the others figures."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [_line(headings, widths)]
     # Names to the left, figures to the right.

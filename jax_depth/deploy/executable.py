@@ -31,6 +31,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, to_json
 from jax_depth.inference.engines.xla import Compile
+from jax_depth.models.host import cpu_features
 from jax_depth.outputs.atomic import atomic
 
 SUFFIX = ".executable"
@@ -39,8 +40,6 @@ Program = Callable[[Params, jax.Array], jax.Array]
 
 # Read up to here when looking for the line of JSON.
 _MAX_HEADER = 1 << 16
-# Features of /proc/cpuinfo that code is generated for.
-_INSTRUCTIONS = re.compile(r"sse|ssse|avx|amx|fma|bmi|f16c|gfni|vaes|vpclmul|movdir")
 
 
 class ExecutableError(ValueError):
@@ -208,7 +207,7 @@ def environment(platform_name: str, device_kind: str) -> Mapping[str, Any]:
         "platform": platform_name,
         "device": device_kind,
         "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_features(),
+        "cpu": cpu_features(),
         "flags": os.environ.get("XLA_FLAGS", ""),
         "options": {name: str(getattr(jax.config, name)) for name in options},
     }
@@ -255,19 +254,3 @@ def _digest_of_network() -> str:
     for file in sorted((Path(__file__).parents[1] / "models").glob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-@functools.cache
-def _cpu_features() -> str:
-    """Return the instruction sets of this CPU, sorted; "" where nobody says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return " ".join(sorted(filter(_INSTRUCTIONS.match, value.split())))
-        if name.strip() == "Features":  # Arm
-            return " ".join(sorted(value.split()))
-    return platform.processor()

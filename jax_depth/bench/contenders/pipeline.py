@@ -1,19 +1,22 @@
 """What a user of transformers writes to turn photos into depth files.
 
-python -m jax_depth.bench.contenders.pipeline PHOTOS OUT MODEL DTYPE
+python -m jax_depth.bench.contenders.pipeline PHOTOS OUT MODEL DTYPE SIZE
 """
 
 import sys
 from pathlib import Path
 
 
-def main(photos: str, out: str, model: str, dtype: str) -> None:
+def main(photos: str, out: str, model: str, dtype: str, size: str) -> None:
     """Write one .npy of raw depth, at the photo's size, for each photo."""
     import numpy as np
     import torch
     from transformers import pipeline
 
     estimate = pipeline("depth-estimation", model=model, dtype=getattr(torch, dtype))
+    sides = {"height": int(size), "width": int(size)}
+    assert estimate.image_processor is not None
+    estimate.image_processor.size = sides
     Path(out).mkdir()
     for photo in sorted(Path(photos).iterdir()):
         depth = estimate(str(photo))["predicted_depth"]

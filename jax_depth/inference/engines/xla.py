@@ -107,8 +107,21 @@ def compile_forward(
     # Late: a process that loads its programs from files does without Flax.
     from jax_depth.models.depth_anything import forward
 
-    function = jax.jit(functools.partial(forward, config=config))
-    return function.lower(params, pixels).compile()
+    function = functools.partial(forward, config=config)
+    (*others, device) = pixels.sharding.device_set
+    if device.platform == "cpu" and not others and len(pixels) > 1:
+        function = functools.partial(_one_by_one, function)
+    return jax.jit(function).lower(params, pixels).compile()
+
+
+def _one_by_one(function, params, pixels):
+    """Run a batch picture by picture.
+
+    On a CPU a picture keeps every core busy, and what it leaves between operators
+    fits its caches better than that of a batch: a twelfth less time, and the memory
+    of one picture.
+    """
+    return jax.lax.map(lambda one: function(params, one[None])[0], pixels)
 
 
 def _power_of_two(count: int) -> int:

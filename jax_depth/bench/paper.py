@@ -1,0 +1,103 @@
+"""What accelerators could do at best, on paper: a network's work and datasheets."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jax_depth.bench.table import grid
+
+_MODELS = tuple(f"depth-anything-v2-{size}" for size in ("small", "base", "large"))
+_BATCH, _SIDE = 32, 518
+# Pictures that Depth Anything labelled (arXiv:2401.10891), and shares of the least
+# time's speed that programs of this kind reach on such chips.
+_PICTURES = 62e6
+_SHARES = (0.3, 0.5)
+
+_HEADINGS = (
+    "model",
+    "chip",
+    "attention",
+    "GFLOP/img",
+    "MB/img",
+    "bound by",
+    "least ms/img",
+    *(f"img/s at {share:.0%}" for share in _SHARES),
+    *(f"62 M: chip-hours at {share:.0%}" for share in _SHARES),
+    *(f"USD at {share:.0%}" for share in _SHARES),
+)
+
+
+def compute() -> list[dict[str, Any]]:
+    """Return work and least time of S, B and L on every chip, one dict a row."""
+    # Late: they import jax, which measuring does without.
+    from jax_depth.catalog import MODELS
+    from jax_depth.config import EncoderConfig
+    from jax_depth.deploy.accelerators import ACCELERATORS
+    from jax_depth.deploy.roofline import forward_work
+
+    rows = []
+    for name in _MODELS:
+        for attention in ("one_pass", "flash"):
+            config = dataclasses.replace(MODELS[name].config, dtype="bfloat16")
+            assert isinstance(config.encoder, EncoderConfig)
+            encoder = dataclasses.replace(config.encoder, attention=attention)
+            config = dataclasses.replace(config, encoder=encoder)
+            work = forward_work(config, _BATCH, (_SIDE, _SIDE))
+            for chip in ACCELERATORS.values():
+                if attention == "flash" and chip.platform != "tpu":
+                    continue  # the kernel is the TPU's
+                rows.append(
+                    {
+                        "model": name,
+                        "chip": chip.title,
+                        "attention": attention,
+                        "flops": work.flops,
+                        "bytes": work.bytes,
+                        "arithmetic": work.flops / chip.flops,
+                        "memory": work.bytes / chip.bandwidth,
+                        "dollars_per_hour": chip.dollars_per_hour,
+                        "source": chip.source,
+                    }
+                )
+    return rows
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the section of the page."""
+    prices = {row["chip"]: (row["dollars_per_hour"], row["source"]) for row in rows}
+    lines = [
+        "## Accelerators, on paper",
+        "",
+        f"Computed, not measured: no chip was at hand. Work of a forward pass in "
+        f"bfloat16 at {_SIDE} x {_SIDE}, batch {_BATCH}, against the rates of "
+        "datasheets. Products and convolutions count, each reading its operands and "
+        "writing its result once; a program reaches a share of the least time's "
+        "speed, 30 % and 50 % being usual. The last columns are the cost of "
+        "labelling 62 million pictures, as many as Depth Anything did, at an assumed "
+        "price.",
+        "",
+        grid(_HEADINGS, [_cells(row) for row in rows]),
+        "",
+    ]
+    for chip, (dollars, source) in prices.items():
+        lines.append(
+            f"- {chip}: assumed {dollars:.2f} USD an hour; rates from {source}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    least = max(row["arithmetic"], row["memory"])
+    hours = [_PICTURES * least / share / 3600 for share in _SHARES]
+    return [
+        row["model"],
+        row["chip"],
+        row["attention"],
+        f"{row['flops'] / 1e9:.0f}",
+        f"{row['bytes'] / 1e6:.0f}",
+        "memory" if row["memory"] > row["arithmetic"] else "arithmetic",
+        f"{least * 1e3:.2f}",
+        *(f"{share / least:.0f}" for share in _SHARES),
+        *(f"{hour:.0f}" for hour in hours),
+        *(f"{hour * row['dollars_per_hour']:.0f}" for hour in hours),
+    ]
