@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
-from jax_depth.deploy.executable import file_name, write
+from jax_depth.deploy.executable import file_name, without_jax_cache, write
 from jax_depth.inference.engines.xla import compile_forward
 from jax_depth.weights import rounded_kernels
 
@@ -49,7 +49,8 @@ def write_executables(
         for power in range(math.ceil(math.log2(batch_size)) + 1):
             shape = (2**power, height, width, 3)
             pixels: Any = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
-            program = compile_forward(config, params, pixels)
+            with without_jax_cache():
+                program = compile_forward(config, params, pixels)
             path = folder / file_name(config, shape)
             write(path, program, config, pixels)
             yield path

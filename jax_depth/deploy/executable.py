@@ -97,7 +97,7 @@ class ExecutableFolder:
             )
         if self.strict:
             return self.compile(config, params, pixels)
-        with _without_jax_cache():
+        with without_jax_cache():
             program = self.compile(config, params, pixels)
         self._keep(path, program, config, pixels)
         return program
@@ -114,7 +114,7 @@ class ExecutableFolder:
 
 
 @contextlib.contextmanager
-def _without_jax_cache() -> Iterator[None]:
+def without_jax_cache() -> Iterator[None]:
     """Keep the body from taking programs out of jax's own cache of compilations.
 
     XLA on CPU serialises what it took from there without the functions in it, and a
@@ -200,7 +200,7 @@ def environment(platform_name: str, device_kind: str) -> Mapping[str, Any]:
     names = ("jax", "jaxlib", "flax")
     options = ("jax_default_matmul_precision", "jax_enable_x64")
     return {
-        # 1 could hold programs without their functions, see `_without_jax_cache`.
+        # 1 could hold programs without their functions, see `without_jax_cache`.
         "format": 2,
         **{name: importlib.metadata.version(name) for name in names},
         "network": _digest_of_network(),
