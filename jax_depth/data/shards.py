@@ -12,10 +12,10 @@ ZIP archive (members stored, not deflated) of up to ``frames_per_shard`` frames:
   disparity of the frame divided by 65535, except for surfaces farther than
   ``2 / scale`` metres, which all hold 1.
 * ``index.jsonl``  the last member: one JSON object per frame, with ``name``
-  ("000123"), ``index`` (123), ``seed``, ``kind`` (indoor, outdoor, close_up,
-  abstract), ``width``, ``height``, ``scale``, ``focal`` (pixels; square pixels,
-  principal point in the middle), ``pitch`` and ``roll`` (radians), and
-  ``near``/``far`` (metres, 1st and 99th percentile of the surfaces).
+  ("000123"), ``index`` (123), ``seed``, ``kind`` (of scene: "indoor", "outdoor", ...),
+  ``width``, ``height``, ``scale``, ``focal`` (pixels; square pixels, principal point
+  in the middle), ``pitch`` and ``roll`` (radians), and ``near``/``far`` (metres, 1st
+  and 99th percentile of the surfaces).
 
 Frame ``i`` is in shard ``i // frames_per_shard``, and depends on (seed, i) alone.
 A shard appears under its final name only once it is complete.

@@ -17,8 +17,10 @@ import numpy as np
 from abstract import abstract
 from assets import Pack
 from close_up import close_up
+from facades import facade_view
 from indoor import indoor
 from outdoor import outdoor
+from people import people
 from render import Renderer
 from scene import Scene
 
@@ -30,8 +32,15 @@ from jax_depth.data.shards import (
     write_shard,
 )
 
-VERSION = 3  # raise it when the same (seed, index) gives another picture
-KINDS = {indoor: 0.40, outdoor: 0.30, close_up: 0.22, abstract: 0.08}
+VERSION = 4  # raise it when the same (seed, index) gives another picture
+KINDS = {
+    indoor: 0.34,
+    outdoor: 0.24,
+    close_up: 0.15,
+    people: 0.15,
+    facade_view: 0.07,
+    abstract: 0.05,
+}
 SIZES = {(288, 224): 0.45, (256, 256): 0.30, (224, 288): 0.25}  # (width, height)
 ATTEMPTS = 40
 

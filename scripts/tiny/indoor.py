@@ -257,6 +257,9 @@ def aim(scene: Scene, room: Room) -> None:
         [room.width * (x < room.width / 2), room.depth * (y < room.depth / 2)]
     )
     target = 0.45 * target + 0.55 * corner
+    if room.depth > 2.5 * room.width and rng.random() < 0.7:  # along a corridor
+        y = rng.uniform(0.3, 0.35 * room.depth)
+        target = np.array([rng.uniform(0, room.width), room.depth])
     yaw = np.arctan2(-(target[0] - x), target[1] - y) + rng.normal(0, 0.2)
     pitch = rng.normal(-0.12, 0.16) - 0.25 * (height - 1.4) * rng.random()
     roll = rng.normal(0, 0.03) if rng.random() < 0.8 else rng.normal(0, 0.2)
@@ -269,7 +272,7 @@ def indoor(scene: Scene) -> None:
     rng = scene.rng
     scene.look = random_look(rng)
     scene.light = Light(np.array([0.0, 0.0, 1.0]), np.ones(3))
-    kind = rng.choice(["room", "corridor", "hall", "bare"], p=[0.66, 0.13, 0.09, 0.12])
+    kind = rng.choice(["room", "corridor", "hall", "bare"], p=[0.54, 0.19, 0.08, 0.19])
     if kind == "corridor":
         room = Room(rng.uniform(1.2, 2.8), rng.uniform(6, 25), rng.uniform(2.3, 3.5))
     elif kind == "hall":

@@ -46,19 +46,21 @@ def daylight(scene: Scene) -> None:
         light.clouds = (0.4, 1.0, 0.03, 0)
     else:
         warm = np.array([1, 0.62, 0.32]) if kind == "low" else np.array([1, 0.95, 0.86])
-        light.key_colour = rng.uniform(2.0, 4.5) * warm
-        light.sky = rng.uniform(0.25, 0.7) * (0.5 * blue + 0.5)
-        light.ground = rng.uniform(0.1, 0.3) * np.array([1, 0.95, 0.85])
-        light.zenith = rng.uniform(0.5, 0.9) * blue
-        light.horizon = rng.uniform(0.8, 1.2) * (pale * warm if kind == "low" else pale)
+        light.key_colour = rng.uniform(2.0, 5.0) * warm
+        # Shadows of photos are dark: a sixth to a thirtieth of the sunlit side.
+        light.sky = rng.uniform(0.1, 0.5) * (0.5 * blue + 0.5)
+        light.ground = rng.uniform(0.04, 0.22) * np.array([1, 0.95, 0.85])
+        light.zenith = rng.uniform(0.3, 0.9) * blue
+        light.horizon = rng.uniform(0.4, 1.1) * (pale * warm if kind == "low" else pale)
         light.clouds = (
-            float(rng.uniform(0, 0.9)),
+            float(rng.uniform(0, 0.8)),
             1.0,
-            float(rng.uniform(0.9, 1.6)),
+            float(rng.uniform(0.7, 1.6)),
             0,
         )
     light.clouds = (light.clouds[0], float(rng.uniform(0.4, 2.0)), light.clouds[2],
                     float(rng.uniform(0, 500)))  # fmt: skip
+    light.cloud_edge = float(np.exp(rng.uniform(np.log(0.06), np.log(0.5))))
     density = float(np.exp(rng.uniform(np.log(5e-5), np.log(6e-3))))
     density = density * 6 if rng.random() < 0.06 else density
     light.fog = (*(0.9 * light.horizon), density)
@@ -381,6 +383,8 @@ def outdoor(scene: Scene) -> None:
     """Fills the scene with an outdoor place."""
     rng = scene.rng
     scene.look = random_look(rng)
+    # Cameras expose for the sky more often than for the shade.
+    scene.look.key *= float(rng.uniform(0.55, 1.0))
     daylight(scene)
     kind = rng.choice(3, p=[0.4, 0.42, 0.18])
     (street, open_ground, yard)[kind](scene)

@@ -309,6 +309,7 @@ class Renderer:
             "u_horizon": tuple(light.horizon),
             "u_zenith": tuple(light.zenith),
             "u_clouds": light.clouds,
+            "u_cloud_edge": light.cloud_edge,
         }
         for name, value in values.items():
             program[name].value = value

@@ -46,6 +46,7 @@ class Light:
     horizon: np.ndarray = field(default_factory=lambda: np.array([0.7, 0.8, 0.95]))
     zenith: np.ndarray = field(default_factory=lambda: np.array([0.2, 0.4, 0.8]))
     clouds: tuple[float, float, float, float] = (0.5, 1.0, 0.9, 0.0)
+    cloud_edge: float = 0.35  # 0.05 is a sharp cumulus, 0.5 a veil
     fog: tuple[float, float, float, float] = (0.7, 0.75, 0.8, 0.0)
     occlusion: tuple[float, float] = (0.6, 1.2)  # radius in metres, strength
     shadow_reach: float = 12.0  # metres around the camera's view that get shadows

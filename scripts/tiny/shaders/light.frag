@@ -22,6 +22,7 @@ uniform vec4 u_fog;               // colour, density
 uniform vec3 u_horizon;
 uniform vec3 u_zenith;
 uniform vec4 u_clouds;            // cover, scale, brightness, seed
+uniform float u_cloud_edge;       // how soft they end
 
 out vec4 out_colour;
 
@@ -48,8 +49,8 @@ vec3 sky(vec3 ray) {
         p = p * 2.03 + 17.7;
         weight *= 0.5;
     }
-    float cover = smoothstep(1.0 - u_clouds.x, 1.35 - u_clouds.x, cloud + 0.15);
-    float shade = mix(1.0, 0.55, smoothstep(0.4, 0.8, cloud));
+    float cover = smoothstep(1.0 - u_clouds.x, 1.0 - u_clouds.x + u_cloud_edge, cloud + 0.15);
+    float shade = mix(1.0, 0.4, smoothstep(0.45, 0.85, cloud));
     colour = mix(colour, vec3(u_clouds.z * shade), cover * smoothstep(0.0, 0.12, up));
     if (u_key.w < 0.5) {
         float s = max(dot(ray, u_key.xyz), 0.0);
