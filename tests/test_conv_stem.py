@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from jax_depth import MODELS, checkpoint
 from jax_depth.models.conv_stem import BLOCKS, ConvStem, pad_same
 
 SCRIPT = Path(__file__).parents[1] / "scripts/tiny/convert_stem.py"
@@ -116,3 +117,18 @@ def test_conversion_leaves_out_the_later_blocks_and_the_classifier():
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == 692_688
     assert set(params) == {"conv", *(f"block_{i}" for i in range(11))}
+
+
+def test_a_run_starts_from_the_stem_and_random_numbers(tmp_path):
+    script = load_script()
+    stem = script.convert({k: v.numpy() for k, v in random_state(0).items()})
+    checkpoint.save(tmp_path / "start", script.start(stem), MODELS["tiny"].config)
+    params, _ = checkpoint.load(tmp_path / "start")
+    for name, leaf in checkpoint.flatten(stem).items():
+        found = checkpoint.flatten(params["encoder"]["stem"])[name]
+        np.testing.assert_array_equal(found, leaf)
+    # Maps of the stem are eight times as large as the transformer's.
+    head = params["head"]
+    ratio = head["project_2"]["kernel"].std() * 192**0.5
+    ratio /= head["project_0"]["kernel"].std() * 24**0.5
+    assert 6 < ratio < 10

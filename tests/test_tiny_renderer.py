@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SCRIPTS = Path(__file__).parents[1] / "scripts" / "tiny"
+SCRIPTS = Path(__file__).parents[1] / "scripts/tiny/renderer"
 sys.path.insert(0, str(SCRIPTS))
 
 import assets  # noqa: E402
 import generate  # noqa: E402
 import meshes  # noqa: E402
 from abstract import planes, stairs  # noqa: E402
+from facades import front  # noqa: E402
 from scene import Scene, look, random_look  # noqa: E402
 
 from jax_depth.data import shards  # noqa: E402
@@ -171,6 +172,23 @@ def test_depth_is_the_closed_form(renderer, size, roll):
     assert np.median(error) < 5e-7  # float32 keeps about 6e-8
     assert (depth[inner & sky] == 0).mean() > 0.9  # ground goes on beyond 200 m
     assert rgb.shape == (*depth.shape, 3) and rgb.std() > 5
+
+
+def test_windows_are_set_into_a_front(renderer):
+    depths = []
+    for seed in range(6):
+        scene = Scene(renderer.pack, np.random.default_rng(seed))
+        scene.look = random_look(scene.rng)
+        front(scene, -20, 20, 6.0, 25)
+        scene.camera = look((0, 0, 10), 0, 0, 0, 0.8)
+        _, depth = renderer.render(scene, 96, 96)
+        known = depth[depth > 0]
+        # Piers and bands at 6 m, glass at most 0.45 m behind, balconies before.
+        assert (np.abs(known - 6) < 1e-4).mean() > 0.1
+        assert known.min() > 6 - 1.6 and known.max() < 6 + 0.46
+        depths.append((known > 6.05).mean())
+    # Some are flat, with windows that are drawn.
+    assert 2 <= sum(share > 0.1 for share in depths) < 6
 
 
 def test_same_seed_same_picture(renderer, monkeypatch):

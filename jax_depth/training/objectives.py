@@ -73,7 +73,8 @@ def _relative_terms(settings, raw, batch, mask, trim: float) -> Parts:
         for region in regions:
             part = mask if region is None else mask & region
             judged = part & losses.usable(target, part)[:, None, None]
-            maps = losses.normalize(raw, judged), losses.normalize(target, judged)
+            # Under `part`, as the main term has them: medians are a tenth of a step.
+            maps = losses.normalize(raw, part), losses.normalize(target, part)
             gradient = gradient + losses.gradient_matching(*maps, judged)
         terms["gradient"] = settings.gradient * gradient
     if settings.gauge:

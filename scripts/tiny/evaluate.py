@@ -14,32 +14,34 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from frames import Frames
-from judge import (
-    ASSETS,
-    MAX_DEPTH,
-    depth_and_mask,
-    judge_frames,
-    mean_metrics,
-    predict,
-    ramp,
-)
 from PIL import Image
 
 from jax_depth import checkpoint
+from jax_depth.data.rendered import Rendered
 from jax_depth.evaluation import evaluate
+from jax_depth.training.held_out import evaluate_held_out, predict
 
+ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
+MAX_DEPTH = 80.0
 # Motorcycle at the size of the wheel: pixels, metres, pixels.
 FOCAL, BASELINE, DOFFS = 994.978, 0.193001, 31.086
 
 
-def ramp_on_frames(frames) -> dict[str, float]:
+def ramp(shape: tuple[int, int]) -> np.ndarray:
+    """Return the baseline that knows nothing: the lower, the nearer."""
+    h, w = shape
+    return np.broadcast_to(np.linspace(0, 1, h, dtype=np.float32)[:, None], (h, w))
+
+
+def ramp_on_frames(frames: Rendered) -> dict[str, float]:
     """Return the baseline's mean metrics over held-out frames."""
     results = []
     for i in range(len(frames)):
-        depth, mask = depth_and_mask(frames[i].disparity)
+        disparity, mask = frames[i].inverse_depth()
+        mask = mask & (disparity > 0)
+        depth = 1 / np.where(mask, disparity, np.float32(1))
         results.append(evaluate(ramp(depth.shape), depth, mask, max_depth=MAX_DEPTH))
-    return mean_metrics(results)
+    return {k: float(np.mean([r[k] for r in results])) for k in results[0]}
 
 
 def motorcycle(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,6 +77,11 @@ def montage(pairs: list[tuple[np.ndarray, np.ndarray]], target: Path) -> None:
     Image.fromarray(np.concatenate(rows)).save(target)
 
 
+def rounded(metrics: dict[str, float]) -> dict[str, float]:
+    """Return metrics as one reads them."""
+    return {name: round(float(value), 4) for name, value in metrics.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=ASSETS)
@@ -88,14 +95,16 @@ def main() -> None:
     size = arguments.size or config.image_size
 
     if arguments.data:
-        frames = Frames(arguments.data, "heldout")
-        print("held out:", judge_frames(params, config, frames, short_side=size))
-        print("held out, lower is nearer:", ramp_on_frames(frames))
+        frames = Rendered(arguments.data, "heldout")
+        found, _ = evaluate_held_out(params, config, frames, len(frames), size)
+        print("held out:", rounded(found))
+        print("held out, lower is nearer:", rounded(ramp_on_frames(frames)))
     if arguments.motorcycle:
         rgb, depth, mask = motorcycle(arguments.motorcycle)
         pred = predict(params, config, rgb, size)
-        print("motorcycle:", evaluate(pred, depth, mask))
-        print("motorcycle, lower is nearer:", evaluate(ramp(mask.shape), depth, mask))
+        print("motorcycle:", rounded(evaluate(pred, depth, mask)))
+        found = evaluate(ramp(mask.shape), depth, mask)
+        print("motorcycle, lower is nearer:", rounded(found))
     pairs = []
     for path in arguments.photos:
         rgb = np.asarray(Image.open(path).convert("RGB"))

@@ -1,6 +1,6 @@
-"""Write the averaged weights of a run as the bundled model.
+"""Write the model of a run as the bundled one.
 
-    python scripts/tiny/export.py --workdir RUN --stem stem.safetensors --data DATA
+    python scripts/tiny/export.py RUN --data DATA
 
 Goes to jax_depth/assets/tiny/ as config.json and model.safetensors, float16 on
 disk; MODEL_CARD.md beside them is written by hand.
@@ -14,21 +14,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from frames import Frames
-from judge import ASSETS
-from recipe import CONFIG
-from train import Run, parse_arguments
 
-from jax_depth import checkpoint
+from jax_depth import MODELS, checkpoint
 from jax_depth.checkpoint import flatten
+from jax_depth.data.rendered import Rendered
 from jax_depth.models.depth_anything import raw_output
 from jax_depth.training.step import normalize_rgb
 
+ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
+CONFIG = MODELS["tiny"].config
 LIMIT = 16 << 20
 _raw = jax.jit(raw_output, static_argnums=2)
 
 
-def lift(params: dict, frames: Frames, count: int = 100, quantile: float = 1e-3):
+def lift(params: dict, frames: Rendered, count: int = 100, quantile: float = 1e-3):
     """Add to the last bias what keeps the final ReLU from cutting pixels off.
 
     The shift of a relative model is free, and the loss looks at the output before
@@ -47,18 +46,13 @@ def lift(params: dict, frames: Frames, count: int = 100, quantile: float = 1e-3)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--stem", required=True)
+    parser.add_argument("run", type=Path, help="folder of `jax-depth train`")
     parser.add_argument("--data", required=True, help="folder of the renderer")
     parser.add_argument("--target", type=Path, default=ASSETS)
     arguments = parser.parse_args()
-    options = ["--workdir", str(arguments.workdir), "--stem", arguments.stem]
-    run = Run(parse_arguments(["--data", "", "--steps", "100000", *options]))
-    step = int(run.state.step)
-    if not step:
-        raise SystemExit(f"{arguments.workdir} holds no checkpoint; run train.py first")
-    params = run.state.params()
-    lift(params, Frames(arguments.data, "train"))
+    loaded, _ = checkpoint.load(arguments.run)
+    params = jax.tree.map(lambda leaf: np.array(leaf, np.float32), loaded)
+    lift(params, Rendered(arguments.data))
     arguments.target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         # Not straight into the target, where the model card lies: `save` replaces
@@ -69,7 +63,7 @@ def main() -> None:
             shutil.copyfile(new / name, arguments.target / name)
     size = (arguments.target / checkpoint.WEIGHTS).stat().st_size
     count = sum(np.size(x) for x in flatten(params).values())
-    print(f"{arguments.target}: step {step}, {count:,} parameters, {size:,} bytes")
+    print(f"{arguments.target}: {count:,} parameters, {size:,} bytes")
     assert size <= LIMIT, f"{size} bytes are more than the {LIMIT} allowed"
 
 
