@@ -19,6 +19,7 @@ from PIL import Image
 from jax_depth import checkpoint
 from jax_depth.data.rendered import Rendered
 from jax_depth.evaluation import evaluate
+from jax_depth.outputs.colormap import colormap
 from jax_depth.training.held_out import evaluate_held_out, predict
 
 ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
@@ -54,10 +55,10 @@ def motorcycle(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def colour(disparity: np.ndarray) -> np.ndarray:
-    """Return a grey picture of a map, nearest white, for looking."""
+    """Return a picture of a map, near red and far blue, for looking."""
     low, high = np.percentile(disparity, (1, 99))
-    grey = np.clip((disparity - low) / max(high - low, 1e-6), 0, 1)
-    return np.repeat((grey * 255).astype(np.uint8)[..., None], 3, -1)
+    level = np.clip((disparity - low) / max(high - low, 1e-6), 0, 1)
+    return colormap("Spectral_r")[(level * 255).astype(np.uint8)]
 
 
 def montage(pairs: list[tuple[np.ndarray, np.ndarray]], target: Path) -> None:

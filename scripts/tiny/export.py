@@ -3,10 +3,12 @@
     python scripts/tiny/export.py RUN --data DATA
 
 Goes to jax_depth/assets/tiny/ as config.json and model.safetensors, float16 on
-disk; MODEL_CARD.md beside them is written by hand.
+disk, and training_log.csv; MODEL_CARD.md beside them is written by hand.
 """
 
 import argparse
+import csv
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,11 +21,22 @@ from jax_depth import MODELS, checkpoint
 from jax_depth.checkpoint import flatten
 from jax_depth.data.rendered import Rendered
 from jax_depth.models.depth_anything import raw_output
+from jax_depth.training.journal import LOG
 from jax_depth.training.step import normalize_rgb
 
 ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
 CONFIG = MODELS["tiny"].config
 LIMIT = 16 << 20
+COLUMNS = (
+    "loss",
+    "labelled/affine_invariant",
+    "labelled/gradient",
+    "gradient_norm",
+    "images_per_second_per_device",
+    "held_out/abs_rel",
+    "held_out/d1",
+    "held_out/spearman",
+)
 _raw = jax.jit(raw_output, static_argnums=2)
 
 
@@ -44,6 +57,20 @@ def lift(params: dict, frames: Rendered, count: int = 100, quantile: float = 1e-
     print(f"quantile {quantile} of the raw output: {lowest:.3f}")
 
 
+def write_log(run: Path, target: Path) -> None:
+    """Write a run's log as a table: a line per step logged, empty where unknown."""
+    lines: dict[int, dict[str, str]] = {}
+    for text in (run / LOG).read_text(encoding="utf-8").splitlines():
+        values = json.loads(text)
+        if "step" in values:
+            row = lines.setdefault(values["step"], {"step": values["step"]})
+            row |= {k: f"{values[k]:.4g}" for k in COLUMNS if k in values}
+    with open(target, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["step", *COLUMNS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines[step] for step in sorted(lines))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of `jax-depth train`")
@@ -61,6 +88,7 @@ def main() -> None:
         checkpoint.save(new, params, CONFIG, dtype="float16")
         for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
             shutil.copyfile(new / name, arguments.target / name)
+    write_log(arguments.run, arguments.target / "training_log.csv")
     size = (arguments.target / checkpoint.WEIGHTS).stat().st_size
     count = sum(np.size(x) for x in flatten(params).values())
     print(f"{arguments.target}: {count:,} parameters, {size:,} bytes")
