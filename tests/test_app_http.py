@@ -6,6 +6,7 @@ import struct
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import app_server
 import numpy as np
@@ -214,3 +215,33 @@ def test_a_model_that_runs_out_of_memory_is_a_sentence(relative, monkeypatch):
     with app_server.running(relative) as server:
         status, _, text = ask(server.address, "/depth", photo())
     assert status == 503 and b"not enough memory" in text
+
+
+def test_load_loses_nothing_and_keeps_no_memory(relative):
+    # Three sizes from eight clients: what every answer must be is known beforehand.
+    files = [photo(*size) for size in ((60, 80), (80, 60), (64, 64))]
+    expected = [relative(pixels_of(file)).values for file in files]
+    resident = []
+    with app_server.running(relative) as server, ThreadPoolExecutor(8) as clients:
+
+        def one(i):
+            answer = ask(server.address, "/depth?format=npy", files[i % 3])
+            resident.append(resident_bytes())
+            return answer
+
+        answers = list(clients.map(one, range(200)))
+    for i, (status, _, body) in enumerate(answers):
+        assert status == 200
+        values = expected[i % 3]
+        found = np.load(io.BytesIO(body))
+        np.testing.assert_allclose(found, values, atol=5e-5 * values.std(), rtol=0)
+    if resident[0]:  # by then every size and number of pictures is compiled
+        assert resident[-1] - resident[100] < 32 * 2**20
+
+
+def resident_bytes() -> int:
+    """Return this process's memory where the system tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:
+        return 0

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Seconds that open pages get to end when the server stops.
 _FAREWELL = 2
+
+_LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def is_loopback(host: str) -> bool:
     """Whether only programs of this machine can reach an address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return _LOOPBACK.fullmatch(host) is not None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,98 @@
+"""Parts of the web app by themselves: limits, warming up, kept results, examples."""
+
+import types
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
+
+from app_server import ROOT
+
+from jax_depth.deploy.app import models
+from jax_depth.deploy.app.batching import Batcher
+from jax_depth.deploy.app.examples import example_photos
+from jax_depth.deploy.app.limits import Limits
+from jax_depth.deploy.app.server import is_loopback
+from jax_depth.deploy.app.service import Prediction
+from jax_depth.deploy.app.store import Store
+from jax_depth.inference.depth_map import DepthMap
+from jax_depth.inference.preprocess import processing_size
+
+
+def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
+    shapes = []
+
+    def run(pixels):
+        shapes.append(pixels.shape)
+        return pixels[..., 0]
+
+    encoder = types.SimpleNamespace(patch_size=14)
+    estimator = types.SimpleNamespace(
+        config=types.SimpleNamespace(encoder=encoder),
+        size=56,
+        resample="original",
+        run=run,
+    )
+    batcher = Batcher(capacity=8, batch_size=4)
+    try:
+        models._warm_up(estimator, batcher)
+    finally:
+        batcher.close()
+    assert len(set(shapes)) == len(shapes)
+    # Photos of a phone, lying and upright; one at a time first.
+    for count in (1, 2, 4):
+        for height, width in ((3024, 4032), (4032, 3024), (2160, 3840), (1000, 1000)):
+            seen = processing_size(height, width, 56, 14)
+            assert (count, *seen, 3) in shapes
+    assert [shape[0] for shape in shapes] == sorted(shape[0] for shape in shapes)
+
+
+def result(value: float, side=10) -> Prediction:
+    photo = np.zeros((side, side, 3), np.uint8)
+    values = np.full((side, side), value, np.float32)
+    return Prediction(photo, DepthMap(values, "inverse_depth"), 1)
+
+
+def test_only_the_newest_results_are_kept():
+    store = Store(kept_bytes=3 * (300 + 400))
+    names = [store.put(result(i)) for i in range(3)]
+    assert len(set(names)) == 3
+    assert store.get(names[0]).depth.values[0, 0] == 0  # and it is the newest now
+    store.put(result(3))
+    assert store.get(names[1]) is None
+    assert store.get(names[0]) is not None and store.get(names[2]) is not None
+    # One larger than the limit pushes out all others and stays.
+    large = store.put(result(4, side=100))
+    assert store.get(large) is not None and store.get(names[0]) is None
+    assert store.get("unknown") is None and store.get(None) is None
+
+
+@pytest.mark.parametrize("name", ["pixels", "waiting", "seconds", "upload_bytes"])
+def test_limits_are_above_zero(name):
+    with pytest.raises(ValueError, match=f"the limit {name} is 0"):
+        Limits(**{name: 0})
+
+
+def test_examples_are_those_of_the_repository():
+    found = {path.name: path.read_bytes() for path in example_photos()}
+    expected = (ROOT / "examples").glob("*.jpg")
+    assert found == {path.name: path.read_bytes() for path in expected}
+
+
+@pytest.mark.parametrize(
+    "host, here",
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("127.0.0.1.example.com", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_known(host, here):
+    assert is_loopback(host) == here
