@@ -7,6 +7,8 @@ from jax_depth.inference.depth_map import DepthMap
 from jax_depth.study.agreement import REACH, agreement
 from jax_depth.study.common_form import canonical, thinned, to_disparity
 from jax_depth.study.disagreement import disagreement
+from jax_depth.study.experiments import Outcome
+from jax_depth.study.findings import can_norms_reach
 from jax_depth.study.probe import token_norms
 from jax_depth.study.ranges import range_of, typical
 
@@ -119,6 +121,27 @@ def test_disagreement_says_where():
     moved = np.roll(step, -1, axis=1)
     edges = disagreement([step, moved, step])
     assert edges.edges > 5 * edges.elsewhere
+
+
+def outcomes(spread, shape):
+    """Return what edits would give if norms moved the map so far."""
+    rest = (0.5, 0.1, 0.9, 0.9, 0.5)
+    return [
+        Outcome("unchanged", 1.0, 1.0, 0.0, *rest),
+        Outcome("every token × 8", 8.0, spread, shape, *rest),
+        Outcome("tapped tokens all of one norm", None, 1.0, 1e-6, *rest),
+    ]
+
+
+def test_the_verdict_follows_the_figures():
+    still = can_norms_reach({"a": outcomes(1.0002, 1e-4), "b": outcomes(1.0, 0.0)})
+    assert still.startswith("Token norm cannot reach the output range of any model")
+    assert "changes by at most 0.02 %" in still
+    moved = can_norms_reach({"a": outcomes(1.0, 0.0), "b": outcomes(1.5, 0.01)})
+    assert moved.startswith("Token norm does reach the output of b: ")
+    assert "changes by up to 50 %" in moved
+    bent = can_norms_reach({"a": outcomes(1.0, 0.3), "b": outcomes(0.9, None)})
+    assert bent.startswith("Token norm does reach the output of a and b: ")
 
 
 def test_outliers_are_above_three_medians():
