@@ -1,18 +1,26 @@
 """Every command and every snippet of the README runs as it stands there."""
 
+import csv
 import re
 import shlex
 import shutil
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
+from training_run import one_device
 
 import jax_depth_convert
 from jax_depth import checkpoint
 from jax_depth.catalog import MODELS
 from jax_depth.cli.main import main
 from jax_depth.models.initialize import init
+from jax_depth.training import mesh as meshes
+from jax_depth.training.overrides import override
+from jax_depth.training.recipes import RECIPES
+from jax_depth.training.start import model_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -50,7 +58,31 @@ def weights(folder):
     jax_depth_convert.convert(native, None, folder / file, to="original")
 
 
-def test_commands(folder, weights, capsys):
+@pytest.fixture
+def trainable(folder, monkeypatch):
+    """Make the manifest's pair, a teacher, and recipes of two steps of a small net."""
+    (table,) = (text for language, text in BLOCKS if language == "csv")
+    (folder / "pairs.csv").write_text(table)
+    (row,) = csv.DictReader(table.splitlines())
+    for key in ("image", "depth"):
+        (folder / row[key]).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "photo.jpg", folder / row["image"])
+    with Image.open(folder / row["image"]) as photo:
+        shape = photo.height, photo.width
+    Image.fromarray(np.full(shape, 2500, np.uint16)).save(folder / row["depth"])
+
+    small = ["model.architecture=smoke", "model.init=", "model.init_parts=all"]
+    small += ["loss.feature=0", "data.size=28", "data.batch=8", "run.steps=2"]
+    small += ["optimizer.warmup=0", "run.evaluate_images=2", "model.remat=false"]
+    for name in ("finetune", "v2-student", "smoke"):
+        monkeypatch.setitem(RECIPES, name, override(RECIPES[name], small))
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
+    teacher = model_config(RECIPES["smoke"])
+    name = "depth-anything-v2-large"
+    checkpoint.save(folder / "cache" / name, init(teacher, jax.random.key(0)), teacher)
+
+
+def test_commands(folder, weights, trainable, capsys):
     done = []
     for command in COMMANDS:
         if command.startswith(ELSEWHERE):
@@ -59,7 +91,8 @@ def test_commands(folder, weights, capsys):
         assert program == "jax-depth", f"{command}: run by no test"
         assert main(arguments) == 0, (command, capsys.readouterr().err)
         done.append(arguments[0])
-    assert {"predict", "models", "convert"} <= set(done)
+    assert {"predict", "models", "convert", "label"} <= set(done)
+    assert done.count("train") == 3
     assert (folder / "vits-hf" / "config.json").is_file()
     assert len(list((folder / "depth_out").rglob("*.png"))) >= 6
 
@@ -78,7 +111,15 @@ def test_every_model_is_listed():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "convert/README.md", "examples/README.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "convert/README.md",
+        "examples/README.md",
+        "docs/training.md",
+        "docs/multi-host.md",
+    ],
 )
 def test_links_point_to_files(page):
     text = (ROOT / page).read_text()
