@@ -24,8 +24,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from jax_depth._typing import Array
 
-# Rows and columns at which a frame is looked at, whatever its size.
-GRID = (48, 64)
+# Rows and columns at which a frame is looked at, whatever its size. Four times as many
+# points cost nearly twice the time and steady nothing more.
+GRID = (24, 32)
 _BINS = 8  # of a colour histogram
 
 
@@ -47,7 +48,7 @@ class Settings:
     """
 
     align: bool = True
-    lags: tuple[int, ...] = (1, 2, 4, 8)
+    lags: tuple[int, ...] = (1, 4, 8)
     steps: int = 4
     follow: float = 0.04
     percentiles: tuple[float, float] = (1.0, 99.0)
@@ -148,8 +149,7 @@ def step(
         The state for the next frame, and this frame's placement. The first frame, and
         the first after a cut, keeps its own values: scale 1, shift 0.
     """
-    # A quarter of the points is enough for percentiles, and sorting is what costs.
-    ordered = jnp.sort(depth[::2, ::2].ravel())
+    ordered = jnp.sort(depth.ravel())
     own = _range_of(ordered, settings)
     middle = ordered[(np.array([0.1, 0.5, 0.9]) * ordered.size).astype(int)]
     # A constant map, a black frame for one, says nothing and is passed over.
