@@ -97,7 +97,10 @@ def command(folder: Path, *options: str, metric: bool = False):
             yield line.split()[2], next(uploads.glob("jax_depth_app_*"))
         finally:
             process.terminate()
-            process.wait(30)
+            code = process.wait(30)
+    # Told to end it ends in order, and takes what users left with it.
+    assert code == 0
+    assert not list(uploads.glob("jax_depth_app_*"))
 
 
 def ask(address, path, body=None, method=None, **headers):

@@ -1,8 +1,11 @@
 """`jax-depth app`: the models in a browser, and over HTTP."""
 
 import argparse
+import contextlib
 import dataclasses
+import signal
 import sys
+from collections.abc import Iterator
 
 from jax_depth.cli.compilation_cache import use_compilation_cache
 from jax_depth.cli.predict import DEFAULT_MODEL, positive
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     # Late: this imports jax, which the mistakes above need not wait for.
     from jax_depth.deploy.app.models import load_models, warm_up
 
-    with sock:
+    with sock, _ended_by_sigterm():
         models = load_models(
             args.model or [DEFAULT_MODEL], size=args.size, dtype=args.dtype
         )
@@ -115,6 +118,25 @@ def run(args: argparse.Namespace) -> int:
             print(f"jax-depth app: http://{host}:{port}  (Ctrl+C stops it)", flush=True)
             server.http_server(app.asgi).run(sockets=[sock])
     return 0
+
+
+class _Terminated(Exception):
+    """The system or a supervisor asks the server to end."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block in order, so that no user's photo is left behind."""
+
+    def end(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with contextlib.suppress(_Terminated):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _limits(args: argparse.Namespace):
