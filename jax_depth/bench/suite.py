@@ -21,18 +21,13 @@ _MAIN = (
     "jax-bf16-keep",
     "jax-openvino-f32",
     "jax-openvino-bf16",
-    "onnxruntime-f32",
     "openvino-f32",
 )
 _FEW = ("transformers-f32", "jax-f32-keep", "jax-openvino-f32")
-_ATTENTION = (
-    "transformers-f32",
-    "jax-f32-keep",
-    "jax-f32-one-pass",
-    "jax-bf16-keep",
-    "jax-openvino-f32",
-)
-_START = ("jax-predict-f32", "jax-predict-f32-cold")
+_PLAIN = ("transformers-f32", "jax-f32-keep", "jax-bf16-keep", "jax-openvino-f32")
+_PEER = "transformers-pipeline-f32"
+_OWN = ("jax-predict-f32", "jax-predict-f32-cold")
+_TRAIN = ("torch-train-f32", "torch-train-bf16", "jax-train-f32", "jax-train-bf16")
 
 
 def _square(
@@ -41,47 +36,33 @@ def _square(
     return Plan(model, (side, side), rounds=rounds, contenders=names, **options)
 
 
-# Most telling first: a suite that is cut short has measured what matters. Some twenty
-# minutes on two cores.
+# Most telling first: a suite that is cut short has measured what matters. Some
+# twenty-five minutes on two cores.
 FULL: Mapping[str, Plan] = {
     "small-518": _square(_S, 518, 5, _ALL_518),
     "base-518": _square(_B, 518, 3, _MAIN),
-    "start-small": Plan(
-        _S, rounds=3, job="start", contenders=("transformers-pipeline-f32", *_START)
-    ),
-    "start-tiny": Plan("tiny", rounds=3, job="start", contenders=_START),
+    "start-small": Plan(_S, rounds=3, job="start", contenders=(_PEER, *_OWN)),
+    "start-tiny": Plan("tiny", rounds=3, job="start", contenders=_OWN),
     "folder-small": Plan(
         _S,
         rounds=1,
         job="folder",
-        contenders=("transformers-pipeline-f32", "jax-predict-f32"),
+        contenders=(_PEER, "jax-predict-f32", "jax-predict-openvino-f32"),
     ),
-    "train-small-224": _square(
-        _S,
-        224,
-        3,
-        (
-            "torch-train-f32",
-            "torch-train-bf16",
-            "jax-train-f32",
-            "jax-train-f32-remat",
-            "jax-train-bf16",
-        ),
-        batch=2,
-        job="train",
-    ),
-    "train-tiny-224": _square(
-        "tiny", 224, 3, ("torch-train-f32", "jax-train-f32"), batch=4, job="train"
-    ),
-    "small-784": _square(_S, 784, 3, _ATTENTION),
-    "small-1036": _square(_S, 1036, 2, _ATTENTION),
+    "small-784": _square(_S, 784, 3, _PLAIN),
+    "small-1036": _square(_S, 1036, 2, (*_FEW, "jax-f32-one-pass")),
     "small-518-batch-4": _square(_S, 518, 3, _FEW, batch=4),
     "large-518": _square(_L, 518, 2, _FEW),
-}
-# Some six minutes more.
-MORE: Mapping[str, Plan] = {
-    "small-266": _square(_S, 266, 5, _MAIN),
+    "train-tiny-224": _square("tiny", 224, 3, _TRAIN, batch=4, job="train"),
+    "train-small-224": _square(
+        _S, 224, 3, (*_TRAIN, "jax-train-f32-remat"), batch=2, job="train"
+    ),
     "small-518-batch-8": _square(_S, 518, 2, _FEW, batch=8),
+    "small-266": _square(_S, 266, 5, _PLAIN),
+    "tiny-256": _square("tiny", 256, 7, ("jax-f32", "jax-f32-keep", "jax-bf16-keep")),
+}
+# Some ten minutes more.
+MORE: Mapping[str, Plan] = {
     "train-small-518": _square(
         _S,
         518,
@@ -89,7 +70,9 @@ MORE: Mapping[str, Plan] = {
         ("torch-train-f32", "jax-train-f32", "jax-train-f32-remat"),
         job="train",
     ),
-    "tiny-256": _square("tiny", 256, 7, ("jax-f32", "jax-f32-keep", "jax-bf16-keep")),
+    "small-4k": Plan(
+        _S, (2160, 3840), rounds=1, job="start", contenders=("jax-predict-f32-cold",)
+    ),
 }
 QUICK: Mapping[str, Plan] = {
     "tiny-224": _square("tiny", 224, 3, ("jax-f32", "jax-f32-keep")),
