@@ -340,15 +340,14 @@ def test_memory_in_flight_is_bounded_and_order_kept(fake, monkeypatch):
             most[0] = max(most[0], len(live))
         return np.full((2, 2, 3), 1, np.uint8)
 
-    def write(job, pixels, depth, style):
+    def write(job, pixels, depth):
         with lock:
             live.discard(str(job.photo))
             order.append(str(job.photo))
 
     monkeypatch.setattr(pipeline, "read_image", read)
-    monkeypatch.setattr(pipeline, "_write", write)
     jobs = [pipeline.Job(Path(f"{k:03}"), {}) for k in range(count)]
-    outcomes = list(pipeline.process(jobs, fake, 4, {"colormap": "gray"}))
+    outcomes = list(pipeline.process(jobs, fake, 4, write))
     names = [f"{k:03}" for k in range(count)]
     assert order == names
     assert [str(job.photo) for job, _ in outcomes] == names

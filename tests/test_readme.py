@@ -97,6 +97,19 @@ def test_commands(folder, weights, trainable, capsys):
     assert len(list((folder / "depth_out").rglob("*.png"))) >= 6
 
 
+# Pages whose snippets stand alone.
+PAGES = ("three-dimensions", "ecosystem")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_snippets_of_docs(page, folder):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    snippets = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert snippets
+    for code in snippets:
+        exec(compile(code, page, "exec"), {})
+
+
 @pytest.mark.parametrize(
     "code", [text for language, text in BLOCKS if language == "python"]
 )
@@ -113,12 +126,8 @@ def test_every_model_is_listed():
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md",
-        "CONTRIBUTING.md",
-        "convert/README.md",
-        "examples/README.md",
-        "docs/training.md",
-        "docs/multi-host.md",
+        *("README.md", "CONTRIBUTING.md", "convert/README.md", "examples/README.md"),
+        *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md"))),
     ],
 )
 def test_links_point_to_files(page):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from jax_depth.cli.compilation_cache import use_compilation_cache
 from jax_depth.cli.predict import DEFAULT_MODEL, positive
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
 
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="photos of several users computed at once (default: 4 on CPU, 8 on a GPU "
         "or TPU)",
     )
+    add_json_argument(parser)
     address = parser.add_argument_group("address")
     address.add_argument(
         "--host",
@@ -115,7 +117,9 @@ def run(args: argparse.Namespace) -> int:
             warm_up(next(iter(models.values())), app.service.batcher)
             host, port = sock.getsockname()[:2]
             host = f"[{host}]" if ":" in host else host
-            print(f"jax-depth app: http://{host}:{port}  (Ctrl+C stops it)", flush=True)
+            url = f"http://{host}:{port}"
+            document = {"url": url, "models": list(models)}
+            conclude(args, document, f"jax-depth app: {url}  (Ctrl+C stops it)")
             server.http_server(app.asgi).run(sockets=[sock])
     return 0
 

@@ -42,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--photos", type=_positive, metavar="N", help="of --job folder (default: 64)"
     )
-    one.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    one.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=Path("-"),
+        metavar="FILE",
+        help="write the figures; without FILE to stdout, instead of the table",
+    )
     one.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
     one.add_argument("--list", action="store_true", help="name contenders and pieces")
     page = parser.add_argument_group("a page of tables")
@@ -104,11 +111,14 @@ def _table(args: argparse.Namespace) -> int:
     except WorkerError as error:
         raise OSError(str(error)) from None
     text = f"{table.title}\n{table.command}\n\n{markdown(table, limits)}"
-    print(text, end="")
+    document = {"ceilings": limits, **table.to_json()}
+    if args.json == Path("-"):
+        print(json.dumps(document, indent=1))
+    else:
+        print(text, end="")
     if args.markdown is not None:
         args.markdown.write_text(text, encoding="utf-8")
-    if args.json is not None:
-        document = {"ceilings": limits, **table.to_json()}
+    if args.json not in (None, Path("-")):
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0 if table.timed else 1
 

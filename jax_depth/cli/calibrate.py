@@ -7,7 +7,10 @@ from pathlib import Path
 from jax_depth.cli.display_range import calibration_path
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
+
+_DOCUMENT = ("model", "kind", "low", "high", "pictures")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="default: where `predict --range calibrated` looks for this model",
     )
+    add_json_argument(parser)
     # What else `load_estimator` reads.
     parser.set_defaults(encoder=None, dtype="float32", resample=None, batch_size=None)
     parser.set_defaults(keep_memory=True, executables=None)
@@ -62,8 +66,11 @@ def run(args: argparse.Namespace) -> int:
     found.save(path)
     for sentence in failures:
         print(f"jax-depth: {sentence}", file=sys.stderr)
-    print(
+    document = {name: getattr(found, name) for name in _DOCUMENT}
+    conclude(
+        args,
+        document | {"file": str(path), "failed": failures},
         f"{found.model}: {found.low:.4g} to {found.high:.4g} over {found.pictures} "
-        f"pictures, written to {path}"
+        f"pictures, written to {path}",
     )
     return 1 if failures else 0

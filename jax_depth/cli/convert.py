@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from jax_depth.cli.summary import add_json_argument, conclude
+
 _FILES = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -14,11 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a .pth, .pt, .bin or .safetensors file as published, a transformers "
         "folder, or a native model directory",
     )
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
         "--to",
         metavar="DST",
-        required=True,
         help="a new directory, or for the original layout a .safetensors or .pth file",
+    )
+    where.add_argument(
+        "--to-hub-folder",
+        metavar="FOLDER",
+        help="a native model directory with a model card, as a Hugging Face repository "
+        "is one; SRC may be a name too. For transformers: --layout transformers --to",
     )
     parser.add_argument(
         "--model",
@@ -37,19 +45,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "float16", "bfloat16"),
         help="how weights are stored (default: as in SRC)",
     )
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, say what was written, and return the exit code."""
     import jax_depth_convert
 
+    if args.to_hub_folder is not None:
+        return _to_hub_folder(args)
     destination = Path(args.to)
     default = "original" if destination.suffix in _FILES else "native"
     layout = args.layout or default
     config = jax_depth_convert.convert(
         args.source, args.model, destination, to=layout, dtype=args.dtype
     )
-    file = destination / "model.safetensors" if destination.is_dir() else destination
-    megabytes = file.stat().st_size / 1e6
-    print(f"{destination}: {config.name}, {layout} layout, {megabytes:.1f} MB")
+    return _written(args, destination, config.name, layout)
+
+
+def _to_hub_folder(args: argparse.Namespace) -> int:
+    import jax_depth_convert
+    from jax_depth.cli.usage import UsageError
+
+    if args.layout not in (None, "native"):
+        raise UsageError(
+            f"--to-hub-folder writes the native layout, not {args.layout}; use --to"
+        )
+    folder = Path(args.to_hub_folder)
+    if Path(args.source).exists():
+        params, config = jax_depth_convert.load(args.source, args.model)
+    else:
+        from jax_depth.weights import load_params
+
+        params, config = load_params(args.source, model=args.model)
+    jax_depth_convert.write_hub_folder(params, config, folder, args.dtype)
+    return _written(args, folder, config.name, "native")
+
+
+def _written(args: argparse.Namespace, path: Path, name: str, layout: str) -> int:
+    size = (path / "model.safetensors" if path.is_dir() else path).stat().st_size
+    document = {"destination": str(path), "model": name, "layout": layout}
+    text = f"{path}: {name}, {layout} layout, {size / 1e6:.1f} MB"
+    conclude(args, document | {"bytes": size}, text)
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jax_depth.cli import predict
+from jax_depth.cli.batch import make_folder
 from jax_depth.cli.job import OutputFolderError
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.usage import UsageError
@@ -62,7 +63,7 @@ def _export_executables(args: argparse.Namespace) -> int:
     problems: list[str] = []
     sizes = list(_network_sizes(args, config, problems))
     try:
-        predict.make_folder(args.output)
+        make_folder(args.output)
     except OutputFolderError as error:
         raise UsageError(str(error)) from None
     batch_size = args.batch_size or 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jax_depth.cli import predict
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     predict.add_model_arguments(parser.add_argument_group("model"))
     parser.set_defaults(keep_memory=True, executables=None)
     parser.add_argument("--quiet", action="store_true", help="print failures only")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,12 +63,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summary(args: argparse.Namespace, labelling: "Labelling") -> int:
-    if not args.quiet:
-        print(
-            f"{labelling.labelled} of {labelling.total} labelled in {args.outdir}"
-            + (f", {labelling.failed} failed" if labelling.failed else "")
-            + f"; train with --data labels:{args.outdir}"
-        )
+    counts = {
+        name: getattr(labelling, name) for name in ("labelled", "failed", "total")
+    }
+    text = (
+        f"{labelling.labelled} of {labelling.total} labelled in {args.outdir}"
+        + (f", {labelling.failed} failed" if labelling.failed else "")
+        + f"; train with --data labels:{args.outdir}"
+    )
+    document = {"outdir": str(args.outdir), **counts}
+    conclude(args, document, None if args.quiet else text)
     return 1 if labelling.failed else 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax_depth import __version__
+from jax_depth.cli import summary
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 # Name -> line in the help. The module of the same name is imported only when its
@@ -16,6 +17,7 @@ from jax_depth.cli.usage import INTERRUPTED, UsageError
 COMMANDS = {
     "predict": "depth of photos: files, folders, globs",
     "video": "depth of moving pictures: files, frames, a camera, a pipe",
+    "scene": "photos to three dimensions: meshes, point clouds, stereo pairs",
     "convert": "published weights to this library's format, and back",
     "export": "a model as a file for another process or another runtime",
     "label": "a teacher's depth for many photos, as training data",
@@ -26,6 +28,7 @@ COMMANDS = {
     "calibrate": "a model's usual range over your pictures, for `predict --range`",
     "app": "the models in a browser, and over HTTP",
     "models": "list the models that load by name",
+    "completion": "completion of commands and options for bash and zsh",
 }
 
 
@@ -50,38 +53,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return args.run(args)
         except UsageError as error:
-            _complain(f"{args.command}: {error}")
+            summary.fail(args, str(error))
             return 2
         except (ValueError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 return _end_of_pipe()
-            _complain(f"{args.command}: {error}")
+            summary.fail(args, str(error))
             return 1
         except KeyboardInterrupt:
             _complain("interrupted")
             return INTERRUPTED
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments, with `run` and `command` among them."""
+def build_parser() -> tuple[
+    argparse.ArgumentParser, dict[str, argparse.ArgumentParser]
+]:
+    """Return the parser and those of its subcommands, which have no options yet."""
     parser = argparse.ArgumentParser(
         prog="jax-depth", description="Depth Anything in JAX: a photo in, depth out."
     )
     version = f"%(prog)s {__version__}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    parsers = {
+    return parser, {
         name: commands.add_parser(name, help=line, description=f"{line}.")
         for name, line in COMMANDS.items()
     }
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments, with `run` and `command` among them."""
+    parser, parsers = build_parser()
     name = argv[0] if argv else None
     if name not in parsers:
         return parser.parse_args(argv)  # --help, --version or a mistake: it exits
     module = importlib.import_module(f"jax_depth.cli.{name}")
     module.add_arguments(parsers[name])
+    missing = summary.add_to(parsers[name])
     # Intermixed, so that `predict a.jpg -o out b.jpg` means what it says.
     args = parsers[name].parse_intermixed_args(argv[1:])
-    args.command, args.run = name, module.run
+    args.command = name
+    args.run = summary.as_document(module.run) if missing else module.run
     return args
 
 

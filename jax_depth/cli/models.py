@@ -1,8 +1,9 @@
 """`jax-depth models`: what loads by name."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
+
+from jax_depth.cli.summary import add_json_argument, conclude
 
 if TYPE_CHECKING:
     from jax_depth.catalog import Entry
@@ -10,9 +11,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON list instead of a table"
-    )
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     from jax_depth.weights import is_cached
 
     rows = [_row(entry, is_cached(name)) for name, entry in MODELS.items()]
-    print(json.dumps(rows, indent=2) if args.json else _table(rows))
+    conclude(args, rows, _table(rows))
     return 0
 
 

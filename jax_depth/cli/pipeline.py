@@ -24,7 +24,10 @@ Outcome = tuple[Job, str | None]
 
 
 def process(
-    jobs: Iterable[Job], estimate: Estimate, batch_size: int, style: Mapping[str, Any]
+    jobs: Iterable[Job],
+    estimate: Estimate,
+    batch_size: int,
+    write: Callable[[Job, np.ndarray, DepthMap], None],
 ) -> Generator[Outcome]:
     """Yield the outcome of every job, in order but for photos that fail.
 
@@ -36,7 +39,8 @@ def process(
         jobs: what to do.
         estimate: list of uint8 or float pictures (h, w, 3) -> list of depth maps.
         batch_size: photos per call of `estimate`.
-        style: options of the picture formats: `colormap`, `low`, `high`.
+        write: writes a job's results from the picture and its map; in a thread of its
+            own, one job at a time. An OSError or ValueError of it fails that job.
 
     Raises:
         OutputFolderError: the disk is full or read-only.
@@ -65,7 +69,7 @@ def process(
                 if isinstance(depth, Exception):
                     yield job, _sentence(job, depth)
                 else:
-                    task = writer.submit(_write, job, pixels, depth, style)
+                    task = writer.submit(write, job, pixels, depth)
                     writes.append((job, task))
             while len(writes) > batch_size:
                 yield _settled(*writes.popleft())
@@ -92,9 +96,17 @@ def _estimate_each(
     return [_estimate_each(estimate, [picture])[0] for picture in pictures]
 
 
-def _write(
+def write_maps(
     job: Job, pixels: np.ndarray, depth: DepthMap, style: Mapping[str, Any]
 ) -> None:
+    """Write a map in every format of its job.
+
+    Args:
+        job: whose results are files of `outputs.FORMATS`.
+        pixels: the picture, uint8 or float32 (h, w, 3).
+        depth: its map.
+        style: options of the picture formats: `colormap`, `low`, `high`.
+    """
     for name, path in job.results.items():
         options: dict[str, Any] = {}
         if name in ("png8", "color", "side-by-side"):
@@ -102,12 +114,12 @@ def _write(
         if name in ("color", "side-by-side"):
             options["colormap"] = style["colormap"]
         if name == "side-by-side":
-            options["photo"] = _as_bytes(pixels)
+            options["photo"] = as_bytes(pixels)
         path.parent.mkdir(parents=True, exist_ok=True)
         outputs.save(depth, path, name, **options)
 
 
-def _as_bytes(pixels: np.ndarray) -> np.ndarray:
+def as_bytes(pixels: np.ndarray) -> np.ndarray:
     """Return uint8 RGB of a picture that may be float32 in [0, 1]."""
     if pixels.dtype == np.uint8:
         return pixels

@@ -5,27 +5,22 @@ Everything `run.py` of Depth Anything does is here: --img-path, --input-size, --
 """
 
 import argparse
-import contextlib
+import functools
 import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jax_depth.catalog import ALIASES
+from jax_depth.cli.batch import add_batch_arguments, run_batch
 from jax_depth.cli.compilation_cache import use_compilation_cache
 from jax_depth.cli.display_range import shown_range
-from jax_depth.cli.interrupt import remembered_interrupt
-from jax_depth.cli.job import Job, OutputFolderError
-from jax_depth.cli.photos import Photo, Problem, find_photos
-from jax_depth.cli.report import Report
-from jax_depth.cli.result_names import result_paths, result_stems
-from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.cli.result_names import result_paths
+from jax_depth.cli.usage import UsageError, names_among
 
 DEFAULT_FORMATS = "side-by-side,png16"
 DEFAULT_MODEL = "tiny"
 ENCODERS = ("vits", "vitb", "vitl", "vitg")
-_RESUME = "run it again with --skip-existing to go on"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,8 +125,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--format",
-        type=_formats,
-        default=_formats(DEFAULT_FORMATS),
+        type=names_among(FORMATS),
+        default=DEFAULT_FORMATS.split(","),
         metavar="A,B",
         help=f"comma-separated, of: {', '.join(FORMATS)} (default: {DEFAULT_FORMATS})",
     )
@@ -157,13 +152,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="the coloured depth without the photo: color instead of side-by-side",
     )
-    group.add_argument(
-        "--skip-existing",
-        action="store_true",
-        help="pass over photos whose results are all there: goes on after a stop",
-    )
-    group.add_argument("--quiet", action="store_true", help="print failures only")
-    group.add_argument("--json", action="store_true", help="print a summary as JSON")
+    add_batch_arguments(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -172,25 +161,12 @@ def run(args: argparse.Namespace) -> int:
     if not words:
         raise UsageError("give at least one PATH: a photo, a folder, a glob, a .txt")
     formats = _chosen_formats(args)
-    photos, problems = find_photos(words, args.outdir)
-    report = Report(
-        args.outdir, len(photos) + len(problems), quiet=args.quiet, as_json=args.json
+    return run_batch(
+        args,
+        words,
+        lambda stem: result_paths(stem, formats),
+        lambda _: _prepared(args, formats),
     )
-    code = 0
-    with report.progress():
-        for problem in problems:
-            report.failed(problem)
-        try:
-            with remembered_interrupt() as check:
-                _process(photos, formats, args, report, check)
-        except OutputFolderError as error:
-            report.say(f"{error}; stopped; when that is mended, {_RESUME}")
-            code = 1
-        except KeyboardInterrupt:
-            report.say(f"interrupted; {_RESUME}")
-            code = INTERRUPTED
-    report.summarise()
-    return code or (1 if report.failures else 0)
 
 
 def load_estimator(args: argparse.Namespace) -> Any:
@@ -248,20 +224,13 @@ def use_executables(estimator: Any, folder: Path | None) -> None:
         estimator.compile = ExecutableFolder(cache, estimator.compile)
 
 
-def _process(
-    photos: list[Photo],
-    formats: list[str],
-    args: argparse.Namespace,
-    report: Report,
-    check_interrupt: Callable[[], None],
-) -> None:
+def _prepared(
+    args: argparse.Namespace, formats: list[str]
+) -> tuple[Any, Callable[..., None]]:
+    """Return the estimator and what writes its maps."""
     # Late: this imports jax, which the help does without.
-    from jax_depth.cli.pipeline import process
+    from jax_depth.cli.pipeline import write_maps
 
-    jobs = list(_jobs(photos, formats, args, report))
-    if not jobs:
-        return
-    make_folder(args.outdir)
     estimator = _estimator(args, formats)
     low, high = shown_range(args.range, estimator.config)
     style = {
@@ -269,50 +238,7 @@ def _process(
         "low": low,
         "high": high,
     }
-    with contextlib.closing(
-        process(jobs, estimator, estimator.batch_size, style)
-    ) as outcomes:
-        for job, problem in outcomes:
-            if problem is None:
-                report.done(job.photo)
-            else:
-                report.failed(Problem(str(job.photo), problem))
-            check_interrupt()
-
-
-def _jobs(
-    photos: list[Photo],
-    formats: list[str],
-    args: argparse.Namespace,
-    report: Report,
-) -> Iterator[Job]:
-    inputs = {os.path.realpath(photo.path) for photo in photos}
-    for photo, stem in zip(photos, result_stems(photos), strict=True):
-        results = result_paths(args.outdir / stem, formats)
-        taken = [p for p in results.values() if os.path.realpath(p) in inputs]
-        if taken:
-            sentence = (
-                f"'{photo.path}': its result '{taken[0]}' would overwrite another "
-                "input; choose another folder with -o"
-            )
-            report.failed(Problem(str(photo.path), sentence))
-        elif args.skip_existing and all(map(os.path.exists, results.values())):
-            report.skipped(photo.path)
-        else:
-            yield Job(photo.path, results)
-
-
-def make_folder(outdir: Path) -> None:
-    """Make the output folder and try it, before a model is loaded in vain."""
-    probe = outdir / f".{secrets.token_hex(8)}.tmp"
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputFolderError(
-            f"the output folder '{outdir}' cannot be written to: {error.strerror}"
-        ) from None
+    return estimator, functools.partial(write_maps, style=style)
 
 
 def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
@@ -345,19 +271,8 @@ def _chosen_formats(args: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def _formats(text: str) -> list[str]:
-    from jax_depth.outputs.files import FORMATS
-
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in FORMATS:
-            raise argparse.ArgumentTypeError(
-                f"{name!r} is unknown; known: {', '.join(FORMATS)}"
-            )
-    return names
-
-
 def positive(text: str) -> int:
+    """Return a whole number above 0: an argument type."""
     try:
         number = int(text)
     except ValueError:

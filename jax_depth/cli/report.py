@@ -5,7 +5,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,11 @@ class Report:
         """Print a line on stderr, above the bar."""
         self._bar.write(f"jax-depth: {sentence}", file=sys.stderr)
 
-    def summarise(self) -> None:
-        """Print the summary."""
+    def summarise(self, details: Mapping[str, Any] | None = None) -> None:
+        """Print the summary, as JSON with `details` in it."""
         seconds = time.perf_counter() - self.start
         if self.as_json:
-            print(json.dumps(self._document(seconds), indent=2))
+            print(json.dumps(self._document(seconds) | dict(details or {}), indent=2))
         elif not self.quiet:
             print(self._line(seconds))
 

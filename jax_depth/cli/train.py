@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print every setting with its source, and train nothing",
     )
+    add_json_argument(parser)
     hosts = parser.add_argument_group(
         "several hosts", "on each host the same command; see docs/multi-host.md"
     )
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         ) from None
     recipe = _recipe(args)
     if args.show:
-        _show(recipe)
+        _show(args, recipe)
         return 0
     if args.workdir is None:
         raise UsageError("--workdir says where the run goes; give a folder")
@@ -105,15 +107,15 @@ def run(args: argparse.Namespace) -> int:
         use_compilation_cache()
     keep_freed_memory()
     outcome = train(recipe, _data(args, recipe), args.workdir)
-    done = outcome.steps
-    if done < recipe.run.steps:
-        if jax.process_index() == 0:
-            total = recipe.run.steps
-            print(f"{args.workdir}: {done} of {total} steps; the same command goes on")
-        return INTERRUPTED if outcome.interrupted else 0
+    done, total = outcome.steps, recipe.run.steps
+    if done < total:
+        text = f"{args.workdir}: {done} of {total} steps; the same command goes on"
+    else:
+        text = f"{args.workdir}: {done} steps; jax-depth predict --model {args.workdir}"
     if jax.process_index() == 0:
-        print(f"{args.workdir}: {done} steps; jax-depth predict --model {args.workdir}")
-    return 0
+        document = {"workdir": str(args.workdir), "steps": done, "of": total}
+        conclude(args, document, text)
+    return INTERRUPTED if outcome.interrupted and done < total else 0
 
 
 def _recipe(args: argparse.Namespace) -> Any:
@@ -143,13 +145,17 @@ def _recipe(args: argparse.Namespace) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _show(recipe: Any) -> None:
+def _show(args: argparse.Namespace, recipe: Any) -> None:
     from jax_depth.training.recipe import leaves
     from jax_depth.training.recipes import sources
 
     origin = sources(recipe)
-    for key, value in leaves(recipe).items():
-        print(f"{key} = {value!r}  # {origin[key]}")
+    settings = leaves(recipe)
+    document = {
+        key: {"value": value, "source": origin[key]} for key, value in settings.items()
+    }
+    lines = [f"{key} = {value!r}  # {origin[key]}" for key, value in settings.items()]
+    conclude(args, document, "\n".join(lines))
 
 
 def _data(args: argparse.Namespace, recipe: Any) -> Any:

@@ -1,7 +1,26 @@
-"""Exit codes and the error behind one of them."""
+"""Exit codes, the error behind one of them, and types of arguments."""
+
+import argparse
+from collections.abc import Callable, Iterable
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class UsageError(Exception):
     """The command was called wrongly: one sentence for the user, exit code 2."""
+
+
+def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return an argument type: comma-separated names, each one of `known`."""
+    known = tuple(known)
+
+    def parse(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",")]
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(
+                    f"{name!r} is unknown; known: {', '.join(known)}"
+                )
+        return list(dict.fromkeys(names))
+
+    return parse

@@ -1,0 +1,135 @@
+"""A native model directory with a model card: a repository for the Hugging Face hub.
+
+Whoever downloads it loads it by `jax_depth.load(folder)`. For a folder that
+transformers loads, see `transformers_folder.py`.
+"""
+
+import os
+from pathlib import Path
+
+from jax_depth import checkpoint
+from jax_depth._typing import Params
+from jax_depth.catalog import MODELS
+from jax_depth.checkpoint import CONFIG, WEIGHTS, StorageDtype, flatten, new_directory
+from jax_depth.config import ModelConfig
+
+CARD = "README.md"
+
+# Licences of the catalogue as the hub writes them; what it does not know is "other".
+_HUB_LICENCES = {
+    "Apache-2.0": "apache-2.0",
+    "MIT": "mit",
+    "CC-BY-NC-4.0": "cc-by-nc-4.0",
+}
+_MEANING = {
+    "inverse_depth": "relative inverse depth: larger is nearer, 0 is infinitely far, "
+    "scale and shift are arbitrary",
+    "depth": "relative depth: larger is farther, the scale is arbitrary",
+    "metric_depth": "depth in metres along the camera's axis, up to {max_depth:g} m",
+    "features": "features; the model has no depth head",
+}
+_TEXT = """\
+---
+{front}
+---
+
+# {name}
+
+{origin}. It predicts {meaning}.
+
+```
+pip install jax-depth
+```
+
+```python
+import huggingface_hub
+import jax_depth
+
+folder = huggingface_hub.snapshot_download("USER/REPOSITORY")
+{use}
+```
+
+| | |
+| --- | --- |
+| parameters | {parameters:,}, stored as {dtype} |
+| input | RGB, short side {size} px, multiples of {patch}, resized as {resample} |
+| normalisation | mean {mean}, deviation {std} |
+| licence | {licence} |
+
+`config.json` describes the network, `model.safetensors` holds the weights under the
+names of their path in the parameter tree.
+"""
+_USE = 'depth = jax_depth.load(folder)("photo.jpg")\ndepth.save("depth.png")'
+_USE_ENCODER = "params, config = jax_depth.load_params(folder)"
+
+
+def write_hub_folder(
+    params: Params,
+    config: ModelConfig,
+    directory: str | os.PathLike,
+    dtype: StorageDtype | None = None,
+) -> None:
+    """Write `config.json`, `model.safetensors` and `README.md`, the model card.
+
+    Args:
+        params: nested dict of arrays.
+        config: their model. The card of a model of the catalogue names its source and
+            its licence; that of any other leaves the licence open, as "unknown".
+        directory: a new or empty directory, or an older one of this kind to replace.
+        dtype: how weights are stored; None keeps each leaf's own.
+
+    Raises:
+        ValueError: parameters that do not fit `config`.
+        FileExistsError: `directory` is a file or holds something else.
+    """
+    with new_directory(directory, replaces=(CONFIG, WEIGHTS, CARD)) as temporary:
+        native = temporary / "native"
+        checkpoint.save(native, params, config, dtype)
+        for name in (CONFIG, WEIGHTS):
+            os.rename(native / name, temporary / name)
+        native.rmdir()
+        text = model_card(params, config, dtype)
+        Path(temporary / CARD).write_text(text, encoding="utf-8")
+
+
+def model_card(
+    params: Params, config: ModelConfig, dtype: StorageDtype | None = None
+) -> str:
+    """Return the model card: metadata the hub reads, then Markdown."""
+    entry = MODELS.get(config.name)
+    # A name can be reused for another network; then nothing is known of its source.
+    if entry is not None and entry.config.encoder != config.encoder:
+        entry = None
+    licence = entry.licence if entry else "not stated by whoever made this folder"
+    front = [
+        "library_name: jax-depth",
+        "pipeline_tag: "
+        + ("image-feature-extraction" if config.head is None else "depth-estimation"),
+        "license: " + (_HUB_LICENCES.get(licence, "other") if entry else "unknown"),
+        *([f"base_model: {entry.repository}"] if entry and entry.repository else []),
+        "tags: [jax, flax, depth-anything]",
+    ]
+    leaves = flatten(params)
+    if entry and entry.bundled:
+        origin = "The model that comes with jax_depth"
+    elif entry:
+        origin = f"The weights of `{entry.repository or entry.original}` for jax_depth"
+    else:
+        origin = "A model for jax_depth"
+    return _TEXT.format(
+        front="\n".join(front),
+        name=config.name,
+        origin=origin,
+        meaning=_MEANING[config.kind].format(max_depth=config.max_depth or 0),
+        use=_USE if config.head is not None else _USE_ENCODER,
+        parameters=sum(leaf.size for leaf in leaves.values()),
+        dtype=dtype or next(iter(leaves.values())).dtype,
+        size=config.image_size,
+        patch=config.encoder.patch_size,
+        resample="the original code does"
+        if config.resample == "original"
+        else "transformers does",
+        mean=", ".join(f"{x:.4g}" for x in config.mean),
+        std=", ".join(f"{x:.4g}" for x in config.std),
+        licence=licence,
+    )

@@ -1,0 +1,134 @@
+"""A batch of photos through a model into files: what `predict` and `scene` share."""
+
+import argparse
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jax_depth.cli.interrupt import remembered_interrupt
+from jax_depth.cli.job import Job, OutputFolderError
+from jax_depth.cli.photos import Photo, Problem, find_photos
+from jax_depth.cli.report import Report
+from jax_depth.cli.result_names import result_stems
+from jax_depth.cli.summary import add_json_argument
+from jax_depth.cli.usage import INTERRUPTED
+
+_RESUME = "run it again with --skip-existing to go on"
+
+
+def add_batch_arguments(group: argparse._ArgumentGroup) -> None:
+    """Declare the options of a batch that are not about its files."""
+    group.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="pass over photos whose results are all there: goes on after a stop",
+    )
+    group.add_argument("--quiet", action="store_true", help="print failures only")
+    add_json_argument(group)
+
+
+def run_batch(
+    args: argparse.Namespace,
+    words: Sequence[str],
+    results_of: Callable[[Path], Mapping[str, Path]],
+    prepare: Callable[[Sequence[Job]], tuple[Any, Callable[..., None]]],
+    details: Mapping[str, Any] | None = None,
+) -> int:
+    """Compute and write every photo that `words` mean; return the exit code.
+
+    Args:
+        args: `outdir`, `skip_existing`, `quiet` and `json` are used.
+        words: of the command line.
+        results_of: a photo's path below `outdir`, without suffix -> format -> file.
+        prepare: the jobs -> the estimator and what writes the results, (job, pixels,
+            depth) -> None. Called when there is something to do and the output folder
+            can be written to.
+        details: further entries of the JSON summary, read at the end.
+
+    Raises:
+        UsageError: from `find_photos` or `prepare`.
+    """
+    photos, problems = find_photos(words, args.outdir)
+    report = Report(
+        args.outdir, len(photos) + len(problems), quiet=args.quiet, as_json=args.json
+    )
+    code = 0
+    with report.progress():
+        for problem in problems:
+            report.failed(problem)
+        jobs = list(_jobs(photos, results_of, args, report))
+        try:
+            with remembered_interrupt() as check:
+                if jobs:
+                    make_folder(args.outdir)
+                    _process(jobs, *prepare(jobs), report, check)
+        except OutputFolderError as error:
+            report.say(f"{error}; stopped; when that is mended, {_RESUME}")
+            code = 1
+        except KeyboardInterrupt:
+            report.say(f"interrupted; {_RESUME}")
+            code = INTERRUPTED
+    report.summarise(details)
+    return code or (1 if report.failures else 0)
+
+
+def make_folder(outdir: Path) -> None:
+    """Make the output folder and try it, before a model is loaded in vain.
+
+    Raises:
+        OutputFolderError: it cannot be written to.
+    """
+    probe = outdir / f".{secrets.token_hex(8)}.tmp"
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputFolderError(
+            f"the output folder '{outdir}' cannot be written to: {error.strerror}"
+        ) from None
+
+
+def _process(
+    jobs: Sequence[Job],
+    estimator: Any,
+    write: Callable[..., None],
+    report: Report,
+    check_interrupt: Callable[[], None],
+) -> None:
+    # Late: this imports jax, which the help does without.
+    from jax_depth.cli.pipeline import process
+
+    outcomes = process(jobs, estimator, estimator.batch_size, write)
+    with contextlib.closing(outcomes):
+        for job, problem in outcomes:
+            if problem is None:
+                report.done(job.photo)
+            else:
+                report.failed(Problem(str(job.photo), problem))
+            check_interrupt()
+
+
+def _jobs(
+    photos: Sequence[Photo],
+    results_of: Callable[[Path], Mapping[str, Path]],
+    args: argparse.Namespace,
+    report: Report,
+) -> Iterator[Job]:
+    inputs = {os.path.realpath(photo.path) for photo in photos}
+    for photo, stem in zip(photos, result_stems(photos), strict=True):
+        results = results_of(args.outdir / stem)
+        taken = [p for p in results.values() if os.path.realpath(p) in inputs]
+        if taken:
+            sentence = (
+                f"'{photo.path}': its result '{taken[0]}' would overwrite another "
+                "input; choose another folder with -o"
+            )
+            report.failed(Problem(str(photo.path), sentence))
+        elif args.skip_existing and all(map(os.path.exists, results.values())):
+            report.skipped(photo.path)
+        else:
+            yield Job(photo.path, results)

@@ -1,0 +1,260 @@
+"""`jax-depth scene`: photos to meshes, point clouds, normals and stereo pairs."""
+
+import argparse
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jax_depth.cli.batch import add_batch_arguments, run_batch
+from jax_depth.cli.job import Job
+from jax_depth.cli.predict import add_model_arguments, load_estimator, positive
+from jax_depth.cli.usage import UsageError, names_among
+
+DEFAULT_FORMATS = "glb"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a photo, a folder (searched recursively), a glob, or a .txt file with "
+        "one of these a line",
+    )
+    add_model_arguments(parser.add_argument_group("model"))
+    _add_camera_arguments(
+        parser.add_argument_group(
+            "camera",
+            "Without these: the focal length in the photo's EXIF data, else 60 degrees "
+            "across the longer side, with a note.",
+        )
+    )
+    _add_metre_arguments(
+        parser.add_argument_group(
+            "metres",
+            "A metric model gives metres. A relative model gives inverse depth of "
+            "unknown scale and shift, which these state or fit.",
+        )
+    )
+    _add_output_arguments(parser.add_argument_group("output"))
+
+
+def _add_camera_arguments(group: argparse._ArgumentGroup) -> None:
+    camera = group.add_mutually_exclusive_group()
+    camera.add_argument(
+        "--focal",
+        type=_numbers(1),
+        metavar="PIXELS",
+        help="focal length in pixels of the photo",
+    )
+    camera.add_argument(
+        "--intrinsics",
+        type=_numbers(4),
+        metavar="FX,FY,CX,CY",
+        help="in pixels; 0,0 is the centre of the first pixel",
+    )
+    camera.add_argument(
+        "--fov",
+        type=_numbers(1),
+        metavar="DEGREES",
+        help="field of view across the photo's longer side",
+    )
+
+
+def _add_metre_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--near",
+        type=float,
+        metavar="METRES",
+        help="distance of the nearest point; with --far",
+    )
+    group.add_argument(
+        "--far", type=float, metavar="METRES", help="distance of the farthest point"
+    )
+    group.add_argument(
+        "--point",
+        type=_numbers(3),
+        action="append",
+        metavar="X,Y,METRES",
+        help="a known distance at column X and row Y, along the camera's axis; of one "
+        "photo; give two or more of different depth",
+    )
+
+
+def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    from jax_depth.outputs.scene import SCENE_FORMATS
+    from jax_depth.outputs.scene.stereo import PARALLAX
+    from jax_depth.outputs.scene.surface import EDGE_ANGLE, MAX_POINTS
+
+    formats = "; ".join(f"{name}: {f.summary}" for name, f in SCENE_FORMATS.items())
+    group.add_argument(
+        "-o",
+        "--outdir",
+        type=Path,
+        default=Path("scene_out"),
+        help="folder for the results, made if missing (default: %(default)s)",
+    )
+    group.add_argument(
+        "--format",
+        type=names_among(SCENE_FORMATS),
+        default=DEFAULT_FORMATS.split(","),
+        metavar="A,B",
+        help=f"comma-separated, of {formats} (default: {DEFAULT_FORMATS})",
+    )
+    group.add_argument(
+        "--max-depth",
+        type=float,
+        metavar="METRES",
+        help="leave out what is farther (default: where the model saturates)",
+    )
+    group.add_argument(
+        "--edge-angle",
+        type=float,
+        default=EDGE_ANGLE,
+        metavar="DEGREES",
+        help="leave out triangles the camera sees at less than this, which bridge "
+        "jumps in depth (default: %(default)g; 0 keeps all)",
+    )
+    group.add_argument(
+        "--max-points",
+        type=positive,
+        default=MAX_POINTS,
+        metavar="N",
+        help="use every n-th row and column of a larger photo (default: %(default)d)",
+    )
+    group.add_argument(
+        "--parallax",
+        type=float,
+        default=100 * PARALLAX,
+        metavar="PERCENT",
+        help="of the width, between the eyes' views of near and far (default: "
+        "%(default)g)",
+    )
+    add_batch_arguments(group)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute and write the files of every photo; return the exit code."""
+    from jax_depth.outputs.scene import SCENE_FORMATS
+
+    if (args.near is None) != (args.far is None):
+        raise UsageError("--near and --far go together")
+    if args.near is not None and args.point:
+        raise UsageError("give --near and --far or --point, not both")
+    if "parallax" in args.format:
+        from jax_depth.inference.video_file import av_module
+
+        try:
+            av_module()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    cameras: dict[str, Any] = {}
+
+    def results_of(stem: Path) -> dict[str, Path]:
+        return {
+            name: stem.with_name(stem.name + SCENE_FORMATS[name].ending)
+            for name in args.format
+        }
+
+    def prepare(jobs: Sequence[Job]) -> tuple[Any, Callable[..., None]]:
+        if args.point and len(jobs) > 1:
+            raise UsageError(
+                f"--point states a distance in one photo, but {len(jobs)} were given; "
+                "run it once for each, or use --near and --far"
+            )
+        estimator = _estimator(args)
+        return estimator, lambda job, pixels, depth: _write(
+            job, pixels, depth, args, cameras
+        )
+
+    return run_batch(args, args.paths, results_of, prepare, {"cameras": cameras})
+
+
+def _estimator(args: argparse.Namespace) -> Any:
+    from jax_depth.outputs.scene import SCENE_FORMATS
+
+    try:
+        estimator = load_estimator(args)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    kind, stated = estimator.config.kind, args.near is not None or args.point
+    needing = [name for name in args.format if SCENE_FORMATS[name].metric]
+    if needing and kind != "metric_depth" and not stated:
+        raise UsageError(
+            f"--format {needing[0]} needs metres, but {estimator.config.name} gives "
+            f"{kind} of unknown scale; state it with --near and --far or two or more "
+            "--point, or use a metric model"
+        )
+    if kind == "metric_depth" and args.near is not None:
+        raise UsageError(
+            f"{estimator.config.name} gives metres itself; leave --near and --far out, "
+            "or correct its scale with --point"
+        )
+    return estimator
+
+
+def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> None:
+    from jax_depth.cli.pipeline import as_bytes
+    from jax_depth.outputs import scene
+
+    camera, source = _camera(job.photo, depth.shape, args)
+    cameras[str(job.photo)] = {
+        "source": source,
+        **{name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy")},
+    }
+    if args.near is not None:
+        depth = scene.between(depth, args.near, args.far)
+    elif args.point:
+        depth = depth.to_metric(args.point)
+    whole = scene.Scene(
+        as_bytes(pixels),
+        depth,
+        camera,
+        job.photo.stem,
+        args.max_depth,
+        args.edge_angle,
+        args.max_points,
+        args.parallax / 100,
+    )
+    for name, path in job.results.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scene.save(whole, path, name)
+
+
+def _camera(photo: Path, shape: tuple[int, int], args: argparse.Namespace) -> Any:
+    from jax_depth.outputs import scene
+
+    if args.focal is not None:
+        return scene.camera_from_focal(shape, *args.focal), "--focal"
+    if args.intrinsics is not None:
+        return scene.camera_from_focal(shape, *args.intrinsics), "--intrinsics"
+    if args.fov is not None:
+        return scene.camera_from_view(shape, *args.fov), "--fov"
+    camera, source = scene.find_camera(photo, shape)
+    needed = any(scene.SCENE_FORMATS[name].metric for name in args.format)
+    if needed and source.startswith("assumed"):
+        # The same text is printed once, however many photos it is true of.
+        warnings.warn(
+            f"field of view {source}; state it with --fov, --focal or --intrinsics",
+            stacklevel=2,
+        )
+    return camera, source
+
+
+def _numbers(count: int) -> Callable[[str], tuple[float, ...]]:
+    """Return an argument type: so many numbers, separated by commas."""
+
+    def parse(text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            what = "a number" if count == 1 else f"{count} numbers with commas between"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return numbers
+
+    return parse

@@ -1,0 +1,181 @@
+"""A photo with its depth and camera, and every file it can become: `save`."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from jax_depth.checkpoint import new_directory
+from jax_depth.data.sample import Intrinsics
+from jax_depth.inference.depth_map import DepthMap
+from jax_depth.outputs.atomic import atomic
+from jax_depth.outputs.png16 import COMPRESSION
+from jax_depth.outputs.scene import colmap
+from jax_depth.outputs.scene.glb import write_glb_mesh, write_glb_points
+from jax_depth.outputs.scene.normals import normal_map
+from jax_depth.outputs.scene.ply import write_ply
+from jax_depth.outputs.scene.stereo import (
+    PARALLAX,
+    anaglyph,
+    stereo_pair,
+    write_parallax,
+)
+from jax_depth.outputs.scene.surface import EDGE_ANGLE, MAX_POINTS, Surface, lift
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+    """What three-dimensional files are made of.
+
+    Attributes:
+        photo: uint8 (h, w, 3) RGB.
+        depth: of the same size; in metres, but for "stereo", "anaglyph", "parallax".
+        camera: of the photo; see `find_camera`.
+        name: of the photo, for COLMAP.
+        max_depth, edge_angle, max_points: see `lift`.
+        parallax: see `stereo_pair`.
+    """
+
+    photo: UInt8[np.ndarray, "h w 3"]
+    depth: DepthMap
+    camera: Intrinsics
+    name: str = "photo"
+    max_depth: float | None = None
+    edge_angle: float = EDGE_ANGLE
+    max_points: int = MAX_POINTS
+    parallax: float = PARALLAX
+
+    @functools.cached_property
+    def surface(self) -> Surface:
+        """Points and triangles; computed once for all files.
+
+        Raises:
+            ValueError: as `lift`.
+        """
+        return lift(
+            self.depth,
+            self.photo,
+            self.camera,
+            max_depth=self.max_depth,
+            edge_angle=self.edge_angle,
+            max_points=self.max_points,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneFormat:
+    """One kind of file.
+
+    Attributes:
+        ending: what follows the photo's name in the file's; a folder's has no dot.
+        summary: a few words for people.
+        write: (scene, path) -> None.
+        metric: whether the depth has to be in metres.
+        whole: whether `write` itself leaves the old file or the whole new one.
+    """
+
+    ending: str
+    summary: str
+    write: Callable[[Scene, Path], None]
+    metric: bool = True
+    whole: bool = False
+
+
+def _stereo(scene: Scene, path: Path) -> None:
+    pair = stereo_pair(scene.photo, scene.depth, scene.parallax)
+    _picture(np.concatenate(pair, axis=1), path)
+
+
+def _colmap(scene: Scene, path: Path) -> None:
+    with new_directory(path, replaces=colmap.ENTRIES) as temporary:
+        colmap.write_colmap(scene.surface, temporary, scene.photo, scene.name)
+
+
+def _picture(pixels: np.ndarray, path: Path) -> None:
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=COMPRESSION)
+
+
+SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
+    {
+        "glb": SceneFormat(
+            "_mesh.glb",
+            "mesh that wears the photo",
+            lambda scene, path: write_glb_mesh(scene.surface, path, scene.photo),
+        ),
+        "glb-points": SceneFormat(
+            "_points.glb",
+            "point cloud as glTF",
+            lambda scene, path: write_glb_points(scene.surface, path),
+        ),
+        "ply": SceneFormat(
+            "_points.ply",
+            "point cloud as binary PLY",
+            lambda scene, path: write_ply(scene.surface, path),
+        ),
+        "colmap": SceneFormat(
+            "_colmap",
+            "folder with the photo and a COLMAP text model",
+            _colmap,
+            whole=True,
+        ),
+        "normals": SceneFormat(
+            "_normals.png",
+            "picture of the surface normals",
+            lambda scene, path: _picture(normal_map(scene.depth, scene.camera), path),
+        ),
+        "stereo": SceneFormat(
+            "_stereo.png", "left and right eye side by side", _stereo, metric=False
+        ),
+        "anaglyph": SceneFormat(
+            "_anaglyph.png",
+            "for red and cyan glasses",
+            lambda scene, path: _picture(
+                anaglyph(scene.photo, scene.depth, scene.parallax), path
+            ),
+            metric=False,
+        ),
+        "parallax": SceneFormat(
+            "_parallax.mp4",
+            "video of a swaying view",
+            lambda scene, path: write_parallax(
+                scene.photo, scene.depth, path, scene.parallax
+            ),
+            metric=False,
+            whole=True,
+        ),
+    }
+)
+
+
+def save(scene: Scene, path: str | os.PathLike[str], format: str | None = None) -> None:
+    """Write one file, or COLMAP's folder, whole or not at all.
+
+    Args:
+        scene: what to write.
+        path: where to; the folder it is in must exist. An older result is replaced.
+        format: a name of `SCENE_FORMATS`; by default "glb" for `.glb` and "ply" for
+            `.ply`.
+
+    Raises:
+        ValueError: unknown format, depth not in metres, or nothing to show.
+        FileExistsError: for "colmap", a folder that holds something else.
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    name = path.suffix.lower().removeprefix(".") if format is None else format
+    if name not in SCENE_FORMATS:
+        raise ValueError(
+            f"{path}: format {name!r} is unknown; known: {', '.join(SCENE_FORMATS)}"
+        )
+    form = SCENE_FORMATS[name]
+    if form.whole:
+        form.write(scene, path)
+        return
+    with atomic(path) as temporary:
+        form.write(scene, temporary)

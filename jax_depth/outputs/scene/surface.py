@@ -1,0 +1,168 @@
+"""Depth map to points and triangles, without curtains where depth jumps."""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float, Float32, Int32, UInt8
+
+from jax_depth.data.sample import Intrinsics
+from jax_depth.inference.depth_map import DepthMap
+
+# Degrees. A floor 1.5 m below the camera is kept up to 28 m; a step of 6 % in depth
+# from one pixel to the next is cut from a focal length of 320 pixels on.
+EDGE_ANGLE = 3.0
+MAX_POINTS = 1_000_000
+# A metric model's sigmoid saturates: beyond this share of max_depth is "far away".
+_SATURATED = 0.99
+# Triangles whose angles are computed at once: about 50 MB of temporaries.
+_CHUNK = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surface:
+    """What a photo shows, in three dimensions.
+
+    Points are in metres in the camera's frame with x to the right, y up and z towards
+    the viewer: the scene lies along -z, as in glTF.
+
+    Attributes:
+        points: float32 (n, 3).
+        colors: uint8 (n, 3) sRGB.
+        pixels: int32 (n, 2), column and row in the photo each point is from.
+        triangles: int32 (m, 3), points counter-clockwise as the camera sees them.
+        shape: height and width of the photo.
+        camera: of the photo.
+    """
+
+    points: Float32[np.ndarray, "n 3"]
+    colors: UInt8[np.ndarray, "n 3"]
+    pixels: Int32[np.ndarray, "n 2"]
+    triangles: Int32[np.ndarray, "m 3"]
+    shape: tuple[int, int]
+    camera: Intrinsics
+
+
+def lift(
+    depth: DepthMap,
+    photo: UInt8[np.ndarray, "h w 3"],
+    camera: Intrinsics,
+    *,
+    max_depth: float | None = None,
+    edge_angle: float = EDGE_ANGLE,
+    max_points: int = MAX_POINTS,
+) -> Surface:
+    """Return the surface that a map in metres describes.
+
+    Neighbouring pixels are joined by two triangles. A triangle whose plane the camera
+    sees at less than `edge_angle` bridges a jump in depth rather than belonging to
+    something: it is left out, and so are points that no triangle is left to hold. The
+    angle does not depend on the photo's resolution, as a bound on the jump would.
+
+    Args:
+        depth: metric map.
+        photo: uint8 RGB of the same size.
+        camera: of the photo.
+        max_depth: metres beyond which nothing is shown; by default 99 % of where
+            the model saturates, or no limit.
+        edge_angle: degrees; 0 keeps every triangle.
+        max_points: where the photo has more pixels, every n-th row and column is used.
+
+    Raises:
+        ValueError: the map is not in metres, sizes differ, an option makes no sense,
+            or nothing is left.
+    """
+    if depth.kind != "metric_depth":
+        raise ValueError(
+            f"the map is {depth.kind} of unknown scale; bring it to metres with "
+            "DepthMap.to_metric or scene.between first"
+        )
+    if photo.shape != (*depth.shape, 3):
+        raise ValueError(
+            f"the photo is {photo.shape[1]}x{photo.shape[0]} but its depth "
+            f"{depth.shape[1]}x{depth.shape[0]}"
+        )
+    if not 0 <= edge_angle < 90:
+        raise ValueError(f"edge angle {edge_angle:g} is not in [0, 90) degrees")
+    if max_points < 4:
+        raise ValueError(f"at most {max_points} points make no surface; use 4 or more")
+    if max_depth is None:
+        max_depth = _SATURATED * depth.max_depth if depth.max_depth else math.inf
+    rows, columns = _grid(depth.shape, max_points)
+    z = depth.values[np.ix_(rows, columns)].astype(np.float64)
+    valid = np.isfinite(z) & (z > 0) & (z <= max_depth)
+    points = unproject(np.where(valid, z, 1.0), camera, rows, columns)
+    points = points.reshape(-1, 3)
+    triangles = _triangles(len(rows), len(columns), valid.ravel())
+    triangles = triangles[_steep_enough(points, triangles, edge_angle)]
+    used, triangles = np.unique(triangles, return_inverse=True)
+    if not used.size:
+        raise ValueError(
+            f"no surface is left of the map ({depth}): nothing nearer than "
+            f"{max_depth:g} m is seen at {edge_angle:g} degrees or more"
+        )
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)[used]
+    return Surface(
+        points=points[used].astype(np.float32),
+        colors=photo[pixels[:, 1], pixels[:, 0]],
+        pixels=pixels.astype(np.int32),
+        triangles=triangles.reshape(-1, 3).astype(np.int32),
+        shape=depth.shape,
+        camera=camera,
+    )
+
+
+def unproject(
+    z: Float[np.ndarray, "h w"],
+    camera: Intrinsics,
+    rows: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+) -> Float[np.ndarray, "h w 3"]:
+    """Return the points of depths along the optical axis: x right, y up, -z forward.
+
+    Args:
+        z: depth, float64, in any unit.
+        camera: of the photo.
+        rows, columns: which of the photo's they are; all when None.
+    """
+    rows = np.arange(z.shape[0]) if rows is None else rows
+    columns = np.arange(z.shape[1]) if columns is None else columns
+    x = (columns[None, :] - camera.cx) / camera.fx * z
+    y = (rows[:, None] - camera.cy) / camera.fy * z
+    return np.stack([x, -y, -z], axis=-1)
+
+
+def _grid(shape: tuple[int, int], max_points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns to use, the first and the last among them."""
+    step = max(1.0, math.sqrt(shape[0] * shape[1] / max_points))
+    counts = [max(2, math.floor(side / step)) if side > 1 else 1 for side in shape]
+    rows, columns = (
+        np.rint(np.linspace(0, side - 1, count)).astype(np.intp)
+        for side, count in zip(shape, counts, strict=True)
+    )
+    return rows, columns
+
+
+def _triangles(height: int, width: int, valid: np.ndarray) -> np.ndarray:
+    """Return two triangles for every four neighbours, where all corners are valid."""
+    index = np.arange(height * width).reshape(height, width)
+    a, b = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
+    c, d = index[1:, :-1].ravel(), index[1:, 1:].ravel()
+    both = np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
+    return both[valid[both].all(axis=1)]
+
+
+def _steep_enough(points, triangles, degrees: float) -> np.ndarray:
+    """Return which triangles the camera sees at `degrees` or more: bool (m,)."""
+    keep = np.ones(len(triangles), bool)
+    if degrees == 0:
+        return keep
+    for start in range(0, len(triangles), _CHUNK):
+        p, q, r = np.moveaxis(points[triangles[start : start + _CHUNK]], 1, 0)
+        normal = np.cross(q - p, r - p)
+        ray = p + q + r
+        sine = np.abs(np.einsum("ij,ij->i", normal, ray))
+        bound = math.sin(math.radians(degrees))
+        lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(ray, axis=1)
+        keep[start : start + _CHUNK] = sine >= bound * lengths
+    return keep
