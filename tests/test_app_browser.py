@@ -23,7 +23,10 @@ from jax_depth.outputs.video import VideoWriter
 pytest.importorskip("selenium", reason="needs jax_depth[test]")
 
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -82,14 +85,16 @@ def browser(downloads, tmp_path_factory):
     browser.quit()
 
 
+# While gradio draws an element anew it is covered, or no longer the one found.
+_NOT_YET = (ElementClickInterceptedException, StaleElementReferenceException)
+
+
 class Page:
     """The page in one window of the browser."""
 
     def __init__(self, browser, address):
         self.browser = browser
-        self.wait = WebDriverWait(
-            browser, 60, ignored_exceptions=[ElementClickInterceptedException]
-        )
+        self.wait = WebDriverWait(browser, 60, ignored_exceptions=_NOT_YET)
         browser.get(address)
         self.window = browser.current_window_handle
         self.until("#photo input[type=file]")
@@ -117,9 +122,12 @@ class Page:
     def choose(self, selector, option):
         self.until(f"{selector} input").click()
         items = "ul[role=listbox] li, [role=option]"
-        self.wait.until(lambda _: self.all(items))
-        [item] = [item for item in self.all(items) if item.text.strip() == option]
-        item.click()
+
+        def chosen(_):
+            found = [item for item in self.all(items) if item.text.strip() == option]
+            return found and (found[0].click() or True)
+
+        self.wait.until(chosen, f"{selector} does not offer {option!r}")
 
     def tab(self, name):
         [tab] = [tab for tab in self.all("[role=tab]") if tab.text == name]
@@ -136,6 +144,7 @@ class Page:
 
 @pytest.fixture
 def page(browser, server):
+    browser.get("about:blank")  # what the last page says at its end is not ours
     for kind in ("browser", "performance"):
         browser.get_log(kind)
     yield Page(browser, server)
