@@ -16,6 +16,7 @@ from jax_depth.deploy.app.looks import (
 )
 from jax_depth.deploy.app.messages import refusal_html
 from jax_depth.deploy.app.refusal import Refusal
+from jax_depth.deploy.app.scene_view import SceneView
 from jax_depth.deploy.app.service import Prediction, Service
 from jax_depth.deploy.app.settings import Settings
 from jax_depth.deploy.app.store import Store
@@ -68,11 +69,14 @@ class PhotoTab:
                 gr.HTML(f'<p id="depth-readout">{_HINT}</p>')
                 values = gr.HTML(visible="hidden")
                 downloads = gr.HTML(elem_id="downloads")
+                view = SceneView(service, store, folder)
         token = gr.State(None)
         settings = self._settings
+        changes = [photo.change, settings.model.change, settings.size.change]
+        view.connect(photo, token, changes)
         shown = [message, slider, downloads]
         gr.on(
-            [photo.change, settings.model.change, settings.size.change],
+            changes,
             self._compute,
             [photo, *settings.inputs],
             [*shown, values, token],
