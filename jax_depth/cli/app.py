@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
             url = f"http://{host}:{port}"
             document = {"url": url, "models": list(models)}
             conclude(args, document, f"jax-depth app: {url}  (Ctrl+C stops it)")
+            sys.stdout.flush()  # a program that started this one waits for the line
             server.http_server(app.asgi).run(sockets=[sock])
     return 0
 
