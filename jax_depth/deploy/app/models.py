@@ -4,12 +4,14 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from PIL import Image
 
 from jax_depth.deploy.app.batching import Batcher
+from jax_depth.deploy.app.examples import example_photos
 from jax_depth.deploy.app.limits import Limits
 from jax_depth.deploy.app.refusal import Refusal
 from jax_depth.inference.estimator import Estimator, load
@@ -87,17 +89,33 @@ def check_size(estimator: Estimator, size: int | None, limits: Limits) -> int:
 
 
 def warm_up(estimator: Estimator, batcher: Batcher) -> None:
-    """Compile for photos of the usual shapes, in a thread, while nobody waits.
+    """Compile for photos of the usual shapes and for the examples.
 
     A program is for one size and one number of pictures, up to the batch size in
-    powers of two. Single pictures come first, since the first user is alone. A user
+    powers of two. Those of single pictures are ready when this returns, since the
+    first user is alone; the others are made in a thread while nobody waits, and a user
     who comes meanwhile waits for one compilation at most.
     """
-    threading.Thread(target=_warm_up, args=(estimator, batcher), daemon=True).start()
+    shapes = _shapes(estimator)
+    _compile(estimator, batcher, shapes, 1)
+    threading.Thread(
+        target=_compile_batches, args=(estimator, batcher, shapes), daemon=True
+    ).start()
 
 
-def _warm_up(estimator: Estimator, batcher: Batcher) -> None:
-    for count, (height, width) in _programs(estimator, batcher.batch_size):
+def _compile_batches(
+    estimator: Estimator, batcher: Batcher, shapes: list[tuple[int, int]]
+) -> None:
+    count = 2
+    while count <= batcher.batch_size:
+        _compile(estimator, batcher, shapes, count)
+        count *= 2
+
+
+def _compile(
+    estimator: Estimator, batcher: Batcher, shapes: list[tuple[int, int]], count: int
+) -> None:
+    for height, width in shapes:
         while not batcher.idle:
             time.sleep(_PATIENCE)
         blank = np.zeros((1, height, width, 3), np.float32)
@@ -107,10 +125,13 @@ def _warm_up(estimator: Estimator, batcher: Batcher) -> None:
             batcher.submit("warm-up", run, blank, 600).result()
 
 
-def _programs(
-    estimator: Estimator, batch_size: int
-) -> Iterator[tuple[int, tuple[int, int]]]:
-    shapes = dict.fromkeys(
+def _shapes(estimator: Estimator) -> list[tuple[int, int]]:
+    """Return the sizes at which the network sees usual photos and the examples."""
+    photos = list(_USUAL_PHOTOS)
+    for path in example_photos():
+        with Image.open(path) as image:
+            photos.append((image.height, image.width))
+    shapes = (
         processing_size(
             height,
             width,
@@ -118,10 +139,6 @@ def _programs(
             estimator.config.encoder.patch_size,
             estimator.resample,
         )
-        for height, width in _USUAL_PHOTOS
+        for height, width in photos
     )
-    count = 1
-    while count <= batch_size:
-        for shape in shapes:
-            yield count, shape
-        count *= 2
+    return list(dict.fromkeys(shapes))
