@@ -1,13 +1,10 @@
-"""Figures of `tiny`: held-out frames, a real photo with ground truth, pictures.
+"""Figures of `tiny` on held-out frames, and its pictures of photos.
 
     python scripts/tiny/evaluate.py --data DATA [--model DIRECTORY] [--size 224]
-    python scripts/tiny/evaluate.py --motorcycle skimage/data
-    python scripts/tiny/evaluate.py --photos coffee.png china.jpg --montage out.png
+    python scripts/tiny/evaluate.py --photos coffee.png china.jpg --montage out.jpg
 
-`--motorcycle` takes the folder of motorcycle_left.png and motorcycle_disp.npz
-(Middlebury 2014, Scharstein et al.), which the scikit-image 0.16.2 wheel carries.
-Every figure is after scale and shift alignment in disparity; beside it stands the
-baseline "the lower, the nearer".
+Figures are after scale and shift alignment in disparity; beside them stands the
+baseline "the lower, the nearer". `scripts/motorcycle.py` does a measured photo.
 """
 
 import argparse
@@ -24,8 +21,6 @@ from jax_depth.training.held_out import evaluate_held_out, predict
 
 ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
 MAX_DEPTH = 80.0
-# Motorcycle at the size of the wheel: pixels, metres, pixels.
-FOCAL, BASELINE, DOFFS = 994.978, 0.193001, 31.086
 
 
 def ramp(shape: tuple[int, int]) -> np.ndarray:
@@ -43,15 +38,6 @@ def ramp_on_frames(frames: Rendered) -> dict[str, float]:
         depth = 1 / np.where(mask, disparity, np.float32(1))
         results.append(evaluate(ramp(depth.shape), depth, mask, max_depth=MAX_DEPTH))
     return {k: float(np.mean([r[k] for r in results])) for k in results[0]}
-
-
-def motorcycle(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return picture, depth in metres and mask; Z = f b / (d + doffs)."""
-    rgb = np.asarray(Image.open(folder / "motorcycle_left.png").convert("RGB"))
-    with np.load(folder / "motorcycle_disp.npz") as archive:
-        shift = archive["arr_0"].astype(np.float64)
-    mask = np.isfinite(shift) & (shift > 0)
-    return rgb, FOCAL * BASELINE / (np.where(mask, shift, 1) + DOFFS), mask
 
 
 def colour(disparity: np.ndarray) -> np.ndarray:
@@ -88,7 +74,6 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ASSETS)
     parser.add_argument("--size", type=int, help="short side; default the model's")
     parser.add_argument("--data", help="folder of the renderer")
-    parser.add_argument("--motorcycle", type=Path)
     parser.add_argument("--photos", type=Path, nargs="*", default=[])
     parser.add_argument("--montage", type=Path, default=Path("montage.png"))
     arguments = parser.parse_args()
@@ -100,12 +85,6 @@ def main() -> None:
         found, _ = evaluate_held_out(params, config, frames, len(frames), size)
         print("held out:", rounded(found))
         print("held out, lower is nearer:", rounded(ramp_on_frames(frames)))
-    if arguments.motorcycle:
-        rgb, depth, mask = motorcycle(arguments.motorcycle)
-        pred = predict(params, config, rgb, size)
-        print("motorcycle:", rounded(evaluate(pred, depth, mask)))
-        found = evaluate(ramp(mask.shape), depth, mask)
-        print("motorcycle, lower is nearer:", rounded(found))
     pairs = []
     for path in arguments.photos:
         rgb = np.asarray(Image.open(path).convert("RGB"))
