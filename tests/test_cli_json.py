@@ -52,8 +52,8 @@ def test_shapes_are_as_documented(model, capsys):
 def test_errors_are_documents_too(model, capsys):
     found = document(capsys, "convert", "nothing.pth", "--to", "x", code=1)
     assert list(found) == ["error"] and "nothing.pth" in found["error"]
-    found = document(capsys, "predict", code=2)
-    assert "give at least one PATH" in found["error"]
+    found = document(capsys, "export", "-o", "x", code=2)
+    assert "end it in .stablehlo" in found["error"]
 
 
 def test_a_command_without_a_document_gets_one(capsys):

@@ -1,8 +1,10 @@
 """`jax-depth export`: a model as a file for another process or another runtime."""
 
 import argparse
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from jax_depth.cli import predict
 from jax_depth.cli.batch import make_folder
 from jax_depth.cli.job import OutputFolderError
 from jax_depth.cli.photos import find_photos
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
 
 if TYPE_CHECKING:
@@ -18,18 +21,38 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    parser.add_argument(
+        "words",
+        metavar="MODEL",
+        nargs="*",
+        help="same as --model; with --executable photos, as in predict, for whose "
+        "sizes a program is wanted",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="ending in .stablehlo (one program for every size, on CPU, GPU and TPU, "
+        "run by jax alone) or .onnx (one size); with --executable a folder",
+    )
+    parser.add_argument(
         "--executable",
         action="store_true",
         help="compiled programs for this machine, one a picture size, which `predict "
         "--executables` runs without compiling anything",
     )
     parser.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="*",
-        help="photos, as in predict, for whose sizes a program is wanted",
+        "--without-weights",
+        action="store_true",
+        help="of .stablehlo: leave the weights out of the file",
+    )
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="of .onnx: take uint8 RGB photos of one size and return depth of that "
+        "size; resizing and normalising are part of the file",
     )
     parser.add_argument(
         "--photo-size",
@@ -37,23 +60,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WIDTHxHEIGHT",
-        help="of photos a program is wanted for; may be repeated (default without "
-        "PATH: a square)",
+        help="of the photos an .onnx file or a program is wanted for; with "
+        "--executable it may be repeated (default without photos: a square)",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="for the programs, made if missing",
-    )
+    add_json_argument(parser)
     predict.add_model_arguments(parser.add_argument_group("model"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the files and name them; 1 if a photo could not be read."""
-    return _export_executables(args)
+    suffix = args.output.suffix.lower()
+    if not args.executable and suffix not in (".stablehlo", ".onnx"):
+        raise UsageError(
+            f"-o {args.output}: end it in .stablehlo or .onnx, or give --executable"
+        )
+    only = {"--without-weights": ".stablehlo", "--preprocess": ".onnx"}
+    for option, its in only.items():
+        given = getattr(args, option.strip("-").replace("-", "_"))
+        if given and (args.executable or suffix != its):
+            raise UsageError(f"{option} is an option of {its} files")
+    if args.executable:
+        return _export_executables(args)
+    _take_model(args)
+    return _export_stablehlo(args) if suffix == ".stablehlo" else _export_onnx(args)
+
+
+def _take_model(args: argparse.Namespace) -> None:
+    """Let the one word be the model."""
+    if len(args.words) > 1 or (args.words and (args.model or args.encoder)):
+        raise UsageError(f"one model at a time, not {' '.join(args.words)} and another")
+    if args.words:
+        args.model = args.words[0]
+
+
+def _export_stablehlo(args: argparse.Namespace) -> int:
+    if args.photo_size:
+        raise UsageError(".stablehlo files take every size; leave --photo-size out")
+    from jax_depth.deploy.stablehlo import check_installed, write_stablehlo
+
+    _installed(check_installed)
+    params, config = _load(args)
+    with _writable(args.output):
+        with_weights = not args.without_weights
+        write_stablehlo(params, _as_asked(args, config), args.output, with_weights)
+    return _written(args, [args.output])
+
+
+def _export_onnx(args: argparse.Namespace) -> int:
+    from jax_depth.deploy.onnx import check_installed, write_onnx
+
+    _installed(check_installed)
+    params, config = _load(args)
+    sizes = list(_network_sizes(args, config, [], ()))
+    if len(sizes) > 1:
+        raise UsageError(".onnx files take one size; give --photo-size once")
+    size = sizes[0]
+    if args.preprocess and args.photo_size:
+        size = args.photo_size[0][::-1]
+    with _writable(args.output):
+        write_onnx(params, _as_asked(args, config), args.output, size, args.preprocess)
+    return _written(args, [args.output])
+
+
+def _as_asked(args: argparse.Namespace, config: "ModelConfig") -> "ModelConfig":
+    """Return the model that prepares pictures as the options say."""
+    return dataclasses.replace(
+        config,
+        image_size=args.size or config.image_size,
+        resample=args.resample or config.resample,
+    )
 
 
 def _export_executables(args: argparse.Namespace) -> int:
@@ -61,17 +136,46 @@ def _export_executables(args: argparse.Namespace) -> int:
 
     params, config = _load(args)
     problems: list[str] = []
-    sizes = list(_network_sizes(args, config, problems))
+    sizes = list(_network_sizes(args, config, problems, args.words))
     try:
         make_folder(args.output)
     except OutputFolderError as error:
         raise UsageError(str(error)) from None
     batch_size = args.batch_size or 1
-    for path in write_executables(params, config, sizes, args.output, batch_size):
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    written = write_executables(params, config, sizes, args.output, batch_size)
+    return _written(args, written, problems)
+
+
+def _written(
+    args: argparse.Namespace, files: Iterable[Path], problems: Sequence[str] = ()
+) -> int:
+    """Name what is written, as it is written, and return the exit code."""
+    sizes: dict[str, int] = {}
+    for file in files:
+        sizes[str(file)] = size = file.stat().st_size
+        if not args.json:
+            print(f"{file}: {size / 1e6:.1f} MB")
     for problem in problems:
         print(f"jax-depth: {problem}", file=sys.stderr)
+    conclude(args, {"written": sizes, "failed": list(problems)}, None)
     return 1 if problems else 0
+
+
+def _installed(check: Callable[[], None]) -> None:
+    try:
+        check()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Try the folder before, and turn what does not suit the model into wrong usage."""
+    try:
+        make_folder(path.parent)
+        yield
+    except (OutputFolderError, ValueError) as error:
+        raise UsageError(str(error)) from None
 
 
 def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
@@ -89,7 +193,10 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
 
 
 def _network_sizes(
-    args: argparse.Namespace, config: "ModelConfig", problems: list[str]
+    args: argparse.Namespace,
+    config: "ModelConfig",
+    problems: list[str],
+    words: Sequence[str],
 ) -> Iterator[tuple[int, int]]:
     """Yield what the network sees of the photos that were named; add to `problems`."""
     from jax_depth.inference.image import read_image
@@ -97,7 +204,7 @@ def _network_sizes(
 
     size = args.size or config.image_size
     options = (size, config.encoder.patch_size, args.resample or config.resample)
-    photos, missing = find_photos(args.paths, args.output)
+    photos, missing = find_photos(words, args.output)
     problems += [problem.sentence for problem in missing]
     for photo in photos:
         try:
@@ -106,7 +213,7 @@ def _network_sizes(
             yield processing_size(height, width, *options, label=label)
         except (OSError, ValueError) as error:
             problems.append(str(error))
-    square = [] if args.paths else [(size, size)]
+    square = [] if words else [(size, size)]
     for width, height in args.photo_size or square:
         try:
             yield processing_size(height, width, *options, label="a photo")

@@ -43,6 +43,14 @@ def resize_cubic(
     return result
 
 
+def cubic_matrix(inputs: int, outputs: int) -> Float64[np.ndarray, "o i"]:
+    """Return the matrix of `resize_cubic` along one axis, for programs."""
+    matrix = np.zeros((outputs, inputs))
+    for index, weight in zip(*_cubic_taps(inputs, outputs), strict=True):
+        np.add.at(matrix, (np.arange(outputs), index), weight)
+    return matrix
+
+
 def resize_bicubic_uint8(
     image: Shaped[np.ndarray, "h w c"], size: tuple[int, int]
 ) -> Shaped[np.ndarray, "h2 w2 c"]:

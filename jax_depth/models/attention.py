@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
+from jax_depth.models import symbolic
 from jax_depth.models.precision import einsum
 
 # "auto" takes one pass up to here; a square of 518 has 1370 tokens.
@@ -45,6 +46,8 @@ def attend(
         ValueError: the method is unknown.
     """
     n = q.shape[2]
+    if symbolic.is_symbolic(n) and method in ("auto", "blocked"):
+        method = "one_pass"  # blocks have to be counted
     one_pass = functools.partial(_one_pass, dtype=dtype)
     by_query = functools.partial(_blocked, dtype=dtype)
     by_head = functools.partial(_blocked_by_head, dtype=dtype)

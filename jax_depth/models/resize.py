@@ -8,7 +8,8 @@ is thirty times as fast.
 `torch.nn.functional.interpolate` has a = -0.75, and it has no align_corners.
 
 Source positions are computed in float32 because torch computes them so
-(aten/src/ATen/native/UpSample.h, `area_pixel_compute_source_index`).
+(aten/src/ATen/native/UpSample.h, `area_pixel_compute_source_index`). Where sizes are
+symbolic, `symbolic.py` builds the weights in the program.
 """
 
 import functools
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_depth._typing import Array, Float, Float32
+from jax_depth.models import symbolic
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -39,12 +41,17 @@ def resize_bilinear(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _resize_bilinear(x, size: tuple[int, int]):
+    if symbolic.is_symbolic(*x.shape[1:3], *size):
+        weights = symbolic.bilinear_weights
+    else:
+        weights = bilinear_weights
+
     def gathered(x):
         return _interpolate(_interpolate(x, 2, size[1]), 1, size[0])
 
     def multiplied(x):
-        rows = bilinear_weights(x.shape[1], size[0])
-        return _apply(x, rows, bilinear_weights(x.shape[2], size[1]))
+        rows = weights(x.shape[1], size[0])
+        return _apply(x, rows, weights(x.shape[2], size[1]))
 
     return jax.lax.platform_dependent(x, cpu=gathered, default=multiplied)
 
@@ -84,6 +91,10 @@ def resize_bicubic(
         antialias: widen the kernel when shrinking, with a = -0.5 as torch does.
     """
     make = antialiased_weights if antialias else bicubic_weights
+    if symbolic.is_symbolic(*size):
+        if antialias:
+            raise ValueError("an antialiased resize needs a size known while tracing")
+        make = symbolic.bicubic_weights
     rows = make(x.shape[1], size[0], offset)
     columns = make(x.shape[2], size[1], offset)
     return _apply(x, rows, columns)
@@ -109,7 +120,11 @@ def _interpolate(x, axis: int, n_out: int):
     """Resize one axis bilinearly by gathering the two sources of each output."""
     if x.shape[axis] == n_out:
         return x
-    low, high, fraction = _neighbours(x.shape[axis], n_out)
+    n_in = x.shape[axis]
+    if symbolic.is_symbolic(n_in, n_out):
+        low, high, fraction = symbolic.neighbours(n_in, n_out)
+    else:
+        low, high, fraction = _neighbours(n_in, n_out)
     before = (slice(None),) * axis
 
     def gather(index):
@@ -156,7 +171,7 @@ def antialiased_weights(n_in: int, n_out: int, offset: float) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _apply(x, rows: np.ndarray, columns: np.ndarray):
+def _apply(x, rows, columns):
     y = x.astype(jnp.float32)
     if not _is_identity(rows):
         y = jnp.einsum("ih,bhwc->biwc", rows, y, precision=_HIGHEST)
@@ -165,7 +180,9 @@ def _apply(x, rows: np.ndarray, columns: np.ndarray):
     return y
 
 
-def _is_identity(weights: np.ndarray) -> bool:
+def _is_identity(weights) -> bool:
+    if not isinstance(weights, np.ndarray):
+        return False
     n_out, n_in = weights.shape
     return n_out == n_in and bool((weights == np.eye(n_in, dtype=np.float32)).all())
 

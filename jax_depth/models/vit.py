@@ -19,6 +19,7 @@ from jax_depth._typing import Array, Float, Float32
 from jax_depth.config import EncoderConfig
 from jax_depth.models.layers import Block, Conv, LayerNorm
 from jax_depth.models.resize import resize_bicubic
+from jax_depth.models.symbolic import as_float, is_symbolic
 
 _zeros = nn.initializers.zeros_init()
 
@@ -142,9 +143,14 @@ def resize_positions(
     square = position.reshape(1, side, side, -1)
     if grid == (side, side):
         return square
+    offset: Any = config.position_offset
+    if is_symbolic(*grid):
+        # Decided when it runs; without offset the same size is resized to itself.
+        trained = (as_float(grid[0]) == side) & (as_float(grid[1]) == side)
+        offset = jnp.where(trained, 0.0, offset)
     return resize_bicubic(
         square,
         grid,
-        offset=config.position_offset,
+        offset=offset,
         antialias=config.position_antialias,
     )

@@ -1,0 +1,59 @@
+"""What an exported file says about itself: how to feed it and what comes out."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jax_depth import __version__
+from jax_depth.config import ModelConfig
+
+_RESIZE = {
+    "original": "cv2.resize(photo / 255.0, (width, height), cv2.INTER_CUBIC) in "
+    "float64, both sides at least `size`",
+    "transformers": "Pillow's BICUBIC on uint8, the side that changes least becoming "
+    "`size`",
+}
+_MEANING = {
+    "inverse_depth": "inverse depth of unknown scale and shift: larger is nearer, 0 is "
+    "infinitely far",
+    "depth": "depth of unknown scale: larger is farther",
+    "metric_depth": "metres along the camera's axis",
+}
+
+
+def contract(config: ModelConfig, preprocessing: bool = False) -> Mapping[str, str]:
+    """Return short texts for the metadata of an exported file.
+
+    Args:
+        config: the model.
+        preprocessing: whether the file does it itself.
+
+    Returns:
+        "model" holds a JSON object with the numbers (`size`, `multiple`, `mean`, `std`,
+        `kind`, `max_depth`), the others are for people.
+    """
+    numbers: dict[str, Any] = {
+        "name": config.name,
+        "size": config.image_size,
+        "multiple": config.encoder.patch_size,
+        "mean": config.mean,
+        "std": config.std,
+        "resample": config.resample,
+        "kind": config.kind,
+        "max_depth": config.max_depth,
+        "dtype": config.dtype,
+    }
+    if preprocessing:
+        steps = "none: the input is uint8 RGB (batch, height, width, 3)"
+    else:
+        steps = (
+            f"uint8 RGB photo -> both sides a multiple of {config.encoder.patch_size}, "
+            f"aspect ratio kept, by {_RESIZE[config.resample]} -> divide by 255 -> "
+            "subtract `mean`, divide by `std` -> float32 (batch, height, width, 3)"
+        )
+    return {
+        "producer": f"jax_depth {__version__}",
+        "model": json.dumps(numbers),
+        "preprocessing": steps,
+        "output": f"float32 (batch, height, width), {_MEANING[config.kind]}",
+    }
