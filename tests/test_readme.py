@@ -82,7 +82,7 @@ def trainable(folder, monkeypatch):
     checkpoint.save(folder / "cache" / name, init(teacher, jax.random.key(0)), teacher)
 
 
-def test_commands(folder, weights, trainable, capsys):
+def test_commands(folder, weights, trainable, as_installed, capsys):
     done = []
     for command in COMMANDS:
         if command.startswith(ELSEWHERE):

@@ -126,7 +126,7 @@ def _photo_to_depth(
             pixels = _resized(pixels, _pillow_matrix, network, (axis,))
             pixels = jnp.clip(jnp.floor(pixels + 0.5), 0, 255)
         pixels = pixels / 255
-    mean, std = np.array([config.mean, config.std], np.float32)
+    mean, std = np.array([config.mean, config.std], np.float32).reshape(2, 1, 1, 1, 3)
     depth = forward(params, (pixels - mean) / std, config)
     return resize_bilinear(depth[..., None], size)[..., 0]
 
