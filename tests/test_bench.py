@@ -110,7 +110,7 @@ def test_session_times_only_who_computes_the_same(no_weights):
     assert list(found) == [row.name for row in rows]
     for name in ("reference", "close", "rough"):
         assert found[name].problem is None
-        assert len(found[name].seconds) == 3
+        assert len(found[name].seconds) == len(found[name].cpu) == 3
         assert found[name].pictures == 2
     assert found["reference"].error == 0
     std = np.arange(10).std()
@@ -122,7 +122,7 @@ def test_session_times_only_who_computes_the_same(no_weights):
     assert "exit code 7" in found["dies late"].problem
     assert found["absent"].problem == "needs another machine"
     for name in ("crashes", "wrong", "nan", "shape", "dies late", "absent"):
-        assert found[name].seconds == []
+        assert found[name].seconds == found[name].cpu == []
 
 
 def test_own_contender_on_living_weights(tmp_path):
@@ -197,6 +197,7 @@ def test_whole_jobs_are_checked_and_timed(no_weights, tmp_path):
     found = {row.name: row for row in rows}
     for name in ("first", "near"):
         assert found[name].problem is None and len(found[name].seconds) == 2
+        assert all(0 < cpu for cpu in found[name].cpu)
         assert found[name].pictures == 2 and found[name].peak_bytes > 2**20
     assert found["first"].error == 0 and 0 < found["near"].error < 0.1
     assert found["far"].problem.startswith("wrong: correlation 0.")
@@ -221,6 +222,9 @@ def test_distance_and_ratio():
     first = Row("a", seconds=[1.0, 2.0, 4.0], flops=6e9)
     other = Row("b", seconds=[2.0, 3.0, 2.0], precision="int8", flops=6e9)
     assert other.ratio(first) == 1.5  # of 2, 1.5, 0.5; not 2 / 2
+    assert other.cpu_ratio(first) is None
+    first.cpu, other.cpu = [2.0, 2.0, 4.0], [1.0, 1.5, 12.0]
+    assert other.cpu_ratio(first) == 0.75
     assert first.distance({"f32": 30e9}) == pytest.approx(10)
     assert other.distance({"f32": 30e9}) is None
 
@@ -247,7 +251,8 @@ def test_markdown_shows_everyone():
     lines = text.splitlines()
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:4] == ["jax-f32", "550", "500 - 600", "1.00"]
-    assert cells[4:] == ["3.64", "1024", "1.50", "3.0", "reference", "5.5"]
+    assert cells[4] == "-"  # written before processor time was measured
+    assert cells[5:] == ["3.64", "1024", "1.50", "3.0", "reference", "5.5"]
     assert "0.50" in lines[3] and "2.0e-05" in lines[3]
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[4] == "- not timed: keras: keras is not installed"

@@ -166,13 +166,15 @@ def _time(
 ) -> list[np.ndarray] | None:
     """Run one process; return its depth maps, or None with the problem in `result`."""
     start = time.perf_counter()
-    code, peak, message = _process(row, photos, out, task)
+    code, peak, cpu, message = _process(row, photos, out, task)
     seconds = time.perf_counter() - start
     if code:
         result.problem = f"exit code {code}: {message}"
         result.seconds.clear()
+        result.cpu.clear()
         return None
     result.seconds.append(seconds)
+    result.cpu.append(cpu)
     result.peak_bytes = max(peak, result.peak_bytes or 0)
     return [np.load(file) for file in sorted(out.glob("*.npy"))]
 
@@ -192,7 +194,7 @@ def _cache(row: Command, task: Task) -> Path:
 
 
 def _process(row: Command, photos: Path, out: Path, task: Task):
-    """Return exit code, peak memory and the last line of complaint."""
+    """Return exit code, peak memory, processor seconds and the last complaint."""
     cache = str(_cache(row, task))
     extra = {**ON_CPU, **KEEP_MEMORY, "JAX_DEPTH_CACHE": cache}
     complaints = Path(task.folder) / "complaints.txt"
@@ -207,7 +209,8 @@ def _process(row: Command, photos: Path, out: Path, task: Task):
         process.returncode = os.waitstatus_to_exitcode(status)
     lines = complaints.read_text().strip().splitlines() or ["no message"]
     scale = 1 if sys.platform == "darwin" else 1024
-    return process.returncode, usage.ru_maxrss * scale, lines[-1]
+    cpu = usage.ru_utime + usage.ru_stime
+    return process.returncode, usage.ru_maxrss * scale, cpu, lines[-1]
 
 
 def _check(result: Row, depths: list[np.ndarray], reference: list[np.ndarray]) -> None:

@@ -34,6 +34,9 @@ compared; those of different tables, or of other machines, may not.
   pixels, and take turns: A B C, A B C, after one untimed round.
 - **ratio**: median over rounds of a contender's time by that of the first row in the
   same round. Below 1 is faster than the first row.
+- **CPU ratio**: the same of the processor time of all threads: what a call costs,
+  whatever else the machine was doing. Where it and the ratio differ by much, other
+  programs ran, or threads waited.
 - **peak**: the greatest resident memory of the process, interpreter, libraries and
   weights included.
 - **first call** contains the compilation of libraries that compile then; **start to

@@ -22,6 +22,7 @@ class Row:
             deviations of that; 0 for the reference itself.
         flops: of one call, None where they are not counted.
         problem: why there are no figures; None where there are.
+        cpu: processor seconds of all threads, one figure per round.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Row:
     error: float | None = None
     flops: float | None = None
     problem: str | None = None
+    cpu: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -42,8 +44,11 @@ class Row:
 
     def ratio(self, first: "Row") -> float:
         """Median over rounds of this row's time by the first's in the same round."""
-        pairs = zip(self.seconds, first.seconds, strict=True)
-        return statistics.median(mine / theirs for mine, theirs in pairs)
+        return _ratio(self.seconds, first.seconds)
+
+    def cpu_ratio(self, first: "Row") -> float | None:
+        """The same of processor time; None where that was not measured."""
+        return _ratio(self.cpu, first.cpu) if self.cpu and first.cpu else None
 
     def distance(self, ceilings: Mapping[str, float]) -> float | None:
         """Times longer than the machine's fastest products would take."""
@@ -93,3 +98,8 @@ class Table:
         values = dict(document)
         rows: Sequence[Mapping[str, Any]] = values.pop("rows")
         return cls(rows=[Row(**row) for row in rows], **values)
+
+
+def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    pairs = zip(mine, theirs, strict=True)
+    return statistics.median(one / other for one, other in pairs)

@@ -117,8 +117,10 @@ def _turn(row: Row, workers: dict[str, Worker], timed: bool) -> None:
     except (Absent, WorkerError) as error:
         row.problem = str(error)
         row.seconds.clear()
+        row.cpu.clear()
         workers.pop(row.name).close()
         return
     if timed:
         row.seconds.append(reply["seconds"])
+        row.cpu.append(reply["cpu"])
     row.peak_bytes = reply["peak_bytes"]

@@ -10,6 +10,7 @@ _HEADINGS = {
         "median ms",
         "min - max",
         "ratio",
+        "CPU ratio",
         "img/s",
         "peak MiB",
         "first call s",
@@ -22,6 +23,7 @@ _HEADINGS = {
         "median s",
         "min - max",
         "ratio",
+        "CPU ratio",
         "img/s",
         "peak MiB",
         "error",
@@ -80,6 +82,7 @@ def _cells(row: Row, first: Row, ceilings: Mapping[str, float], columns: str):
         f"{scale * row.median:.{digits}f}",
         f"{low:.{digits}f} - {high:.{digits}f}",
         f"{row.ratio(first):.2f}",
+        _optional(row.cpu_ratio(first), ".2f"),
         f"{row.pictures / row.median:.2f}",
         _optional(row.peak_bytes and row.peak_bytes / 2**20, ".0f"),
     ]

@@ -6,7 +6,7 @@ Requests are JSON objects, one a line, on standard input; each gets one JSON lin
 the original standard output. Whatever libraries print goes to standard error.
 
     {"do": "load", "module": M, "options": {...}, "task": {...}}  -> seconds
-    {"do": "call"}  or  {"do": "call", "save": FILE.npy}          -> seconds, peak_bytes
+    {"do": "call"}  or  {"do": "call", "save": FILE.npy}  -> seconds, cpu, peak_bytes
 
 A failure answers {"error": sentence} or, where the contender's library is missing or
 cannot do the task, {"absent": sentence}; the process then waits for the next line.
@@ -59,14 +59,14 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
 
 def _call(call: Callable[[], Any], save: str | None) -> dict[str, float]:
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     result = call()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     if save:
         import numpy as np
 
         np.save(save, np.asarray(result, np.float32))
-    return {"seconds": seconds, "peak_bytes": peak_bytes()}
+    return {"seconds": seconds, "cpu": cpu, "peak_bytes": peak_bytes()}
 
 
 def peak_bytes() -> int:
