@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import sys
+import time
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jax_depth import checkpoint
-from jax_depth.bench import jobs, paper, report, session, worker, workspace
+from jax_depth.bench import jobs, machine, paper, report, session, worker, workspace
 from jax_depth.bench.catalog import BOUNDS, CONTENDERS, Contender, chosen
 from jax_depth.bench.contenders import own, pytorch, pytorch_hybrid
 from jax_depth.bench.plan import Plan
@@ -227,6 +228,20 @@ def test_distance_and_ratio():
     assert other.cpu_ratio(first) == 0.75
     assert first.distance({"f32": 30e9}) == pytest.approx(10)
     assert other.distance({"f32": 30e9}) is None
+
+
+def test_what_other_programs_use_is_told_from_ours():
+    meter, before = machine.Meter(), machine.Meter._read()
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+    others, after = meter.others(), machine.Meter._read()
+    assert others is not None and 0 <= others <= 1
+    assert before is not None and after is not None
+    busy, everything, own = (b - a for a, b in zip(before, after, strict=True))
+    # Counted in hundredths of a second, by two clocks.
+    assert own == pytest.approx(0.5, abs=0.1)
+    assert own - 0.1 <= busy <= everything
 
 
 def _table(**changes):

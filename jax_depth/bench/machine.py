@@ -62,6 +62,38 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+class Meter:
+    """How busy the processors are with other programs, from its making on (Linux)."""
+
+    def __init__(self):
+        """Begin."""
+        self._start = self._read()
+
+    def others(self) -> float | None:
+        """Return their share of the time of all processors; None where unknown.
+
+        Counts this process and the children it has waited for as ours.
+        """
+        stop = self._read()
+        if stop is None or self._start is None:
+            return None
+        busy, everything, own = (b - a for a, b in zip(self._start, stop, strict=True))
+        return max(0.0, busy - own) / everything if everything else None
+
+    @staticmethod
+    def _read() -> tuple[float, float, float] | None:
+        """Return seconds of all processors: busy, in all, and ours."""
+        try:
+            line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+        except OSError:
+            return None
+        tick = os.sysconf("SC_CLK_TCK")
+        # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user.
+        values = [int(word) / tick for word in line.split()[1:9]]
+        own = os.times()
+        return sum(values) - sum(values[3:5]), sum(values), sum(own[:4])
+
+
 def versions() -> dict[str, str]:
     """Return the installed packages of `PACKAGES` and their versions."""
     found = {}

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from jax_depth.bench import jobs, machine, session
+from jax_depth.bench import jobs, machine, session, workspace
 from jax_depth.bench.catalog import chosen
 from jax_depth.bench.results import Table
 from jax_depth.bench.session import Say
@@ -145,6 +145,8 @@ class Plan:
         height, width = self.shape
         place = str(folder / self.name)
         task = Task(place, self.name, height, width, self.batch, self.work)
+        workspace.prepare(task)
+        meter = machine.Meter()
         if self.job in ("start", "folder"):
             contenders = jobs.chosen(self.job, self.contenders)
             turns, photos = self.rounds, self.photos
@@ -164,4 +166,5 @@ class Plan:
             machine=machine.describe(),
             versions=machine.versions(),
             columns="job" if self.job in ("start", "folder") else "forward",
+            others=meter.others(),
         )

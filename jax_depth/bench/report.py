@@ -151,12 +151,19 @@ def render(document: Mapping[str, Any], order: list[str]) -> str:
     for name in names:
         table = named[name]
         parts.append(f"## {table.title}\n")
-        parts.append(f"`{table.command}`, {table.date}\n")
+        parts.append(f"`{table.command}`, {table.date}{_company(table)}\n")
         parts.append(markdown(table, limits))
     parts.append(_legend([named[name] for name in names]))
     if computed := document.get(PAPER):
         parts.append(paper.markdown(computed))
     return "\n".join(parts)
+
+
+def _company(table: Table) -> str:
+    """Say how much of the machine other programs had."""
+    if table.others is None:
+        return ""
+    return f"; other programs had {table.others:.0%} of the processors"
 
 
 def _machines(tables: list[Table]) -> str:

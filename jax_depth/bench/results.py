@@ -69,6 +69,8 @@ class Table:
         machine: see `machine.describe`.
         versions: of the packages that took part.
         columns: "forward" or "job": what of a row is shown.
+        others: share of the processors that other programs used meanwhile; None where
+            the system does not say.
     """
 
     title: str
@@ -78,6 +80,7 @@ class Table:
     machine: dict[str, Any]
     versions: dict[str, str]
     columns: str = "forward"
+    others: float | None = None
 
     @property
     def timed(self) -> list[Row]:
