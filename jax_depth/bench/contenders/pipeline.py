@@ -5,6 +5,7 @@ python -m jax_depth.bench.contenders.pipeline PHOTOS OUT MODEL DTYPE SIZE
 
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(photos: str, out: str, model: str, dtype: str, size: str) -> None:
@@ -15,8 +16,8 @@ def main(photos: str, out: str, model: str, dtype: str, size: str) -> None:
 
     estimate = pipeline("depth-estimation", model=model, dtype=getattr(torch, dtype))
     sides = {"height": int(size), "width": int(size)}
-    assert estimate.image_processor is not None
-    estimate.image_processor.size = sides
+    processor: Any = estimate.image_processor
+    processor.size = sides
     Path(out).mkdir()
     for photo in sorted(Path(photos).iterdir()):
         depth = estimate(str(photo))["predicted_depth"]
