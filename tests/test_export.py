@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import onnx
@@ -182,6 +183,10 @@ def network(folder):
     argv = ["export", str(folder / "model"), "-o", str(file)]
     assert main([*argv, "--photo-size", "60x40"]) == 0
     return file
+
+
+def test_onnx_leaves_jax_as_it_was(network):
+    assert jnp.cumsum(jnp.ones((2, 3)), 1).tolist() == [[1, 2, 3], [1, 2, 3]]
 
 
 @pytest.mark.parametrize("batch", [1, 3])

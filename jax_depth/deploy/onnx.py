@@ -78,7 +78,7 @@ def write_onnx(
         function = functools.partial(_pixels_to_depth, params=params, config=config)
         name, dtype = "pixels", jnp.float32
     shape: Any = ("batch", *size, 3)  # a name is a dimension that may vary
-    with _quiet():
+    with _quiet(), _jax_left_alone():
         model: Any = convert(
             for_other_runtimes(function),
             [jax.ShapeDtypeStruct(shape, dtype)],
@@ -155,6 +155,20 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _jax_left_alone() -> Iterator[None]:
+    """Undo what jax2onnx 0.17 does to jax as it loads its plugins.
+
+    It puts a function that takes no positional axis in the place of `jax.numpy.cumsum`,
+    for the whole process (`plugins/jax/numpy/cumsum.py`).
+    """
+    cumsum = jnp.cumsum
+    try:
+        yield
+    finally:
+        setattr(jnp, "cumsum", cumsum)  # noqa: B010
 
 
 def _jax2onnx() -> Any:
