@@ -52,27 +52,6 @@ def test_what_a_run_leaves_converts_back(whole, tmp_path):
     assert target.stat().st_size > 1e5
 
 
-def test_one_device_and_eight_agree_and_restore_each_other(
-    whole, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(meshes, "make_mesh", one_device)
-    workdir = tmp_path / "run"
-    run(workdir, "run.steps=10", "run.save_every=10", "optimizer.schedule=constant")
-    half = {k: float(v) for k, v in losses(workdir).items()}
-    # The eight go on where the one stopped, then the one where the eight did.
-    monkeypatch.undo()
-    run(workdir, "run.steps=15", "run.fsdp=2", "optimizer.schedule=constant")
-    monkeypatch.setattr(meshes, "make_mesh", one_device)
-    run(workdir, "optimizer.schedule=constant")
-    alone = tmp_path / "alone"
-    run(alone, "optimizer.schedule=constant")
-    want = {k: float(v) for k, v in losses(alone).items()}
-    got = {k: float(v) for k, v in losses(workdir).items()}
-    assert sorted(got) == list(range(1, 21)) and len(half) == 10
-    for step, value in want.items():
-        np.testing.assert_allclose(got[step], value, rtol=1e-5, err_msg=str(step))
-
-
 def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(meshes, "make_mesh", one_device)
     run(tmp_path / "a", "run.steps=3")
