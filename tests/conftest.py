@@ -8,6 +8,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import jaxtyping
 import pytest
+from golden_scene import golden_scene
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -40,3 +41,9 @@ def as_installed():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def scene():
+    """Return what `golden_scene` does."""
+    return golden_scene()

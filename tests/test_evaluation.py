@@ -7,16 +7,6 @@ from jax_depth import evaluation
 from jax_depth.evaluation.metrics import depth_metrics, spearman
 
 
-@pytest.fixture
-def scene():
-    """Return depth, a wrong depth and a mask: a slope with a block on it."""
-    i, j = np.mgrid[:32, :48]
-    depth = 1 + 0.05 * i + 0.02 * j
-    depth += 3 * ((i >= 8) & (i < 20) & (j >= 12) & (j < 30))
-    wrong = depth * (1 + 0.1 * np.sin(0.7 * i + 0.3 * j))
-    return depth, wrong, (5 * i + 3 * j) % 11 != 0
-
-
 def test_metric_definitions_are_upstreams(scene):
     depth, wrong, mask = scene
     got = evaluation.evaluate(wrong, depth, mask, align="none", space="depth")

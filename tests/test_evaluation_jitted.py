@@ -3,22 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jax_depth import evaluation
 from jax_depth.evaluation.jitted import align_disparity, masked_metrics
 from jax_depth.evaluation.metrics import depth_metrics
-
-
-@pytest.fixture
-def scene():
-    """Return depth, a wrong depth and a mask: a slope with a block on it."""
-    i, j = np.mgrid[:32, :48]
-    depth = 1 + 0.05 * i + 0.02 * j
-    depth += 3 * ((i >= 8) & (i < 20) & (j >= 12) & (j < 30))
-    wrong = depth * (1 + 0.1 * np.sin(0.7 * i + 0.3 * j))
-    return depth, wrong, (5 * i + 3 * j) % 11 != 0
 
 
 def test_golden_numbers_in_float64(scene):

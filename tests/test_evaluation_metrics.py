@@ -12,15 +12,6 @@ from jax_depth.evaluation.temporal import temporal_alignment_error
 from jax_depth.inference.depth_map import DepthMap
 
 
-@pytest.fixture
-def scene():
-    i, j = np.mgrid[:32, :48]
-    depth = 1 + 0.05 * i + 0.02 * j
-    depth += 3 * ((i >= 8) & (i < 20) & (j >= 12) & (j < 30))
-    wrong = depth * (1 + 0.1 * np.sin(0.7 * i + 0.3 * j))
-    return depth, wrong, (5 * i + 3 * j) % 11 != 0
-
-
 def test_every_variant_is_its_sources(scene):
     depth, wrong, mask = scene
     got = depth_metrics(wrong[mask], depth[mask])

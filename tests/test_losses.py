@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_scene import golden_scene
 
 from jax_depth.training import losses
 
@@ -45,15 +46,6 @@ gradient_matching = jax.jit(losses.gradient_matching, static_argnames="scales")
 normalize = jax.jit(losses.normalize)
 
 
-def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return depth, a wrong depth and a mask: a slope with a block on it."""
-    i, j = np.mgrid[:32, :48]
-    depth = 1 + 0.05 * i + 0.02 * j
-    depth += 3 * ((i >= 8) & (i < 20) & (j >= 12) & (j < 30))
-    wrong = depth * (1 + 0.1 * np.sin(0.7 * i + 0.3 * j))
-    return depth, wrong, (5 * i + 3 * j) % 11 != 0
-
-
 def batch(*maps):
     return [
         jnp.asarray(x[None], bool if x.dtype == bool else jnp.float32) for x in maps
@@ -63,7 +55,7 @@ def batch(*maps):
 @pytest.fixture
 def relative():
     """Prediction, target disparity, mask; one image."""
-    depth, wrong, mask = scene()
+    depth, wrong, mask = golden_scene()
     return batch(50 / wrong + 20, 1 / depth, mask)
 
 
@@ -128,7 +120,7 @@ def test_normalize_divides_by_the_mean_deviation_from_the_median(relative):
 
 
 def test_silog_value_and_focus():
-    depth, wrong, mask = scene()
+    depth, wrong, mask = golden_scene()
     pred, target, mask = batch(wrong, depth, mask)
     np.testing.assert_allclose(losses.silog(pred, target, mask), 0.070876223, rtol=1e-5)
     g = np.full((1, 4, 5), 2.0, np.float32)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from test_losses import scene
+from golden_scene import golden_scene
 
 from jax_depth.training import losses
 
@@ -103,7 +103,7 @@ OURS = {
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", OURS)
 def test_value_and_gradient_are_torchs(name, masked):
-    depth, wrong, mask = scene()
+    depth, wrong, mask = golden_scene()
     if not masked:
         mask = np.ones_like(mask)
     metric = name in METRIC
@@ -124,7 +124,7 @@ def test_value_and_gradient_are_torchs(name, masked):
 @pytest.mark.parametrize("masked", [False, True])
 def test_medians_and_spreads(masked):
     """Values by NumPy in float64."""
-    depth, wrong, mask = scene()
+    depth, wrong, mask = golden_scene()
     if not masked:
         mask = np.ones_like(mask)
     golden = {

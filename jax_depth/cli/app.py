@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 
 from jax_depth.cli.compilation_cache import use_compilation_cache
-from jax_depth.cli.predict import DEFAULT_MODEL, positive
+from jax_depth.cli.predict import DEFAULT_MODEL
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

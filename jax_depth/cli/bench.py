@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, positive
 
 _JOBS = ("forward", "start", "folder", "train")
 
@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="side of the pixels, or HEIGHTxWIDTH (default: the model's own)",
     )
-    one.add_argument("--batch", type=_positive, metavar="N", help="default: 1")
+    one.add_argument("--batch", type=positive, metavar="N", help="default: 1")
     one.add_argument(
-        "--rounds", type=_positive, metavar="N", help="turns of each (default: 7)"
+        "--rounds", type=positive, metavar="N", help="turns of each (default: 7)"
     )
     one.add_argument(
         "--contenders",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "depth file; folder: photos to depth files; train: one optimiser step",
     )
     one.add_argument(
-        "--photos", type=_positive, metavar="N", help="of --job folder (default: 64)"
+        "--photos", type=positive, metavar="N", help="of --job folder (default: 64)"
     )
     one.add_argument(
         "--json",
@@ -177,15 +177,5 @@ def _size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) > 2:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a side nor HxW")
-    height, *rest = map(_positive, sides)
+    height, *rest = map(positive, sides)
     return height, rest[0] if rest else height
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number

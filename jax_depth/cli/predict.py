@@ -16,7 +16,7 @@ from jax_depth.cli.batch import add_batch_arguments, run_batch
 from jax_depth.cli.compilation_cache import use_compilation_cache
 from jax_depth.cli.display_range import shown_range
 from jax_depth.cli.result_names import result_paths
-from jax_depth.cli.usage import UsageError, names_among
+from jax_depth.cli.usage import UsageError, names_among, positive
 
 DEFAULT_FORMATS = "side-by-side,png16"
 DEFAULT_MODEL = "tiny"
@@ -269,14 +269,3 @@ def _chosen_formats(args: argparse.Namespace) -> list[str]:
         except ValueError as error:
             raise UsageError(str(error)) from None
     return list(dict.fromkeys(formats))
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0: an argument type."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number

@@ -9,8 +9,8 @@ from typing import Any
 
 from jax_depth.cli.batch import add_batch_arguments, run_batch
 from jax_depth.cli.job import Job
-from jax_depth.cli.predict import add_model_arguments, load_estimator, positive
-from jax_depth.cli.usage import UsageError, names_among
+from jax_depth.cli.predict import add_model_arguments, load_estimator
+from jax_depth.cli.usage import UsageError, names_among, positive
 
 DEFAULT_FORMATS = "glb"
 

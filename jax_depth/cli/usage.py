@@ -24,3 +24,14 @@ def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:
         return list(dict.fromkeys(names))
 
     return parse
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0: an argument type."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number

@@ -18,7 +18,7 @@ from jax_depth.cli.predict import (
     add_model_arguments,
     load_estimator,
 )
-from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.cli.usage import INTERRUPTED, UsageError, names_among, positive
 
 FORMATS = {
     "film": "a video of the depth in colours, beside the frames or alone",
@@ -57,7 +57,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         "--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or H:M:S"
     )
     group.add_argument(
-        "--max-frames", type=_positive, metavar="N", help="stop after N frames"
+        "--max-frames", type=positive, metavar="N", help="stop after N frames"
     )
     group.add_argument(
         "--fps",
@@ -82,7 +82,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--format",
-        type=_formats,
+        type=names_among(FORMATS),
         metavar="A,B",
         help=f"comma-separated, of: {', '.join(FORMATS)} (default: film, an mp4)",
     )
@@ -199,22 +199,6 @@ def _summarise(
     elif not args.quiet:
         for clip in clips:
             print(clip.line())
-
-
-def _formats(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in FORMATS:
-            raise argparse.ArgumentTypeError(
-                f"{name!r} is unknown; known: {', '.join(FORMATS)}"
-            )
-    return names
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def _share(text: str) -> float:

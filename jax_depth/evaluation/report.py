@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jax_depth.evaluation.benchmark import Benchmark, Judgement, worst
@@ -53,7 +53,12 @@ def judged(lines: Mapping[int, dict[str, Any]]) -> dict[int, Judgement]:
 
 def to_csv(lines: Mapping[int, dict[str, Any]]) -> str:
     """Return one row a picture: number, name, metrics, what else is known, why not."""
-    rows = [_row(line) for line in lines.values()]
+    return csv_text(_row(line) for line in lines.values())
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; columns are all names there are, in the order they appear."""
+    rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -1,15 +1,14 @@
 """The study as JSON and CSV."""
 
-import csv
 import dataclasses
-import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jax_depth import __version__
+from jax_depth.evaluation.report import csv_text
 from jax_depth.study.agreement import Agreement
 from jax_depth.study.findings import headlines, verdict
 from jax_depth.study.probe import OUTLIER, PUBLISHED, TokenNorms
@@ -61,7 +60,7 @@ def ranges_csv(study: Study) -> str:
                         for name, value in dataclasses.asdict(found).items()
                     }
             rows.append({**row, "note": seen.note})
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def agreement_csv(study: Study) -> str:
@@ -71,7 +70,7 @@ def agreement_csv(study: Study) -> str:
         for (one, other), found in picture.agreements.items():
             row = {"picture": picture.name, "model": one, "reference": other}
             rows.append(row | _agreement(found))
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def _picture(picture: Compared) -> dict[str, Any]:
@@ -115,16 +114,6 @@ def _norms(norms: TokenNorms) -> dict[str, Any]:
         for field in dataclasses.fields(norms)
         if field.name != "where"
     }
-
-
-def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _plain(value: Any) -> Any:
