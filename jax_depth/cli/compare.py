@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jax_depth.cli.batch import make_folder
 from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.job import OutputFolderError
 from jax_depth.cli.photos import Photo, find_photos
+from jax_depth.cli.summary import add_json_argument
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 
@@ -46,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pictures whose maps are in the page (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print the study as JSON")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,11 +112,9 @@ def _study(
 
 def _make(outdir: Path) -> None:
     try:
-        outdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the output folder '{outdir}' cannot be made: {error.strerror}"
-        ) from None
+        make_folder(outdir)
+    except OutputFolderError as error:
+        raise UsageError(str(error)) from None
 
 
 def _write(args: argparse.Namespace, study: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
 from jax_depth.evaluation.alignment import Alignment, Method, Space
 from jax_depth.evaluation.protocols import PROTOCOLS, Protocol
@@ -81,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do every N-th picture from the K-th, counted from 0; N processes may "
         "share one folder, and whichever is last sums up",
     )
-    group.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_json_argument(group)
 
 
 def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
@@ -260,11 +261,7 @@ def _write(
 def _print(args: argparse.Namespace, summary: dict[str, Any], folder: Path) -> None:
     from jax_depth.evaluation.report import to_table
 
-    if args.json:
-        print(json.dumps(summary, indent=2))
-    else:
-        print(to_table(summary))
-        print(f"written to {folder}")
+    conclude(args, summary, f"{to_table(summary)}\nwritten to {folder}")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -5,7 +5,6 @@ Everything `run_video.py` of Depth Anything does is here: --video-path, --input-
 """
 
 import argparse
-import json
 import sys
 import time
 from fractions import Fraction
@@ -18,6 +17,7 @@ from jax_depth.cli.predict import (
     add_model_arguments,
     load_estimator,
 )
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, names_among, positive
 
 FORMATS = {
@@ -134,7 +134,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--audio", action="store_true", help="copy the sound into the film"
     )
     group.add_argument("--quiet", action="store_true", help="print failures only")
-    group.add_argument("--json", action="store_true", help="print a summary as JSON")
+    add_json_argument(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -189,16 +189,13 @@ def _check(args: argparse.Namespace, words: list[str]) -> None:
 def _summarise(
     clips: list[Any], words: list[str], args: argparse.Namespace, seconds: float
 ) -> None:
-    if args.json:
-        document = {
-            "inputs": len(words),
-            "clips": [clip.document() for clip in clips],
-            "seconds": round(seconds, 3),
-        }
-        print(json.dumps(document, indent=2))
-    elif not args.quiet:
-        for clip in clips:
-            print(clip.line())
+    document = {
+        "inputs": len(words),
+        "clips": [clip.document() for clip in clips],
+        "seconds": round(seconds, 3),
+    }
+    text = "\n".join(clip.line() for clip in clips)
+    conclude(args, document, None if args.quiet else text)
 
 
 def _share(text: str) -> float:
