@@ -1,18 +1,25 @@
-"""Compile S, B and L for TPUs that are not there, and write docs/compiled-for.md.
+"""Compile S, B and L for accelerators that are not there: docs/compiled-for.md.
 
     pip install '.[aot]' && python scripts/aot_report.py --models small --minutes 25
+    pip install jax-cuda12-plugin jax-cuda12-pjrt  # of jaxlib's version, for the H100
 
 For each model, forward pass and training step it finds the largest batch per chip that
-fits 16 GiB (TPU v5e) and 32 GiB (TPU v6e) at 518 x 518. Every compilation is kept in
+fits a TPU v5e, a TPU v6e and an H100 at 518 x 518. Every compilation is kept in
 docs/compiled-for.json; a later call goes on with what is missing there, so any number
-of calls, on any number of machines, fills the table. `--minutes` is CPU time, after
-which no compilation is begun.
+of calls, on any number of machines, fills the table. `--minutes` is time, after which
+no compilation is begun.
+
+Each compilation is a process of its own: at some batches libtpu dies of a stack
+overflow, which is recorded, and a smaller batch is tried.
 """
 
 import argparse
 import dataclasses
 import json
 import re
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,13 +35,14 @@ from jax_depth.training.recipes import RECIPES
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS, PAGE = DOCS / "compiled-for.json", DOCS / "compiled-for.md"
-SIZE, CHIPS, LAYOUT = 518, ("v5e", "v6e"), "2x2"
+SIZE = 518
+LAYOUTS = {"v5e": "2x2", "v6e": "2x2", "h100": "4"}
 SIZES = ("small", "base", "large")
 PROGRAMS = ("forward", "train")
 # Two batches per chip through which a line is laid.
 FIRST = {"forward": (2, 8), "train": (1, 3)}
-# Tries on from where the line ends.
-TRIES = 3
+# From where the line ends the next try is smaller: by little where memory was short.
+SMALLER = {"does_not_fit": 11 / 12, "compiler_died": 3 / 4}
 
 
 def main() -> None:
@@ -42,51 +50,74 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", default=",".join(SIZES))
     parser.add_argument("--programs", default=",".join(PROGRAMS))
+    parser.add_argument("--chips", default=",".join(LAYOUTS))
     parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    jax.config.update("jax_platforms", "cpu")
+    if args.one:
+        model, program, chip, batch = args.one
+        jax.config.update("jax_platforms", "cpu")
+        print(json.dumps(compile_one(model, program, chip, int(batch))))
+        return
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    deadline = time.monotonic() + 60 * args.minutes
     for model in args.models.split(","):
         for program in args.programs.split(","):
-            for chip in CHIPS:
-                search(found, model, program, chip, args.minutes)
+            for chip in args.chips.split(","):
+                search(found, model, program, chip, deadline)
     PAGE.write_text(page(found))
 
 
-def search(found: dict, model: str, program: str, chip: str, minutes: float) -> None:
+def search(found: dict, model: str, program: str, chip: str, deadline: float) -> None:
     """Compile until the largest batch that fits a chip is known, or time is up."""
 
     def measured(batch: int, on: str = chip) -> dict[str, Any] | None:
         key = f"{model} {program} {on} {batch}"
         if key not in found:
-            if time.process_time() > 60 * minutes:
+            if time.monotonic() > deadline:
                 return None
-            start = time.process_time()
-            found[key] = compile_one(model, program, on, batch)
-            found[key]["cpu_seconds"] = round(time.process_time() - start)
+            found[key] = in_a_process(model, program, on, str(batch))
             RESULTS.write_text(json.dumps(found, indent=1) + "\n")
             print(key, found[key], flush=True)
         return found[key]
 
-    # What a batch needs hardly depends on the chip: the line is laid on the first.
-    points = [measured(batch, CHIPS[0]) for batch in FIRST[program]]
-    if None in points:
+    # What a batch needs hardly depends on which TPU: the line is laid on the first.
+    first = "v5e" if ACCELERATORS[chip].platform == "tpu" else chip
+    points = [measured(batch, first) for batch in FIRST[program]]
+    if not all(point and "peak_bytes" in point for point in points):
         return
     low, high = (point["peak_bytes"] for point in points if point)
     slope = (high - low) / (FIRST[program][1] - FIRST[program][0])
     usable = ACCELERATORS[chip].usable
     batch = FIRST[program][0] + int((usable - low) / slope)
     batch = max(batch - batch % 2, 1)
-    for _ in range(TRIES):
+    while batch > FIRST[program][1]:
         result = measured(batch)
         if result is None or "peak_bytes" in result:
             return
-        batch = max(int(0.92 * batch), 1)
+        batch = int(batch * next(SMALLER[word] for word in SMALLER if word in result))
+
+
+def in_a_process(*words: str) -> dict[str, Any]:
+    """Return `compile_one` of a new process, or how the compiler died."""
+    command = [sys.executable, __file__, "--one", *words]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode > 0:
+        sys.exit(f"{' '.join(words)}: {done.stderr[-2000:]}")
+    if done.returncode < 0:
+        reason = "stack overflow" if "STACK OVERFLOW" in done.stderr else "signal"
+        result: dict[str, Any] = {"compiler_died": f"{reason} {-done.returncode}"}
+    else:
+        result = json.loads(done.stdout.splitlines()[-1])
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return result | {"cpu_seconds": round(seconds)}
 
 
 def compile_one(model: str, program: str, chip: str, batch: int) -> dict[str, Any]:
-    """Compile one program for 2x2 chips; return its facts, or what it lacks."""
-    mesh = absent_mesh(f"{chip}:{LAYOUT}")
+    """Compile one program for four chips; return its facts, or what it lacks."""
+    mesh = absent_mesh(f"{chip}:{LAYOUTS[chip]}")
     try:
         if program == "train":
             settings = [
@@ -113,7 +144,7 @@ def page(found: dict[str, dict]) -> str:
     rows = []
     for model in SIZES:
         for program in PROGRAMS:
-            for chip in CHIPS:
+            for chip in LAYOUTS:
                 rows.append(_row(found, model, program, chip))
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return _TEXT.format(table=table)
@@ -129,35 +160,46 @@ def _row(found: dict, model: str, program: str, chip: str) -> list[str]:
         ]
 
     name = [model.capitalize()[0], program, ACCELERATORS[chip].title]
-    fits, fails = batches("peak_bytes"), batches("does_not_fit")
+    fits = batches("peak_bytes")
     if not fits or max(fits) <= max(FIRST[program]):
         return [*name, "not compiled yet", "", "", "", ""]
     best = found[f"{model} {program} {chip} {max(fits)}"]
-    above = f"{min(fails)} does not" if fails else "no larger one tried"
+    failures = {
+        "does not fit": batches("does_not_fit"),
+        "kills the compiler": batches("compiler_died"),
+    }
+    above = ", ".join(f"{min(n)} {word}" for word, n in failures.items() if n)
     kinds = ", ".join(f"{n} {k}" for k, n in sorted(best["collectives"].items()))
     products = ", ".join(f"{n} {k}" for k, n in sorted(best["products"].items()))
     gib = f"{best['peak_bytes'] / 2**30:.2f}"
+    above = above or "not tried"
     return [*name, str(max(fits)), gib, above, kinds or "none", products]
 
 
 _TEXT = """# Compiled for, not run on
 
 Programs of V2 Small, Base and Large at 518 x 518 in bfloat16 that were compiled for
-TPUs by libtpu on a machine without one. That shows that they compile, that they fit,
-and what they exchange and compute in; it says nothing about speed or numbers on a
-chip, on which none of them has run. Written by `scripts/aot_report.py`, which goes on
-where its last call stopped.
+accelerators on a machine without one: by libtpu for TPUs, by jax-cuda12-plugin for the
+H100. That shows that they compile, that they fit, and what they exchange and compute
+in; it says nothing about speed or numbers on a chip, on which none of them has run.
+Written by `scripts/aot_report.py`, which goes on where its last call stopped.
 
-- Slices of 2x2 chips, the batch split over all four, parameters on each.
+- Four chips (2x2, or four H100 of a host), the batch split over all, parameters on
+  each.
 - "train" is a step of the recipe `v2-teacher` with that model: float32 parameters,
   AdamW, moving average, rematerialised blocks, no FSDP, which would make room for more.
-- A v5e has 16 GiB, of which a program may take 15.75; a v6e 32, of which 31.25.
+- A v5e has 16 GiB, of which a program may take 15.75; a v6e 32, of which 31.25; an H100
+  80 GB, of which 72 are counted as usable.
 - The batch is the largest that was compiled and fits; the search lays a line through
-  the memory of two small batches and compiles where it meets the limit.
+  the memory of two small batches and compiles where it meets the limit, then a twelfth
+  less and so on. At many a batch this libtpu dies of a stack overflow while it fuses
+  convolutions; then a quarter less is tried.
 - An operand of the products in float32 belongs to a product of rounded values that is
   kept in float32, as attention's logits are.
+- Without a GPU no kernel is timed: for the H100 all products go to cuBLAS and cuDNN,
+  and a real one may pick others.
 
-| model | program | chip | batch per chip | peak GiB | next | exchanges | products |
+| model | program | chip | batch per chip | peak GiB | above | exchanges | products |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {table}
 """

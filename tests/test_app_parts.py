@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
@@ -14,6 +15,7 @@ from jax_depth.deploy.app import models
 from jax_depth.deploy.app.batching import Batcher
 from jax_depth.deploy.app.examples import example_photos
 from jax_depth.deploy.app.limits import Limits
+from jax_depth.deploy.app.looks import Look, write_pictures
 from jax_depth.deploy.app.server import is_loopback
 from jax_depth.deploy.app.service import Prediction
 from jax_depth.deploy.app.store import Store
@@ -23,6 +25,7 @@ from jax_depth.inference.preprocess import processing_size
 
 def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
     shapes = []
+    monkeypatch.setattr(models, "_QUIET", 0.05)
 
     def run(pixels):
         shapes.append(pixels.shape)
@@ -40,6 +43,7 @@ def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
         models.warm_up(estimator, batcher)
         # Single pictures are ready by now, two and four at a time follow.
         alone = [shape for shape in shapes if shape[0] == 1]
+        assert shapes == alone
         for _ in range(1000):
             if len(shapes) == 3 * len(alone):
                 break
@@ -53,6 +57,32 @@ def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
             seen = processing_size(height, width, 56, 14)
             assert (count, *seen, 3) in shapes
     assert [shape[0] for shape in shapes] == sorted(shape[0] for shape in shapes)
+
+
+def test_nothing_is_compiled_beside_a_user():
+    batcher = Batcher(capacity=8, batch_size=4)
+    pixels = np.zeros((1, 14, 14, 3), np.float32)
+    try:
+        time.sleep(0.05)
+        for user in (False, True):
+            job = batcher.submit("any", lambda x: x[..., 0], pixels, 5, user=user)
+            job.result()
+            assert (batcher.idle_seconds < 0.04) == user
+    finally:
+        batcher.close()
+
+
+def test_the_picture_shown_keeps_the_range_of_the_whole_map(tmp_path):
+    values = np.zeros((40, 4000), np.float32)
+    values[20, 2000], values[:, :2000] = 9.0, 4.5
+    photo = np.zeros((*values.shape, 3), np.uint8)
+    large = Prediction(photo, DepthMap(values, "inverse_depth"), 1)
+    _, path = write_pictures(large, Look("gray"), tmp_path / "a")
+    seen = np.asarray(Image.open(path))
+    assert seen.shape == (13, 1280, 3)
+    # Half of the greatest value, though that one is but a speck.
+    assert abs(int(seen[6, 200, 0]) - 127) <= 2
+    write_pictures(result(2.0), Look(), tmp_path / "b")  # no range at all
 
 
 def result(value: float, side=10) -> Prediction:

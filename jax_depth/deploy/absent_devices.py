@@ -33,6 +33,9 @@ _QUIET = {
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
+# Without a GPU to time them on no tile sizes are found for Triton's products: cuBLAS.
+_OPTIONS: dict[str, Any] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
+
 
 def absent_mesh(topology: str, fsdp: int = 1) -> Mesh:
     """Return a data x fsdp mesh of devices that only a compiler knows.
@@ -136,6 +139,7 @@ def _abstract(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
 
 
 def _compiled(program: Any, mesh: Mesh, *arguments: Any) -> jax.stages.Compiled:
-    platform = mesh.devices.flat[0].platform
+    # A CUDA device calls itself "gpu", a name that lowering knows with a GPU only.
+    platform = mesh.devices.flat[0].platform.replace("gpu", "cuda")
     traced = program.trace(*arguments)
-    return traced.lower(lowering_platforms=(platform,)).compile()
+    return traced.lower(lowering_platforms=(platform,)).compile(_OPTIONS.get(platform))

@@ -58,6 +58,7 @@ class Batcher:
         self._queue: collections.deque[_Waiting] = collections.deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._last_use = time.monotonic()
         self._thread = threading.Thread(
             target=self._work, name="jax-depth-batcher", daemon=True
         )
@@ -69,6 +70,8 @@ class Batcher:
         run: Run,
         pixels: Float32[np.ndarray, "1 h w 3"],
         seconds: float,
+        *,
+        user: bool = True,
     ) -> Future[Computed]:
         """Queue one picture.
 
@@ -78,6 +81,7 @@ class Batcher:
                 called, in the batcher's thread.
             pixels: preprocessed.
             seconds: after which the picture is given up if it still waits.
+            user: False for work that nobody waits for, see `idle_seconds`.
 
         Returns:
             A future of the result; cancelling it takes the picture out of the queue.
@@ -98,13 +102,15 @@ class Batcher:
                     "queues; send it again in a moment",
                 )
             self._queue.append(item)
+            if user:
+                self._last_use = time.monotonic()
             self._changed.notify()
         return item.future
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody waits."""
-        return not self._queue
+    def idle_seconds(self) -> float:
+        """How long ago the last user's picture came, or the start; 0 if any waits."""
+        return 0.0 if self._queue else time.monotonic() - self._last_use
 
     def close(self) -> None:
         """Refuse what waits and end the thread after the running call."""

@@ -44,16 +44,28 @@ def write_pictures(result: Prediction, look: Look, folder: Path) -> tuple[str, s
         Refusal: 422, the range cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    values = result.depth.values
+    # The range is the whole map's, whose extremes a mean of pixels would lose.
+    extremes = float(values.min()), float(values.max())
+    low = extremes[0] if look.low is None else look.low
+    high = extremes[1] if look.high is None else look.high
+    if low == high == extremes[0]:  # a flat map is its own range
+        low = high = None
+    small = dataclasses.replace(result.depth, values=_reduced(values))
     try:
-        colour = outputs.colorize(result.depth, look.colours, look.low, look.high)
+        colour = outputs.colorize(small, look.colours, low, high)
     except ValueError as error:
         raise Refusal(422, str(error)) from None
     paths = folder / "photo.jpg", folder / "depth.jpg"
-    for pixels, path in zip((result.photo, colour), paths, strict=True):
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((_SHOWN, _SHOWN), Image.Resampling.BOX)
-        picture.save(path, **_JPEG)
+    for pixels, path in zip((_reduced(result.photo), colour), paths, strict=True):
+        Image.fromarray(pixels).save(path, **_JPEG)
     return str(paths[0]), str(paths[1])
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_SHOWN, _SHOWN), Image.Resampling.BOX)
+    return np.asarray(picture)
 
 
 def values_under_pointer(depth: DepthMap) -> str:

@@ -27,8 +27,9 @@ _USUAL_PHOTOS = (
     (3840, 2160),
     (3000, 3000),
 )
-# Seconds until warming up looks again whether users wait.
-_PATIENCE = 0.2
+# Seconds without a user before anything is compiled in the background, and until it is
+# looked at again. Who starts a server mostly drops a photo at once, and another soon.
+_QUIET, _PATIENCE = 15.0, 0.5
 
 
 def load_models(
@@ -93,11 +94,11 @@ def warm_up(estimator: Estimator, batcher: Batcher) -> None:
 
     A program is for one size and one number of pictures, up to the batch size in
     powers of two. Those of single pictures are ready when this returns, since the
-    first user is alone; the others are made in a thread while nobody waits, and a user
-    who comes meanwhile waits for one compilation at most.
+    first user is alone; the others are made in a thread while no user was there for a
+    while, and one who comes meanwhile waits for one compilation at most.
     """
     shapes = _shapes(estimator)
-    _compile(estimator, batcher, shapes, 1)
+    _compile(estimator, batcher, shapes, 1, 0.0)
     threading.Thread(
         target=_compile_batches, args=(estimator, batcher, shapes), daemon=True
     ).start()
@@ -108,21 +109,25 @@ def _compile_batches(
 ) -> None:
     count = 2
     while count <= batcher.batch_size:
-        _compile(estimator, batcher, shapes, count)
+        _compile(estimator, batcher, shapes, count, _QUIET)
         count *= 2
 
 
 def _compile(
-    estimator: Estimator, batcher: Batcher, shapes: list[tuple[int, int]], count: int
+    estimator: Estimator,
+    batcher: Batcher,
+    shapes: list[tuple[int, int]],
+    count: int,
+    quiet: float,
 ) -> None:
     for height, width in shapes:
-        while not batcher.idle:
+        while batcher.idle_seconds < quiet:
             time.sleep(_PATIENCE)
         blank = np.zeros((1, height, width, 3), np.float32)
         many = np.repeat(blank, count, axis=0)
         run = lambda _, many=many: estimator.run(many)[:1]
         with contextlib.suppress(Refusal):  # the server stops, or users came first
-            batcher.submit("warm-up", run, blank, 600).result()
+            batcher.submit("warm-up", run, blank, 600, user=False).result()
 
 
 def _shapes(estimator: Estimator) -> list[tuple[int, int]]:

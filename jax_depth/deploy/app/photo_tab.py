@@ -1,5 +1,6 @@
 """The tab for one photo: drop it, compare, read values, download."""
 
+import asyncio
 import html
 import secrets
 from pathlib import Path
@@ -105,8 +106,10 @@ class PhotoTab:
                 path, name=path.name, model=chosen.model, size=chosen.size
             )
             token = self._store.put(result)
-            shown = await self._shown(result, token, path.stem, chosen.look)
-            values = await self._service.in_thread(values_under_pointer, result.depth)
+            shown, values = await asyncio.gather(
+                self._shown(result, token, path.stem, chosen.look),
+                self._service.in_thread(values_under_pointer, result.depth),
+            )
         except Refusal as refusal:
             return refusal_html(refusal), None, "", "", None
         return *shown, values, token
