@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from test_training_step import CONFIG, host, make_batch
+from test_training_step import CONFIG, LOSS, host, make_batch
 from training_run import run
 
 import jax_depth
@@ -40,7 +40,7 @@ def test_the_encoder_moves_by_products_of_that_rank_alone(leaves):
     state = init_state(checkpoint.unflatten(leaves | found), optimizer, ("encoder",))
     assert all(k.startswith("head/") or adapters.is_adapter(k) for k in state.trained)
     before = host(leaves)
-    step = make_step(CONFIG, optimizer, decay=0.0)
+    step = make_step(CONFIG, optimizer, LOSS, decay=0.0)
     for i in range(3):
         state, metrics = step(state, make_batch(i))
     assert np.isfinite(metrics["loss"])

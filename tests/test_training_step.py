@@ -8,14 +8,10 @@ import pytest
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
 from jax_depth.models.initialize import init
 from jax_depth.training import losses
+from jax_depth.training.objectives import gauge, objective
 from jax_depth.training.optimizer import adamw, schedule
-from jax_depth.training.step import (
-    Batch,
-    gauge,
-    init_state,
-    make_step,
-    relative_loss,
-)
+from jax_depth.training.recipe import LossSettings
+from jax_depth.training.step import Batch, init_state, make_step
 
 CONFIG = ModelConfig(
     name="small",
@@ -26,11 +22,13 @@ CONFIG = ModelConfig(
 )
 FROZEN = ("encoder/patch_embed",)
 OPTIMIZER = adamw(3e-3)
+SETTINGS = LossSettings("affine_invariant", trim=0.1, gradient=0.5)
+LOSS = objective(SETTINGS, CONFIG, ("labelled",))
 
 
 @pytest.fixture(scope="module")
 def step():
-    return make_step(CONFIG, OPTIMIZER, decay=0.5)
+    return make_step(CONFIG, OPTIMIZER, LOSS, decay=0.5)
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def make_batch(seed: int) -> Batch:
     generator = np.random.default_rng(seed)
     rgb = generator.integers(0, 256, (2, 28, 28, 3), dtype=np.uint8)
     target = rgb.mean(-1, dtype=np.float32) / 255 + np.linspace(0, 1, 28, dtype="f4")
-    return Batch(rgb, target, np.ones(target.shape, bool))
+    return Batch(rgb, target, np.ones(target.shape, bool), np.zeros(2, bool))
 
 
 def host(tree):
@@ -98,7 +96,7 @@ def test_the_average_is_that_of_the_trained_parameters(step, state):
 
 def test_a_step_that_is_not_finite_changes_nothing(state):
     def loss(raw, batch):
-        value, parts = relative_loss(raw, batch)
+        value, parts = LOSS(raw, batch)
         return value * batch.target[0, 0, 0], parts
 
     step = make_step(CONFIG, OPTIMIZER, loss)
@@ -125,21 +123,22 @@ def test_resuming_from_a_copy_gives_the_same_run(step, state):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_recipes_loss_is_the_two_published_ones(step):
+def test_the_recipes_loss_is_the_two_published_ones():
     batch = make_batch(3)
     target = jnp.asarray(batch.target)
     raw = jnp.flip(target, 1) * 3 + 2
     mask = jnp.asarray(batch.mask).at[0, :3].set(False)
     ssi = losses.affine_invariant(raw, target, mask, trim=0.1)
     maps = losses.normalize(raw, mask), losses.normalize(target, mask)
-    want = ssi + 2.0 * losses.gradient_matching(*maps, mask)
-    got, parts = relative_loss(raw, Batch(batch.rgb, target, mask), gradient_weight=2.0)
+    want = ssi + 0.5 * losses.gradient_matching(*maps, mask)
+    got, parts = LOSS(raw, Batch(batch.rgb, target, mask, batch.pseudo))
     np.testing.assert_allclose(got, want, rtol=1e-6)
-    np.testing.assert_allclose(parts["ssi"], ssi, rtol=1e-6)
+    np.testing.assert_allclose(parts["labelled/affine_invariant"], ssi, rtol=1e-6)
     # An image whose target is flat is left out of both.
     flat = target.at[1].set(0.25)
-    got, _ = relative_loss(raw, Batch(batch.rgb, flat, mask))
-    alone, _ = relative_loss(raw[:1], Batch(batch.rgb[:1], flat[:1], mask[:1]))
+    got, _ = LOSS(raw, Batch(batch.rgb, flat, mask, batch.pseudo))
+    first = Batch(batch.rgb[:1], flat[:1], mask[:1], batch.pseudo[:1])
+    alone, _ = LOSS(raw[:1], first)
     np.testing.assert_allclose(got, alone, rtol=1e-6)
 
 

@@ -52,7 +52,7 @@ FULL: Mapping[str, Plan] = {
     "small-784": _square(_S, 784, 3, _PLAIN),
     "small-1036": _square(_S, 1036, 2, (*_FEW, "jax-f32-one-pass")),
     "small-518-batch-4": _square(_S, 518, 3, _FEW, batch=4),
-    "large-518": _square(_L, 518, 2, _FEW),
+    "large-518": _square(_L, 518, 2, _PLAIN),
     "train-tiny-224": _square("tiny", 224, 3, _TRAIN, batch=4, job="train"),
     "train-small-224": _square(
         _S, 224, 3, (*_TRAIN, "jax-train-f32-remat"), batch=2, job="train"

@@ -10,7 +10,7 @@ from jax_depth.config import ModelConfig
 from jax_depth.models.depth_anything import activate
 from jax_depth.training import losses
 from jax_depth.training.recipe import LossSettings
-from jax_depth.training.step import Batch, gauge
+from jax_depth.training.step import Batch
 
 Parts = dict[str, Array]
 Objective = Callable[[Float32[Array, "b h w"], Batch], tuple[Float32[Array, ""], Parts]]
@@ -94,6 +94,29 @@ def _metric_terms(settings, depth, batch, mask) -> Parts:
         gradient = losses.log_gradient(depth, batch.target, mask)
         terms["log_gradient"] = settings.gradient * gradient
     return terms
+
+
+def gauge(
+    raw: Float32[Array, "b h w"],
+    target: Float32[Array, "b h w"],
+    mask: Bool[Array, "b h w"],
+) -> Float32[Array, " b"]:
+    """Return how far each output is from spread 1 and from zero at infinity.
+
+    The other relative terms see neither the output's scale nor its shift, and nothing
+    else holds them: in a network trained from scratch they drift by orders of
+    magnitude, the coarse path drowns the fine ones, and the final ReLU cuts whole
+    pictures off.
+
+    The median over the spread is compared with the target's, up to 3: in a picture
+    with sky the sky comes to lie at 0, and a wall far from everything at 3.
+    """
+    t, s = losses.median_and_spread(raw, mask)
+    t_target, s_target = losses.median_and_spread(target, mask)
+    wanted = jnp.clip(t_target / jnp.maximum(s_target, 1e-6), 0.0, 3.0)
+    held = jnp.maximum(jax.lax.stop_gradient(s), 0.1)
+    distance = jnp.abs(t / held - wanted) + jnp.square(jnp.log(s + 1e-3))
+    return jnp.where(mask.any((1, 2)), distance, 0.0)
 
 
 def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:

@@ -107,64 +107,6 @@ def init_state(
     )
 
 
-def relative_loss(
-    raw: Float32[Array, "b h w"],
-    batch: Batch,
-    trim: float = 0.1,
-    gradient_weight: float = 0.5,
-    gauge_weight: float = 0.0,
-) -> tuple[Float32[Array, ""], dict[str, Array]]:
-    """Trimmed affine-invariant loss plus weighted gradient matching, in disparity.
-
-    Neither term sees the output's scale and shift, and nothing else holds them: in
-    a network trained from scratch they drift by orders of magnitude, the coarse path
-    drowns the fine ones, and the final ReLU cuts whole pictures off. `gauge` pulls
-    the spread to 1 and zero to where disparity is zero.
-
-    Args:
-        raw: the network's output before its ReLU, see `models.raw_output`: where
-            the ReLU is dead there would be no gradient.
-        batch: what is known.
-        trim: share of the pixels left out, see `losses.affine_invariant`.
-        gradient_weight: of `losses.gradient_matching`.
-        gauge_weight: of `gauge`; 0.05 is enough.
-
-    Source: MiDaS (arXiv:1907.01341) and Depth Anything V2 (arXiv:2406.09414), which
-    uses gradient weight 2 on synthetic labels and trims on pseudo-labels.
-    """
-    valid = losses.usable(batch.target, batch.mask)
-    judged = batch.mask & valid[:, None, None]
-    pred = losses.normalize(raw, judged)
-    target = losses.normalize(batch.target, judged)
-    count = jnp.maximum(valid.sum(), 1).astype(jnp.float32)
-    ssi = losses.trimmed_difference(pred, target, judged, trim).sum() / count
-    gradient = losses.gradient_matching(pred, target, judged)
-    total = ssi + gradient_weight * gradient
-    parts = {"ssi": ssi, "gradient": gradient}
-    if gauge_weight:
-        parts["gauge"] = gauge(raw, batch.target, judged).sum() / count
-        total = total + gauge_weight * parts["gauge"]
-    return total, parts
-
-
-def gauge(
-    raw: Float32[Array, "b h w"],
-    target: Float32[Array, "b h w"],
-    mask: Bool[Array, "b h w"],
-) -> Float32[Array, " b"]:
-    """Return how far each output is from spread 1 and from zero at infinity.
-
-    The median over the spread is compared with the target's, up to 3: in a picture
-    with sky the sky comes to lie at 0, and a wall far from everything at 3.
-    """
-    t, s = losses.median_and_spread(raw, mask)
-    t_target, s_target = losses.median_and_spread(target, mask)
-    wanted = jnp.clip(t_target / jnp.maximum(s_target, 1e-6), 0.0, 3.0)
-    held = jnp.maximum(jax.lax.stop_gradient(s), 0.1)
-    distance = jnp.abs(t / held - wanted) + jnp.square(jnp.log(s + 1e-3))
-    return jnp.where(mask.any((1, 2)), distance, 0.0)
-
-
 @dataclasses.dataclass(frozen=True)
 class Alignment:
     """Keep the tokens of pseudo-labelled pictures close to a frozen encoder's.
@@ -183,7 +125,7 @@ class Alignment:
 def make_step(
     config: ModelConfig,
     optimizer: optax.GradientTransformation,
-    loss: Callable = relative_loss,
+    loss: Callable,
     decay: float = 0.999,
     *,
     accumulate: int = 1,
