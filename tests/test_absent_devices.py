@@ -17,6 +17,11 @@ needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="the compiler for TPUs is not installed: pip install 'jax_depth[aot]'",
 )
+needs_cuda = pytest.mark.skipif(
+    importlib.util.find_spec("jax_cuda12_plugin") is None,
+    reason="the compiler for GPUs is not installed: pip install jax-cuda12-plugin "
+    "jax-cuda12-pjrt of jaxlib's version",
+)
 
 
 @needs_libtpu
@@ -45,6 +50,26 @@ def test_a_training_step_compiles_for_a_slice(topology):
         "bf16 x f32 highest",
         "f32 x f32 highest",
     }
+    assert facts.peak_bytes < 20 * 2**20
+
+
+@needs_cuda
+def test_a_training_step_compiles_for_a_host_of_gpus():
+    mesh = absent_mesh("h100:4", fsdp=2)
+    settings = [
+        f"data.batch={mesh.size}",
+        "run.fsdp=2",
+        "run.shard_above=256",
+        "model.dtype=bfloat16",
+    ]
+    facts = inspect(compile_train(override(RECIPES["smoke"], settings), mesh))
+    assert facts.collectives.get("all-to-all", 0) <= 4
+    assert facts.collectives["all-reduce"] >= 1
+    assert facts.collectives["all-gather"] >= 1
+    # What a TPU multiplies as "bf16 x f32", gradients with a rounded operand, a GPU
+    # does in float32, TF32 where that is allowed: more than a quarter of the products.
+    assert facts.products["bf16 x bf16"] > 0.5 * sum(facts.products.values())
+    assert set(facts.products) == {"bf16 x bf16", "f32 x f32", "f32 x f32 highest"}
     assert facts.peak_bytes < 20 * 2**20
 
 
