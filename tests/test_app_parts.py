@@ -40,14 +40,14 @@ def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
     )
     batcher = Batcher(capacity=8, batch_size=4)
     try:
-        models.warm_up(estimator, batcher)
-        # Single pictures are ready by now, two and four at a time follow.
-        alone = [shape for shape in shapes if shape[0] == 1]
-        assert shapes == alone
-        for _ in range(1000):
-            if len(shapes) == 3 * len(alone):
-                break
-            time.sleep(0.01)
+        with models.warm_up(estimator, batcher):
+            # Single pictures are ready by now, two and four at a time follow.
+            alone = [shape for shape in shapes if shape[0] == 1]
+            assert shapes == alone
+            for _ in range(1000):
+                if len(shapes) == 3 * len(alone):
+                    break
+                time.sleep(0.01)
     finally:
         batcher.close()
     assert len(set(shapes)) == len(shapes)
@@ -59,15 +59,21 @@ def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
     assert [shape[0] for shape in shapes] == sorted(shape[0] for shape in shapes)
 
 
-def test_nothing_is_compiled_beside_a_user():
+def test_nothing_is_compiled_while_a_user_is_there(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(models, "_QUIET", 60.0)
+    monkeypatch.setattr(models, "_shapes", lambda _: [(14, 14)])
+    estimator = types.SimpleNamespace(run=lambda pixels: sizes.append(len(pixels)))
     batcher = Batcher(capacity=8, batch_size=4)
-    pixels = np.zeros((1, 14, 14, 3), np.float32)
     try:
-        time.sleep(0.05)
-        for user in (False, True):
-            job = batcher.submit("any", lambda x: x[..., 0], pixels, 5, user=user)
-            job.result()
-            assert (batcher.idle_seconds < 0.04) == user
+        with models.warm_up(estimator, batcher):
+            assert batcher.idle_seconds < 60
+            time.sleep(0.05)
+        assert sizes == [1]  # and the block ends though the rest is not made
+        before = batcher.idle_seconds
+        picture = np.zeros((1, 14, 14, 3), np.float32)
+        batcher.submit("any", lambda x: x[..., 0], picture, 5).result()
+        assert batcher.idle_seconds < before
     finally:
         batcher.close()
 

@@ -29,7 +29,7 @@ def served(monkeypatch):
     answering = types.SimpleNamespace(run=lambda sockets: None)
     monkeypatch.setattr(server, "application", application)
     monkeypatch.setattr(server, "http_server", lambda app: answering)
-    monkeypatch.setattr(models, "warm_up", lambda *_: None)
+    monkeypatch.setattr(models, "warm_up", lambda *_: contextlib.nullcontext())
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
     return calls
 

@@ -108,13 +108,15 @@ def run(args: argparse.Namespace) -> int:
         here = server.is_loopback(args.host)
         if not here:
             _warn(args.host)
-        with server.application(
-            models,
-            limits=_limits(args),
-            batch_size=args.batch_size or _batch_size(),
-            open_to_others=not here,
-        ) as app:
-            warm_up(next(iter(models.values())), app.service.batcher)
+        with (
+            server.application(
+                models,
+                limits=_limits(args),
+                batch_size=args.batch_size or _batch_size(),
+                open_to_others=not here,
+            ) as app,
+            warm_up(next(iter(models.values())), app.service.batcher),
+        ):
             host, port = sock.getsockname()[:2]
             host = f"[{host}]" if ":" in host else host
             url = f"http://{host}:{port}"

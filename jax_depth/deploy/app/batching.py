@@ -70,8 +70,6 @@ class Batcher:
         run: Run,
         pixels: Float32[np.ndarray, "1 h w 3"],
         seconds: float,
-        *,
-        user: bool = True,
     ) -> Future[Computed]:
         """Queue one picture.
 
@@ -81,7 +79,6 @@ class Batcher:
                 called, in the batcher's thread.
             pixels: preprocessed.
             seconds: after which the picture is given up if it still waits.
-            user: False for work that nobody waits for, see `idle_seconds`.
 
         Returns:
             A future of the result; cancelling it takes the picture out of the queue.
@@ -102,14 +99,13 @@ class Batcher:
                     "queues; send it again in a moment",
                 )
             self._queue.append(item)
-            if user:
-                self._last_use = time.monotonic()
+            self._last_use = time.monotonic()
             self._changed.notify()
         return item.future
 
     @property
     def idle_seconds(self) -> float:
-        """How long ago the last user's picture came, or the start; 0 if any waits."""
+        """How long ago the last picture came, or the start; 0 if any waits."""
         return 0.0 if self._queue else time.monotonic() - self._last_use
 
     def close(self) -> None:

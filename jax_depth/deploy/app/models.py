@@ -3,8 +3,8 @@
 import contextlib
 import os
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import numpy as np
@@ -89,45 +89,45 @@ def check_size(estimator: Estimator, size: int | None, limits: Limits) -> int:
     return size
 
 
-def warm_up(estimator: Estimator, batcher: Batcher) -> None:
+@contextlib.contextmanager
+def warm_up(estimator: Estimator, batcher: Batcher) -> Iterator[None]:
     """Compile for photos of the usual shapes and for the examples.
 
     A program is for one size and one number of pictures, up to the batch size in
-    powers of two. Those of single pictures are ready when this returns, since the
-    first user is alone; the others are made in a thread while no user was there for a
-    while, and one who comes meanwhile waits for one compilation at most.
+    powers of two. Those of single pictures are ready when the block begins, since the
+    first user is alone. The others are made during it, while no user was there for a
+    while and beside the batcher, so that one who comes then does not wait for them.
     """
-    shapes = _shapes(estimator)
-    _compile(estimator, batcher, shapes, 1, 0.0)
-    threading.Thread(
-        target=_compile_batches, args=(estimator, batcher, shapes), daemon=True
-    ).start()
+    blanks = [np.zeros((1, *shape, 3), np.float32) for shape in _shapes(estimator)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(estimator.run, blanks))
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_compile_batches, args=(estimator, batcher, blanks, stop)
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _compile_batches(
-    estimator: Estimator, batcher: Batcher, shapes: list[tuple[int, int]]
+    estimator: Estimator,
+    batcher: Batcher,
+    blanks: list[np.ndarray],
+    stop: threading.Event,
 ) -> None:
     count = 2
     while count <= batcher.batch_size:
-        _compile(estimator, batcher, shapes, count, _QUIET)
+        for blank in blanks:
+            while not stop.is_set() and batcher.idle_seconds < _QUIET:
+                stop.wait(_PATIENCE)
+            if stop.is_set():
+                return
+            estimator.run(np.repeat(blank, count, axis=0))
         count *= 2
-
-
-def _compile(
-    estimator: Estimator,
-    batcher: Batcher,
-    shapes: list[tuple[int, int]],
-    count: int,
-    quiet: float,
-) -> None:
-    for height, width in shapes:
-        while batcher.idle_seconds < quiet:
-            time.sleep(_PATIENCE)
-        blank = np.zeros((1, height, width, 3), np.float32)
-        many = np.repeat(blank, count, axis=0)
-        run = lambda _, many=many: estimator.run(many)[:1]
-        with contextlib.suppress(Refusal):  # the server stops, or users came first
-            batcher.submit("warm-up", run, blank, 600, user=False).result()
 
 
 def _shapes(estimator: Estimator) -> list[tuple[int, int]]:
