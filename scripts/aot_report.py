@@ -138,7 +138,12 @@ def compile_one(model: str, program: str, chip: str, batch: int) -> dict[str, An
         if match := re.search(r"Used ([\d.]+\w) of ([\d.]+\w)", str(error)):
             return {"does_not_fit": f"{match[1]} of {match[2]}"}
         raise
-    return dataclasses.asdict(inspect(compiled))
+    facts = inspect(compiled)
+    # The compiler for GPUs compiles what no GPU could hold.
+    if facts.peak_bytes > (usable := ACCELERATORS[chip].usable):
+        gib = 2**30
+        return {"does_not_fit": f"{facts.peak_bytes / gib:.1f}G of {usable / gib:.1f}G"}
+    return dataclasses.asdict(facts)
 
 
 def page(found: dict[str, dict]) -> str:

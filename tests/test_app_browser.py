@@ -360,7 +360,8 @@ def test_a_mesh_is_shown_and_downloaded(page, downloads):
     file = downloads / "coffee.glb"
     page.wait.until(lambda _: file.exists())
     lowest, highest = trimesh.load(file).bounds
-    np.testing.assert_allclose([highest[2], lowest[2]], [-1, -4], rtol=0.02)
+    # Where depth jumps the mesh has a gap, which may take the farthest pixel along.
+    np.testing.assert_allclose([highest[2], lowest[2]], [-1, -4], rtol=0.05)
     # A new photo, and the mesh of the old one is gone.
     page.drop(CAT)
     page.until("#message", "451 x 300")

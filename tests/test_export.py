@@ -12,7 +12,6 @@ import jaxtyping
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import safetensors.numpy
 from jax import export
@@ -24,8 +23,10 @@ import jax_depth
 from jax_depth import checkpoint
 from jax_depth.cli.main import main
 from jax_depth.deploy.stablehlo import write_stablehlo
+from jax_depth.inference.engines.openvino import import_openvino
 from jax_depth.models.depth_anything import forward
 
+openvino = import_openvino()
 EXAMPLES = Path(__file__).parent.parent / "examples"
 # An offset, as published models have, and the trained grid of 4 x 4 patches.
 _ENCODER = dataclasses.replace(RELATIVE.encoder, position_offset=0.1)

@@ -14,8 +14,9 @@ _CALIBRATION = 4
 
 def load(task: Task, precision: str = "f32") -> Callable[[], np.ndarray]:
     """Return pixels to depth; `precision` is "f32", "bf16" or "int8"."""
-    import openvino
+    from jax_depth.inference.engines.openvino import import_openvino
 
+    openvino = import_openvino()
     core = openvino.Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and "BF16" not in capabilities:

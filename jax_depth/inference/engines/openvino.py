@@ -10,8 +10,10 @@ slower in bfloat16 than in float32.
 
 import collections
 import dataclasses
+import sys
 import threading
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -42,7 +44,7 @@ class OpenVinoEngine:
                 "`devices` out or use engine 'xla'"
             )
         try:
-            import openvino
+            openvino = import_openvino()
         except ModuleNotFoundError:
             raise ValueError(
                 "engine 'openvino' needs the package openvino, which is not installed; "
@@ -95,6 +97,28 @@ class OpenVinoEngine:
         compiled = self._core.compile_model(graph, "CPU", self._options)
         self._requests[shape] = compiled.create_infer_request()
         return self._requests[shape]
+
+
+def import_openvino() -> ModuleType:
+    """Return the module openvino, imported without its telemetry.
+
+    Otherwise its tools fork this process, beside JAX's threads, to send word of the
+    import over the network. They do nothing of the kind where the package
+    openvino_telemetry is missing, and so it is, while they look for it.
+
+    Raises:
+        ModuleNotFoundError: openvino is not installed.
+    """
+    telemetry = "openvino_telemetry"
+    known = sys.modules.get(telemetry)
+    sys.modules[telemetry] = None  # pyright: ignore[reportArgumentType]
+    try:
+        import openvino
+    finally:
+        del sys.modules[telemetry]
+        if known is not None:
+            sys.modules[telemetry] = known
+    return openvino
 
 
 def _plain(config: ModelConfig) -> ModelConfig:
