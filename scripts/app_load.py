@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--format", choices=("png", "npy"), default="png")
-    parser.add_argument("--settle", type=float, default=20, help="seconds to warm up")
+    parser.add_argument("--settle", type=float, default=90, help="seconds to warm up")
     parser.add_argument("--app", default="", help="options of `jax-depth app`")
     args = parser.parse_args()
     command = [sys.executable, "-m", "jax_depth", "app", "--port", "0"]
