@@ -18,6 +18,7 @@ import dataclasses
 import json
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -104,11 +105,10 @@ def in_a_process(*words: str) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode > 0:
-        sys.exit(f"{' '.join(words)}: {done.stderr[-2000:]}")
-    if done.returncode < 0:
-        reason = "stack overflow" if "STACK OVERFLOW" in done.stderr else "signal"
-        result: dict[str, Any] = {"compiler_died": f"{reason} {-done.returncode}"}
+    if done.returncode == -signal.SIGSEGV:
+        result: dict[str, Any] = {"compiler_died": "stack overflow"}
+    elif done.returncode:
+        sys.exit(f"{' '.join(words)}: {done.returncode} {done.stderr[-2000:]}")
     else:
         result = json.loads(done.stdout.splitlines()[-1])
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

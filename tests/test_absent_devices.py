@@ -9,7 +9,7 @@ import re
 import pytest
 
 from jax_depth.deploy.absent_devices import absent_mesh, compile_train
-from jax_depth.deploy.inspection import inspect
+from jax_depth.deploy.inspection import Inspection, inspect
 from jax_depth.training.overrides import override
 from jax_depth.training.recipes import RECIPES
 
@@ -24,9 +24,8 @@ needs_cuda = pytest.mark.skipif(
 )
 
 
-@needs_libtpu
-@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:4x4"])
-def test_a_training_step_compiles_for_a_slice(topology):
+def compiled_facts(topology: str) -> Inspection:
+    """Return what there is to say of the smoke recipe's step, fsdp over two."""
     mesh = absent_mesh(topology, fsdp=2)
     settings = [
         f"data.batch={mesh.size}",
@@ -34,7 +33,13 @@ def test_a_training_step_compiles_for_a_slice(topology):
         "run.shard_above=256",
         "model.dtype=bfloat16",
     ]
-    facts = inspect(compile_train(override(RECIPES["smoke"], settings), mesh))
+    return inspect(compile_train(override(RECIPES["smoke"], settings), mesh))
+
+
+@needs_libtpu
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:4x4"])
+def test_a_training_step_compiles_for_a_slice(topology):
+    facts = compiled_facts(topology)
     # Without held activations the partitioner moves them by the hundred.
     assert facts.collectives.get("all-to-all", 0) <= 4
     # Gradients of what is split over fsdp, and of the rest.
@@ -55,14 +60,7 @@ def test_a_training_step_compiles_for_a_slice(topology):
 
 @needs_cuda
 def test_a_training_step_compiles_for_a_host_of_gpus():
-    mesh = absent_mesh("h100:4", fsdp=2)
-    settings = [
-        f"data.batch={mesh.size}",
-        "run.fsdp=2",
-        "run.shard_above=256",
-        "model.dtype=bfloat16",
-    ]
-    facts = inspect(compile_train(override(RECIPES["smoke"], settings), mesh))
+    facts = compiled_facts("h100:4")
     assert facts.collectives.get("all-to-all", 0) <= 4
     assert facts.collectives["all-reduce"] >= 1
     assert facts.collectives["all-gather"] >= 1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from jax_depth.cli import eval as command
 from jax_depth.cli.main import main
 from jax_depth.evaluation.run import transformers_predictor
 from jax_depth.inference.depth_map import DepthMap
+
+COFFEE = Path(__file__).parents[1] / "examples" / "coffee.jpg"
 
 
 class Fake:
@@ -255,7 +258,8 @@ def test_tiny_gives_the_same_numbers_in_any_batch_on_any_devices(diode, tmp_path
 
 def test_the_transformers_way_resizes_as_transformers_does():
     estimator = jax_depth.load("tiny", size=56, resample="transformers")
-    rgb = np.random.default_rng(0).integers(0, 256, (61, 90, 3), dtype=np.uint8)
+    # A photo: of noise trained weights make a nearly flat map.
+    rgb = np.asarray(Image.open(COFFEE).resize((90, 61)))
     predict = transformers_predictor(estimator, "transformers")
     (got,) = predict([rgb])
     # Sizes mixed, two of one size in one batch; in order.
@@ -271,4 +275,4 @@ def test_the_transformers_way_resizes_as_transformers_does():
     )[0, 0].numpy()
     np.testing.assert_allclose(got.values, want, atol=1e-4 * np.ptp(want))
     plain = estimator(rgb).values
-    assert np.abs(plain - want).max() > 2e-3 * np.ptp(want)
+    assert np.abs(plain - want).max() > 1e-2 * np.ptp(want)
