@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ class XlaEngine:
         self.params = jax.device_put(params, self._replicated)
         self.compile: Compile = compile_forward
         self._compiled: collections.OrderedDict = collections.OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def compilations(self) -> int:
@@ -84,13 +86,16 @@ class XlaEngine:
 
     def _program(self, params, pixels):
         key = pixels.shape
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return self._compiled[key]
+        with self._lock:
+            if key in self._compiled:
+                self._compiled.move_to_end(key)
+                return self._compiled[key]
+        # Outside the lock: whoever has a program does not wait for another's.
         program = self.compile(self._config, params, pixels)
-        self._compiled[key] = program
-        if len(self._compiled) > _MAX_COMPILED:
-            self._compiled.popitem(last=False)
+        with self._lock:
+            self._compiled[key] = program
+            if len(self._compiled) > _MAX_COMPILED:
+                self._compiled.popitem(last=False)
         return program
 
 
