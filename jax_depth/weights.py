@@ -21,6 +21,7 @@ from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS, Entry
 from jax_depth.config import Dtype, ModelConfig
 
+_WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
 _OFFLINE_TIMEOUT = 3.0  # seconds to reach the hub before calling it unreachable
 
 
@@ -35,7 +36,8 @@ def load_params(
     Args:
         source: a name in `MODELS` or `ALIASES`; a native model directory; a
             transformers directory; a `.safetensors`, `.pth`, `.pt` or `.bin` file in
-            a published layout. A path that exists wins over a name.
+            a published layout. A path that exists wins over a name, but a folder
+            called like a model only if it holds weights.
         model: which model a weight file holds, a name or a config. Needed for a
             bare file, since V1, V2 and metric files share their keys.
         dtype: compute dtype put into the config.
@@ -49,7 +51,7 @@ def load_params(
         ConnectionError: published weights that are neither cached nor reachable.
     """
     path = Path(source)
-    if path.exists():
+    if path.exists() and not means_name(source):
         params, config = _load_path(path, model)
     else:
         entry = _entry_of(str(source))
@@ -98,6 +100,21 @@ def cache_directory() -> Path:
     return Path(base) / "jax_depth"
 
 
+def means_name(source: str | os.PathLike) -> bool:
+    """Whether a source is a name of the catalogue, not a path.
+
+    A folder or file called like a model, of one's photos say, does not hide it; a
+    folder with a config or weights in it does.
+    """
+    if str(source) not in MODELS and str(source) not in ALIASES:
+        return False
+    path = Path(source)
+    return not path.is_dir() or not any(
+        file.name == "config.json" or file.suffix in _WEIGHT_FILES
+        for file in path.iterdir()
+    )
+
+
 def is_cached(name: str) -> bool:
     """Whether `name` loads without a download."""
     entry = MODELS[ALIASES.get(name, name)]
@@ -108,7 +125,7 @@ def _entry_of(name: str) -> Entry:
     name = ALIASES.get(name, name)
     if name in MODELS:
         return MODELS[name]
-    if "/" in name or Path(name).suffix in (".pth", ".pt", ".bin", ".safetensors"):
+    if "/" in name or Path(name).suffix in _WEIGHT_FILES:
         raise FileNotFoundError(f"{name}: no such file or directory")
     near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"

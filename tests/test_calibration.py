@@ -77,6 +77,14 @@ def test_the_command_measures_and_remembers(photos, tmp_path, capsys):
     assert shown_range("calibrated", config) == (found.low, found.high)
 
 
+def test_what_cannot_be_calibrated_is_named(photos, capsys):
+    assert main(["calibrate", "gone.png"]) == 1
+    err = capsys.readouterr().err
+    assert "'gone.png' does not exist" in err and "no pictures to calibrate on" in err
+    assert main(["calibrate", "in", "-o", "in/0.png/range.json"]) == 2
+    assert "'in/0.png' cannot be written to" in capsys.readouterr().err
+
+
 def test_ranges_of_predict(photos, tmp_path):
     config = fake().config
     assert shown_range(None, config) == (None, None)

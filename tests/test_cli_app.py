@@ -83,6 +83,7 @@ def test_a_taken_port_is_a_sentence(served, capsys):
     [
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
         (["--max-pixels", "0"], "'0' is not a whole number above 0"),
+        (["--host", "host.invalid"], "choose another with --host"),
     ],
 )
 def test_wrong_words_are_a_sentence(words, sentence, served, capsys):
@@ -91,9 +92,9 @@ def test_wrong_words_are_a_sentence(words, sentence, served, capsys):
 
 
 def test_unknown_models_and_twins_are_sentences(served, model, capsys):
-    assert main(["app", "--port", "0", "--model", "tinny"]) == 1
+    assert main(["app", "--port", "0", "--model", "tinny"]) == 2
     assert "did you mean tiny" in capsys.readouterr().err
-    assert main(["app", "--port", "0", "--model", model, "--model", model]) == 1
+    assert main(["app", "--port", "0", "--model", model, "--model", model]) == 2
     assert "two of the models are called" in capsys.readouterr().err
 
 

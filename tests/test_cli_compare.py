@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -133,7 +135,8 @@ def test_words_that_are_photos(work, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--models", "tiny"], "give at least one PATH"),
+        (["--models", "tiny"], "follows --models (tiny) was taken for models"),
+        (["--models", "tiny", "gone.jpg"], "'gone.jpg' does not exist"),
         (["--models", "photos"], "give at least one model"),
         (["--models", "tinny", "photos"], "did you mean tiny"),
         (["--models", "random:x", "photos"], "no model is called 'x'"),
@@ -153,9 +156,23 @@ def test_wrong_usage(work, monkeypatch, capsys, words, sentence):
 def test_no_picture_no_report(work, monkeypatch, capsys):
     monkeypatch.chdir(work)
     words = ["compare", "photos/broken.jpg", "--models", "tiny", "-o", "none"]
-    assert main(words) == 1
-    assert "broken.jpg" in capsys.readouterr().err
+    assert main([*words, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert "broken.jpg" in err
+    document = json.loads(out)
+    assert document["error"] == "no photo could be compared"
+    assert "broken.jpg" in document["failed"][0]
     assert not list((work / "none").iterdir())
+
+
+def test_a_name_that_is_not_utf8_stands_in_the_report(work, monkeypatch):
+    monkeypatch.chdir(work)
+    photo = os.fsdecode(b"odd \xff.png")
+    shutil.copy("photos/wave <0>.png", photo)
+    words = ["compare", photo, "--models", "tiny", "--size", "48", "-o", "odd"]
+    assert main(words) == 0
+    study = json.loads((work / "odd/study.json").read_text())
+    assert [p["name"] for p in study["pictures"]] == ["odd \\xff.png"]
 
 
 def test_an_interrupted_study_is_reported(work, monkeypatch, capsys):

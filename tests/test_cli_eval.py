@@ -195,6 +195,9 @@ def test_doubtful_and_impossible_images_are_named(fake, diode, tmp_path, capsys)
         (["diode", "--data", "data", "--shard", "2/2"], "is not K/N with K below N"),
         (["da-2k", "--data", "data"], "annotations.json cannot be read"),
         (["mine", "--data", "data"], "invalid choice"),
+        (["diode", "--data", "data", "-o", "/dev/null/x"], "cannot be written to"),
+        (["diode", "--data", "data", "--worst", "-1"], "not a whole number above 0"),
+        (["own", "--data", "foo:x"], "the dataset 'foo' is unknown; known: "),
     ],
 )
 def test_wrong_usage(fake, diode, capsys, words, sentence):

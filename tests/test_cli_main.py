@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
@@ -62,6 +63,34 @@ def test_an_unknown_model_is_wrong_usage(tmp_path, capsys, monkeypatch):
     assert "'depth-anything-v3'" in err
     assert main(["predict", "a.png", "--weights", "gone.pth"]) == 2
     assert "'gone.pth' does not exist" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_no_traceback_whenever_it_comes(capsys, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("importlib.import_module", pressed)
+        assert main(["models"]) == 130
+    assert capsys.readouterr().err == "jax-depth: interrupted\n"
+    monkeypatch.setattr("jax_depth.cli.models.run", pressed)
+    assert main(["models", "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"error": "interrupted"}
+    assert err == "jax-depth: models: interrupted\n"
+
+
+def test_a_note_is_printed_once(capsys, monkeypatch):
+    def run(_):
+        for text in ("one", "one", "two"):
+            with warnings.catch_warnings():  # forgets what was shown
+                warnings.warn_explicit(text, UserWarning, "x", 1, "jax_depth.x")
+        return 0
+
+    monkeypatch.setattr("jax_depth.cli.models.run", run)
+    assert main(["models"]) == 0
+    err = capsys.readouterr().err
+    assert err == "jax-depth: note: one\njax-depth: note: two\n"
 
 
 def test_models_lists_the_whole_catalogue(capsys):

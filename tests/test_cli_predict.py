@@ -267,14 +267,21 @@ def test_folders_and_lists_without_photos(fake, capsys):
     assert fake.loads == []
 
 
-@pytest.mark.parametrize("outdir", ["a.png", "a.png/below", "/dev/null/below"])
-def test_output_folders_that_cannot_be(fake, capsys, outdir):
+@pytest.mark.parametrize(
+    ("outdir", "sentence"),
+    [
+        ("a.png", "-o 'a.png': results go to a folder"),
+        ("depth.PNG", "-o 'depth.PNG': results go to a folder"),
+        ("a.png/below", "the output folder 'a.png/below' cannot be written to: "),
+        ("/dev/null/below", "folder '/dev/null/below' cannot be written to: "),
+    ],
+)
+def test_output_folders_that_cannot_be(fake, capsys, outdir, sentence):
     photo("a.png")
-    assert main(["predict", "a.png", "-o", outdir]) == 1
+    assert main(["predict", "a.png", "-o", outdir, "--json"]) == 2
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
-    assert f"the output folder '{outdir}' cannot be written to: " in err
-    assert "1 not done" in out
+    assert sentence in err and sentence in json.loads(out)["error"]
     assert fake.loads == []
 
 
@@ -284,7 +291,7 @@ def test_a_read_only_output_folder(fake, capsys, monkeypatch):
     # As root, permissions stop nobody, so the refusal is played.
     refusal = PermissionError(errno.EACCES, "Permission denied")
     monkeypatch.setattr("pathlib.Path.touch", _raiser(refusal))
-    assert main(["predict", "a.png", "-o", "locked"]) == 1
+    assert main(["predict", "a.png", "-o", "locked"]) == 2
     err = capsys.readouterr().err
     assert "output folder 'locked' cannot be written to: Permission denied" in err
 
@@ -308,7 +315,7 @@ def test_a_full_disk_stops_early(fake, capsys, monkeypatch, number):
         written.append(path)
 
     monkeypatch.setattr(pipeline.outputs, "save", save)
-    assert main(["predict", "in", "--format", "npy"]) == 1
+    assert main(["predict", "in", "--format", "npy", "--json"]) == 1
     out, err = capsys.readouterr()
     assert len(written) == 5
     assert sum(fake.batches) < 20
@@ -316,7 +323,8 @@ def test_a_full_disk_stops_early(fake, capsys, monkeypatch, number):
     assert "'in/05.png': cannot write 'depth_out/05_depth.npy'" in err
     assert os.strerror(number) in err
     assert "run it again with --skip-existing" in err
-    assert "5 written to depth_out, 35 not done" in out
+    document = json.loads(out)
+    assert len(document["written"]) == 5 and os.strerror(number) in document["error"]
 
 
 def test_one_file_that_cannot_be_written_is_one_failure(fake, capsys):
@@ -391,6 +399,14 @@ def test_json_lists_every_input(fake, capsys):
     assert document["written"] == ["a.png"]
     assert document["existing"] == ["b.png"]
     assert [problem["name"] for problem in document["failed"]] == ["gone.png"]
+
+
+def test_names_are_quoted_as_they_are(fake, capsys):
+    name = "two  spaces\nand lines.png"
+    Path(name).write_text("no picture")
+    assert main(["predict", name]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err.count("two  spaces") == 1
 
 
 @pytest.mark.parametrize(

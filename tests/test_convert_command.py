@@ -90,6 +90,11 @@ def test_command_line(tmp_path, ambiguous, capsys):
     _, config = load(out)
     assert config == MODELS[name].config
 
+    named = str(tmp_path / "named")
+    assert main(["convert", "tiny", "--to", named]) == 0
+    assert capsys.readouterr().out == f"{named}: tiny, native layout, 15.4 MB\n"
+    assert load(named)[1] == MODELS["tiny"].config
+
     back = str(tmp_path / "back.pth")
     assert main(["convert", out, "--to", back, "--dtype", "float16"]) == 0
     line = capsys.readouterr().out

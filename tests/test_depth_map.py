@@ -1,6 +1,8 @@
 """DepthMap: what it accepts, what it promises, its gauges."""
 
+import copy
 import dataclasses
+import pickle
 
 import jax.numpy as jnp
 import numpy as np
@@ -70,11 +72,27 @@ def test_wrong_shapes_are_refused(shape):
         ({"kind": "metric_depth"}, "do not fit"),
         ({"kind": "inverse_depth", "unit": "m"}, "do not fit"),
         ({"kind": "depth", "max_depth": 20.0}, "only metric_depth has one"),
+        ({"kind": "metric_depth", "unit": "m", "max_depth": -3.0}, "must be metres"),
+        ({"kind": "metric_depth", "unit": "m", "max_depth": np.nan}, "must be metres"),
     ],
 )
 def test_contradicting_fields_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         DepthMap(np.ones((2, 2)), **fields)
+
+
+def _pickled(one):
+    return pickle.loads(pickle.dumps(one))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _pickled])
+def test_copies_are_read_only_too(copied):
+    one = DepthMap(np.ones((2, 3)), "metric_depth", "m", "some", 20.0)
+    other = copied(one)
+    assert vars(other).keys() == vars(one).keys()
+    assert (other.values == one.values).all() and not other.values.flags.writeable
+    assert (other.kind, other.unit, other.model) == ("metric_depth", "m", "some")
+    assert other.max_depth == 20
 
 
 def test_array_protocol(disparity):

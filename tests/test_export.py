@@ -241,6 +241,8 @@ def test_onnx_from_photo_to_depth(folder, params, resample, tmp_path):
             "give --photo-size once",
         ),
         (["-o", "x.onnx", "--dtype", "bfloat16"], "in float32, not bfloat16"),
+        (["-o", "x.onnx", "--size", "5"], "--size: size 5 is too small"),
+        (["-o", "x.stablehlo", "--size", "5"], "--size: size 5 is too small"),
     ],
 )
 def test_wrong_usage(words, sentence, tmp_path, monkeypatch, capsys):

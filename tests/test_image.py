@@ -264,6 +264,10 @@ def test_missing_folder_and_empty_file(tmp_path):
     with pytest.raises(OSError) as error:
         read_image(empty)
     assert "0 bytes" in _one_sentence(error, empty)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError) as error:
+        read_image(tmp_path / "pipe.jpg")
+    assert "pipe or a device" in _one_sentence(error, tmp_path / "pipe.jpg")
     beyond = empty / "photo.jpg"
     with pytest.raises(OSError) as error:
         read_image(beyond)

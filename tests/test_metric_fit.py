@@ -109,6 +109,13 @@ def test_other_fits_that_are_refused(disparity, metres, rng, as_installed):
         disparity.to_metric(depth=metres, mask=np.zeros(metres.shape, bool))
     with pytest.raises(ValueError, match=r"has shape \(5, 5\), the map \(31, 43\)"):
         disparity.to_metric(depth=np.ones((5, 5)))
+    with pytest.raises(ValueError, match=r"mask has shape \(43,\), the map \(31, 43\)"):
+        disparity.to_metric(depth=metres, mask=np.ones(43, bool))
+    for far in (0, -1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"max_depth .* must be metres above 0"):
+            disparity.to_metric(depth=metres, max_depth=far)
+    with pytest.raises(ValueError, match="use scale_shift or scale"):
+        disparity.to_metric(depth=metres, unknowns="both")
     with pytest.raises(ValueError, match="points or depth, one of the two"):
         disparity.to_metric()
     flat = make(np.full((31, 43), 5.0))

@@ -155,6 +155,20 @@ def test_an_unknown_name_gets_a_hint(name, word):
         jax_depth.load_params(name)
 
 
+def test_only_a_folder_with_weights_hides_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/photo.jpg").touch()
+    assert jax_depth.load_params("tiny")[1].name == "tiny"
+    (tmp_path / "tiny/photo.jpg").unlink()
+    (tmp_path / "tiny").rmdir()
+    (tmp_path / "tiny").touch()
+    assert jax_depth.load_params("tiny")[1].name == "tiny"
+    (tmp_path / "tiny").unlink()
+    checkpoint.save(tmp_path / "tiny", PARAMS, RELATIVE)
+    assert jax_depth.load_params("tiny")[1] == RELATIVE
+
+
 def test_a_missing_file_is_not_taken_for_a_name():
     with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         jax_depth.load_params("folder/gone.pth")

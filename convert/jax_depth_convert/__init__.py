@@ -8,7 +8,7 @@
 another on disk. See `convert/README.md` in the repository for every published file.
 """
 
-from jax_depth_convert.conversion import convert, load
+from jax_depth_convert.conversion import convert, load, write
 from jax_depth_convert.hub_folder import write_hub_folder
 from jax_depth_convert.readers import read
 from jax_depth_convert.state_dicts import Recognised, from_torch, recognise, to_torch
@@ -22,6 +22,7 @@ __all__ = [
     "read",
     "recognise",
     "to_torch",
+    "write",
     "write_hub_folder",
     "write_transformers_folder",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jax_depth import checkpoint
+from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.checkpoint import StorageDtype, flatten, unflatten
 from jax_depth.config import EncoderConfig, ModelConfig
@@ -95,20 +96,39 @@ def convert(
     Raises:
         FileNotFoundError, FileExistsError, ValueError: as `load` and the writers do.
     """
+    leaves, config = _load_leaves(Path(source), model)
+    write(unflatten(leaves), config, destination, to, dtype)
+    return config
+
+
+def write(
+    params: Params,
+    config: ModelConfig,
+    destination: str | os.PathLike,
+    to: Target = "native",
+    dtype: StorageDtype | None = None,
+) -> None:
+    """Write parameters in a layout; the second half of `convert`.
+
+    Args:
+        params: nested dict of arrays.
+        config: their model.
+        destination, to, dtype: as in `convert`.
+
+    Raises:
+        FileExistsError, ValueError: as the writers do.
+    """
     destination = Path(destination)
     if to not in ("native", "original", "transformers"):
         raise ValueError(
             f"layout {to!r} is unknown; use native, original or transformers"
         )
-    leaves, config = _load_leaves(Path(source), model)
-    params = unflatten(leaves)
     if to == "native":
         checkpoint.save(destination, params, config, dtype)
     elif to == "transformers":
         write_transformers_folder(params, config, destination, dtype)
     else:
         _write_original(params, config, destination, dtype)
-    return config
 
 
 def _config_of(model: str | ModelConfig) -> ModelConfig:

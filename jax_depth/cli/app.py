@@ -102,9 +102,12 @@ def run(args: argparse.Namespace) -> int:
     from jax_depth.deploy.app.models import load_models, warm_up
 
     with sock, _ended_by_sigterm():
-        models = load_models(
-            args.model or [DEFAULT_MODEL], size=args.size, dtype=args.dtype
-        )
+        try:
+            models = load_models(
+                args.model or [DEFAULT_MODEL], size=args.size, dtype=args.dtype
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
         here = server.is_loopback(args.host)
         if not here:
             _warn(args.host)

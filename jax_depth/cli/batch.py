@@ -10,11 +10,11 @@ from typing import Any
 
 from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.job import Job, OutputFolderError
-from jax_depth.cli.photos import Photo, Problem, find_photos
+from jax_depth.cli.photos import SUFFIXES, Photo, Problem, find_photos
 from jax_depth.cli.report import Report
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.summary import add_json_argument
-from jax_depth.cli.usage import INTERRUPTED
+from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 _RESUME = "run it again with --skip-existing to go on"
 
@@ -49,13 +49,13 @@ def run_batch(
         details: further entries of the JSON summary, read at the end.
 
     Raises:
-        UsageError: from `find_photos` or `prepare`.
+        UsageError: from `find_photos` or `prepare`, or the output folder is none.
     """
     photos, problems = find_photos(words, args.outdir)
     report = Report(
         args.outdir, len(photos) + len(problems), quiet=args.quiet, as_json=args.json
     )
-    code = 0
+    code, ended = 0, {}
     with report.progress():
         for problem in problems:
             report.failed(problem)
@@ -63,23 +63,32 @@ def run_batch(
         try:
             with remembered_interrupt() as check:
                 if jobs:
-                    make_folder(args.outdir)
+                    _check_folder(args.outdir)
                     _process(jobs, *prepare(jobs), report, check)
         except OutputFolderError as error:
-            report.say(f"{error}; stopped; when that is mended, {_RESUME}")
-            code = 1
+            code, ended = 1, {"error": f"{error}; stopped; when mended, {_RESUME}"}
         except KeyboardInterrupt:
-            report.say(f"interrupted; {_RESUME}")
-            code = INTERRUPTED
-    report.summarise(details)
+            code, ended = INTERRUPTED, {"error": f"interrupted; {_RESUME}"}
+        if ended:
+            report.say(ended["error"])
+    report.summarise({**(details or {}), **ended})
     return code or (1 if report.failures else 0)
+
+
+def _check_folder(outdir: Path) -> None:
+    if outdir.suffix.lower() in SUFFIXES and not outdir.is_dir():
+        raise UsageError(
+            f"-o '{outdir}': results go to a folder, and that is the name of a "
+            "picture; give a folder"
+        )
+    make_folder(outdir)
 
 
 def make_folder(outdir: Path) -> None:
     """Make the output folder and try it, before a model is loaded in vain.
 
     Raises:
-        OutputFolderError: it cannot be written to.
+        UsageError: it cannot be written to.
     """
     probe = outdir / f".{secrets.token_hex(8)}.tmp"
     try:
@@ -87,7 +96,7 @@ def make_folder(outdir: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputFolderError(
+        raise UsageError(
             f"the output folder '{outdir}' cannot be written to: {error.strerror}"
         ) from None
 

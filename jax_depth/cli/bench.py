@@ -139,9 +139,12 @@ def _report(args: argparse.Namespace) -> int:
     pieces = [] if args.render_only else args.pieces
     suite = SUITES[args.suite or "full"]
     with tempfile.TemporaryDirectory() as folder:
-        failures = report.run(
-            args.report, suite, pieces, args.again, Path(folder), _say
-        )
+        try:
+            failures = report.run(
+                args.report, suite, pieces, args.again, Path(folder), _say
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     print(args.report)
     return 1 if failures else 0
 

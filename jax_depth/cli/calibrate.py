@@ -4,11 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from jax_depth.cli.batch import make_folder
 from jax_depth.cli.display_range import calibration_path
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, positive
 
 _DOCUMENT = ("model", "kind", "low", "high", "pictures")
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help=f"name or folder (default: {DEFAULT_MODEL})")
     parser.add_argument("--weights", metavar="FILE", help="a file of that model")
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="short side")
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="short side")
     parser.add_argument(
         "--percentiles",
         nargs=2,
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     low, high = args.percentiles
     if not 0 <= low < high <= 100:
         raise UsageError(f"--percentiles {low:g} {high:g} must rise from 0 to 100")
+    if args.output is not None:
+        make_folder(args.output.parent)
     photos, problems = find_photos(args.paths, calibration_path("").parent)
     failures = [problem.sentence for problem in problems]
     estimator = load_estimator(args)
@@ -61,11 +64,13 @@ def run(args: argparse.Namespace) -> int:
             except (OSError, ValueError) as error:
                 failures.append(str(error))
 
-    found = calibrate(maps(), (low, high), estimator.size)
+    try:
+        found = calibrate(maps(), (low, high), estimator.size)
+    finally:
+        for sentence in failures:
+            print(f"jax-depth: {sentence}", file=sys.stderr)
     path = args.output or calibration_path(found.model)
     found.save(path)
-    for sentence in failures:
-        print(f"jax-depth: {sentence}", file=sys.stderr)
     document = {name: getattr(found, name) for name in _DOCUMENT}
     conclude(
         args,

@@ -2,16 +2,16 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.batch import make_folder
 from jax_depth.cli.compilation_cache import use_compilation_cache
-from jax_depth.cli.job import OutputFolderError
-from jax_depth.cli.photos import Photo, find_photos
-from jax_depth.cli.summary import add_json_argument
-from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.cli.photos import SUFFIXES, Photo, find_photos
+from jax_depth.cli.summary import add_json_argument, conclude
+from jax_depth.cli.usage import INTERRUPTED, UsageError, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--size", type=int, metavar="PIXELS", help="short side (default: each model's)"
+        "--size",
+        type=positive,
+        metavar="PIXELS",
+        help="short side (default: each model's)",
     )
     parser.add_argument("--resample", choices=("original", "transformers"))
     parser.add_argument(
@@ -58,13 +61,22 @@ def run(args: argparse.Namespace) -> int:
 
     if args.show < 1:
         raise UsageError(f"--show {args.show} is too few; use at least 1")
-    words = [word for word in args.models if not is_photos(word)]
+    words = [
+        word
+        for word in args.models
+        # A picture that is not there is a photo's name spelt wrongly.
+        if not (is_photos(word) or Path(word).suffix.lower() in SUFFIXES)
+    ]
     paths = [*args.paths, *(word for word in args.models if word not in words)]
-    if not words or not paths:
-        missing = "PATH: a photo, a folder, a glob" if words else "model after --models"
-        raise UsageError(f"give at least one {missing}")
+    if not paths:
+        raise UsageError(
+            "give at least one PATH: a photo, a folder, a glob; what follows --models "
+            f"({', '.join(words)}) was taken for models"
+        )
+    if not words:
+        raise UsageError("give at least one model after --models")
     photos, problems = find_photos(paths, args.outdir)
-    _make(args.outdir)
+    make_folder(args.outdir)
     use_compilation_cache()
     try:
         options = {"dtype": args.dtype, "size": args.size, "resample": args.resample}
@@ -78,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"jax-depth: {sentence}", file=sys.stderr)
     if study.pictures:
         _write(args, study)
+    elif args.json:
+        error = "no photo could be compared"
+        conclude(args, {"error": error, "failed": failures}, None)
     if interrupted:
         print("jax-depth: interrupted; the report holds what was done", file=sys.stderr)
         return INTERRUPTED
@@ -96,7 +111,9 @@ def _study(
     def pictures():
         for photo in photos:
             try:
-                yield str(photo.path.relative_to(photo.root)), read_image(photo.path)
+                # Pages are UTF-8, which names of files need not be.
+                name = os.fsencode(photo.path.relative_to(photo.root))
+                yield name.decode(errors="backslashreplace"), read_image(photo.path)
             except (OSError, ValueError, MemoryError) as error:
                 failures.append(str(error))
 
@@ -108,13 +125,6 @@ def _study(
     except KeyboardInterrupt:
         return study, True
     return study, False
-
-
-def _make(outdir: Path) -> None:
-    try:
-        make_folder(outdir)
-    except OutputFolderError as error:
-        raise UsageError(str(error)) from None
 
 
 def _write(args: argparse.Namespace, study: Any) -> None:

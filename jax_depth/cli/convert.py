@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SRC",
         help="a .pth, .pt, .bin or .safetensors file as published, a transformers "
-        "folder, or a native model directory",
+        "folder, a native model directory, or a name",
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to-hub-folder",
         metavar="FOLDER",
         help="a native model directory with a model card, as a Hugging Face repository "
-        "is one; SRC may be a name too. For transformers: --layout transformers --to",
+        "is one. For transformers: --layout transformers --to",
     )
     parser.add_argument(
         "--model",
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "bfloat16"),
-        help="how weights are stored (default: as in SRC)",
+        help="how weights are stored (default: as in SRC; float32 of a name)",
     )
     add_json_argument(parser)
 
@@ -51,33 +51,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, say what was written, and return the exit code."""
     import jax_depth_convert
+    from jax_depth.weights import load_params, means_name
 
     if args.to_hub_folder is not None:
         return _to_hub_folder(args)
     destination = Path(args.to)
     default = "original" if destination.suffix in _FILES else "native"
     layout = args.layout or default
-    config = jax_depth_convert.convert(
-        args.source, args.model, destination, to=layout, dtype=args.dtype
-    )
+    if means_name(args.source):
+        params, config = load_params(args.source, model=args.model)
+        jax_depth_convert.write(params, config, destination, layout, args.dtype)
+    else:
+        config = jax_depth_convert.convert(
+            args.source, args.model, destination, to=layout, dtype=args.dtype
+        )
     return _written(args, destination, config.name, layout)
 
 
 def _to_hub_folder(args: argparse.Namespace) -> int:
     import jax_depth_convert
     from jax_depth.cli.usage import UsageError
+    from jax_depth.weights import load_params, means_name
 
     if args.layout not in (None, "native"):
         raise UsageError(
             f"--to-hub-folder writes the native layout, not {args.layout}; use --to"
         )
     folder = Path(args.to_hub_folder)
-    if Path(args.source).exists():
-        params, config = jax_depth_convert.load(args.source, args.model)
-    else:
-        from jax_depth.weights import load_params
-
+    if means_name(args.source):
         params, config = load_params(args.source, model=args.model)
+    else:
+        params, config = jax_depth_convert.load(args.source, args.model)
     jax_depth_convert.write_hub_folder(params, config, folder, args.dtype)
     return _written(args, folder, config.name, "native")
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from jax_depth.cli.batch import make_folder
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, positive
 from jax_depth.evaluation.alignment import Alignment, Method, Space
 from jax_depth.evaluation.protocols import PROTOCOLS, Protocol
 
@@ -72,7 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("work")
     group.add_argument(
-        "--worst", type=int, default=10, metavar="N", help="pictures of the worst (10)"
+        "--worst",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="pictures of the worst (10)",
     )
     group.add_argument(
         "--shard",
@@ -88,12 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", help=f"name or folder (default: {DEFAULT_MODEL})")
     group.add_argument("--weights", metavar="FILE", help="a file of that model")
-    group.add_argument("--size", type=int, metavar="PIXELS", help="short side")
+    group.add_argument("--size", type=positive, metavar="PIXELS", help="short side")
     group.add_argument("--resample", choices=("original", "transformers"))
     group.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="(float32)"
     )
-    group.add_argument("--batch-size", type=int, metavar="N")
+    group.add_argument("--batch-size", type=positive, metavar="N")
     group.set_defaults(encoder=None, keep_memory=True, executables=None)
 
 
@@ -104,12 +109,14 @@ def run(args: argparse.Namespace) -> int:
     protocol = None if args.protocol == _DA2K else _protocol(args)
     if protocol is not None and args.resample is None:
         args.resample = protocol.resample
+    if args.outdir is not None:
+        make_folder(args.outdir)
     data = _open(args, protocol)
-    estimator = _estimator(args)
+    estimator = load_estimator(args)
     benchmark = _benchmark(args, protocol, data, estimator.config.kind)
     name = estimator.config.name
     folder = args.outdir or Path(f"eval_{args.protocol}_{name}")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     settings = {
         "model": name,
         "parameters": digest(_bytes(estimator.params)),
@@ -187,11 +194,8 @@ def _open(args: argparse.Namespace, protocol: Protocol | None) -> Any:
         raise UsageError(str(error)) from None
 
 
-def _estimator(args: argparse.Namespace) -> Any:
-    try:
-        return load_estimator(args)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+def _count(text: str) -> int:
+    return 0 if text == "0" else positive(text)
 
 
 def _benchmark(
@@ -231,9 +235,10 @@ def _judge_all(
     todo = run(
         benchmark, predict, records, estimator.batch_size, args.shard[0], args.shard[1]
     )
-    for _, problem in tqdm(todo, unit="picture", disable=None):
+    for name, problem in tqdm(todo, unit="picture", disable=None):
         if problem is not None:
-            print(f"jax-depth: skipped: {problem}", file=sys.stderr)
+            named = problem if name in problem else f"{name}: {problem}"
+            print(f"jax-depth: skipped: {named}", file=sys.stderr)
 
 
 def _write(

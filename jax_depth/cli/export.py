@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from jax_depth.cli import predict
 from jax_depth.cli.batch import make_folder
-from jax_depth.cli.job import OutputFolderError
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
@@ -137,10 +136,7 @@ def _export_executables(args: argparse.Namespace) -> int:
     params, config = _load(args)
     problems: list[str] = []
     sizes = list(_network_sizes(args, config, problems, args.words))
-    try:
-        make_folder(args.output)
-    except OutputFolderError as error:
-        raise UsageError(str(error)) from None
+    make_folder(args.output)
     batch_size = args.batch_size or 1
     written = write_executables(params, config, sizes, args.output, batch_size)
     return _written(args, written, problems)
@@ -174,12 +170,13 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         make_folder(path.parent)
         yield
-    except (OutputFolderError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(str(error)) from None
 
 
 def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
     """Return the weights and the config, with the dtype that was asked for."""
+    from jax_depth.inference.preprocess import check_options
     from jax_depth.weights import load_params
 
     source, model = predict.weights_source(args)
@@ -189,6 +186,12 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
         raise UsageError(str(error)) from None
     if config.head is None:
         raise UsageError(f"{config.name} is a bare encoder and predicts no depth")
+    if args.size is not None:
+        resample = args.resample or config.resample
+        try:
+            check_options(args.size, resample, config.encoder.patch_size)
+        except ValueError as error:
+            raise UsageError(f"--size: {error}") from None
     return params, config
 
 

@@ -51,10 +51,7 @@ def run(args: argparse.Namespace) -> int:
         labelling.finish()
         return _summary(args, labelling)
     try:
-        try:
-            estimator = predict.load_estimator(args)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        estimator = predict.load_estimator(args)
         labelling.run(estimator, quiet=args.quiet)
     except KeyboardInterrupt:
         labelling.say("interrupted; the same command goes on")

@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jax_depth import __version__
@@ -47,8 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parse(argv)
     except SystemExit as end:  # argparse leaves this way, with 0 or 2
         return int(end.code or 0)
+    except KeyboardInterrupt:  # while the command is imported
+        _complain("interrupted")
+        return INTERRUPTED
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _notes()
         warnings.filterwarnings("default", category=UserWarning, module="jax_depth")
         try:
             return args.run(args)
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             summary.fail(args, str(error))
             return 1
         except KeyboardInterrupt:
-            _complain("interrupted")
+            summary.fail(args, "interrupted")
             return INTERRUPTED
 
 
@@ -101,8 +104,20 @@ def _complain(sentence: str) -> None:
     print(f"jax-depth: {sentence}", file=sys.stderr)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _complain(f"note: {message}")
+def _notes() -> Callable[..., None]:
+    """Return what prints warnings, each text once.
+
+    Python's own memory of what it has shown is lost wherever a reader ignores a
+    warning for a while.
+    """
+    printed: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in printed:
+            printed.add(str(message))
+            _complain(f"note: {message}")
+
+    return show
 
 
 def _end_of_pipe() -> int:

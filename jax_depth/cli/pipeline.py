@@ -145,5 +145,6 @@ def _sentence(job: Job, error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return f"'{job.photo}': cannot write '{error.filename}': {error.strerror}"
-    text = " ".join(str(error).split())
-    return text if str(job.photo) in text else f"'{job.photo}': {text}"
+    # The readers' sentences quote the name by `repr`, as here.
+    name, text = repr(str(job.photo)), " ".join(str(error).splitlines())
+    return text if name in text or str(job.photo) in text else f"{name}: {text}"

@@ -173,22 +173,28 @@ def load_estimator(args: argparse.Namespace) -> Any:
     """Return the model that was asked for, with the compilation cache on.
 
     Commands without options of an engine get XLA and keep freed memory.
+
+    Raises:
+        UsageError: a name, a file or an option that makes no model.
     """
     use_compilation_cache()
     import jax_depth
 
     source, model = weights_source(args)
     given = vars(args)
-    estimator = jax_depth.load(
-        source,
-        model=model,
-        dtype=args.dtype,
-        size=args.size,
-        resample=args.resample,
-        batch_size=args.batch_size,
-        engine=given.get("engine", "xla"),
-        keep_memory=given.get("keep_memory", True),
-    )
+    try:
+        estimator = jax_depth.load(
+            source,
+            model=model,
+            dtype=args.dtype,
+            size=args.size,
+            resample=args.resample,
+            batch_size=args.batch_size,
+            engine=given.get("engine", "xla"),
+            keep_memory=given.get("keep_memory", True),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     use_executables(estimator, given.get("executables"))
     return estimator
 
@@ -242,10 +248,7 @@ def _prepared(
 
 
 def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
-    try:
-        estimator = load_estimator(args)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    estimator = load_estimator(args)
     kind = estimator.config.kind
     if "png-mm" in formats and kind != "metric_depth":
         raise UsageError(

@@ -144,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--near and --far go together")
     if args.near is not None and args.point:
         raise UsageError("give --near and --far or --point, not both")
+    _check_numbers(args)
     if "parallax" in args.format:
         from jax_depth.inference.video_file import av_module
 
@@ -173,13 +174,29 @@ def run(args: argparse.Namespace) -> int:
     return run_batch(args, args.paths, results_of, prepare, {"cameras": cameras})
 
 
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Refuse what fits no photo, before a model is loaded."""
+    near, far = (1, 2) if args.near is None else (args.near, args.far)
+    focal = [*(args.focal or ()), *(args.intrinsics or ())[:2]]
+    fov = 60 if args.fov is None else args.fov[0]
+    max_depth = 1 if args.max_depth is None else args.max_depth
+    for given, possible, needed in (
+        ("--near and --far", 0 < near < far < math.inf, "0 < near < far metres"),
+        ("--focal or --intrinsics", all(f > 0 for f in focal), "pixels above 0"),
+        ("--fov", 0 < fov < 180, "between 0 and 180 degrees"),
+        ("--max-depth", max_depth > 0, "metres above 0"),
+        ("--edge-angle", 0 <= args.edge_angle < 90, "from 0 to below 90 degrees"),
+        ("--max-points", args.max_points >= 4, "4 or more"),
+        ("--parallax", 0 < args.parallax <= 20, "above 0 and at most 20 percent"),
+    ):
+        if not possible:
+            raise UsageError(f"{given} must be {needed}")
+
+
 def _estimator(args: argparse.Namespace) -> Any:
     from jax_depth.outputs.scene import SCENE_FORMATS
 
-    try:
-        estimator = load_estimator(args)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    estimator = load_estimator(args)
     kind, stated = estimator.config.kind, args.near is not None or args.point
     needing = [name for name in args.format if SCENE_FORMATS[name].metric]
     if needing and kind != "metric_depth" and not stated:

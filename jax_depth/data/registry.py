@@ -75,9 +75,9 @@ def reader(name: str) -> Callable[..., Dataset]:
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         raise DatasetError(
-            f"the dataset {name!r} is unknown"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-            + f" Known: {', '.join(DATASETS)}"
+            f"the dataset {name!r} is unknown; "
+            + (f"did you mean {near[0]!r}? " if near else "")
+            + f"known: {', '.join(DATASETS)}"
         )
     module, class_name = DATASETS[name]
     return getattr(importlib.import_module(f"jax_depth.data.{module}"), class_name)

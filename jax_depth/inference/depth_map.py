@@ -46,7 +46,7 @@ class DepthMap:
 
     Raises:
         ValueError: `values` is not two-dimensional or is empty, or kind, unit and
-            max_depth contradict each other.
+            max_depth contradict each other or max_depth is no distance.
     """
 
     values: Float32[np.ndarray, "h w"]
@@ -72,6 +72,14 @@ class DepthMap:
                 f"max_depth {self.max_depth} was given for kind {self.kind!r}; only "
                 "metric_depth has one"
             )
+        if self.max_depth is not None and not 0 < self.max_depth < np.inf:
+            raise ValueError(f"max_depth {self.max_depth} must be metres above 0")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor, so that unpickled values are read-only as well.
+        return DepthMap, tuple(
+            getattr(self, field.name) for field in dataclasses.fields(self)
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -229,7 +237,13 @@ class DepthMap:
                     f"the known depth has shape {metres.shape}, the map {self.shape}"
                 )
             where = np.isfinite(metres) & (metres > 0)
-            where &= True if mask is None else np.asarray(mask, bool)
+            if mask is not None:
+                believed = np.asarray(mask, bool)
+                if believed.shape != self.shape:
+                    raise ValueError(
+                        f"the mask has shape {believed.shape}, the map {self.shape}"
+                    )
+                where &= believed
             x, known = self.values[where].astype(np.float64), metres[where]
         if not np.isfinite(x).all():
             raise ValueError("the map is not finite at every known distance")

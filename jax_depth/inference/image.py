@@ -138,7 +138,9 @@ def _check_file(path: Path, label: str) -> None:
         status = path.stat()
         if path.is_dir():
             raise IsADirectoryError(f"{label} is a folder; give a picture in it")
-        if path.is_file() and status.st_size == 0:
+        if not path.is_file():  # opening a pipe would wait for a writer
+            raise OSError(f"{label} is a pipe or a device; save it to a file first")
+        if status.st_size == 0:
             raise OSError(f"{label} is empty (0 bytes); replace the file")
         path.open("rb").close()
     except FileNotFoundError as error:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -81,9 +81,16 @@ def fit_metric(
         max_depth: metres; ten times the farthest known distance when None.
 
     Raises:
-        ValueError: the fit is not determined: too few distances, all at one value of
-            the map, too uncertain, or the wrong way round. The sentence says which.
+        ValueError: an option is impossible, or the fit is not determined: too few
+            distances, all at one value of the map, too uncertain, or the wrong way
+            round. The sentence says which.
     """
+    if unknowns not in get_args(Unknowns):
+        raise ValueError(
+            f"unknowns {unknowns!r} is not known; use {' or '.join(get_args(Unknowns))}"
+        )
+    if max_depth is not None and not 0 < max_depth < np.inf:
+        raise ValueError(f"max_depth {max_depth} must be metres above 0")
     x = values.astype(np.float64)
     known = known.astype(np.float64)
     y = 1 / known if inverse else known

@@ -130,7 +130,7 @@ def processing_size(
         label: what error messages call the picture.
 
     Raises:
-        ValueError: `resample` is unknown, `size` is below 1, a side is rounded to
+        ValueError: `resample` is unknown, `size` is too small, a side is rounded to
             nothing, or there are more than `max_tokens` patches.
     """
     check_options(size, resample, multiple)
@@ -155,7 +155,9 @@ def check_options(size: int, resample: str, multiple: int) -> None:
         raise ValueError(
             f"resample {resample!r} is not known; use 'original' or 'transformers'"
         )
-    if size < 1:
+    # "transformers" rounds to the nearest multiple, which may be none at all.
+    nothing = resample == "transformers" and round(size / multiple) == 0
+    if size < 1 or nothing:
         raise ValueError(f"size {size} is too small; use at least {multiple}")
 
 

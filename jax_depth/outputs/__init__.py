@@ -2,7 +2,7 @@
 
 from jax_depth import outputs
 
-outputs.save(depth, "photo.png")                  # 16 bits, nothing lost
+outputs.save(depth, "photo.png")                  # 16 bits, scale inside
 outputs.save(depth, "look.png", format="color")   # a picture to look at
 depth = outputs.load("photo.png")
 """

@@ -1,5 +1,6 @@
 """NumPy files: `.npy` (values alone) and `.npz` (values and what they mean)."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ def read_npz(path: Path, kind: str | None = None) -> DepthMap:
     Raises:
         ValueError: the file holds no array named `values`.
     """
+    if not zipfile.is_zipfile(path):  # NumPy would take it for a pickle
+        raise ValueError(f"{path} is not a .npz file")
     # Opened here, since np.load leaves a damaged file open.
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
         if "values" not in file:

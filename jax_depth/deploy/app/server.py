@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import re
@@ -69,9 +70,10 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise ValueError(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another "
-            "with --port"
+            f"with {'--port' if taken else '--host'}"
         ) from None
 
 

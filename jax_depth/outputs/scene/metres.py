@@ -26,6 +26,11 @@ def between(depth: DepthMap, near: float, far: float) -> DepthMap:
         )
     if not 0 < near < far < np.inf:
         raise ValueError(f"near {near:g} and far {far:g} must be 0 < near < far metres")
+    if depth.values.min() == depth.values.max():
+        raise ValueError(
+            f"the map is constant ({depth.values.flat[0]:g} everywhere), so near and "
+            "far fix no scale"
+        )
     nearest, farthest = np.argmax(depth.values), np.argmin(depth.values)
     if not depth.near_is_large:
         nearest, farthest = farthest, nearest
