@@ -1,8 +1,10 @@
-"""A model for the tests of the command line: depth is the red channel, no network."""
+"""For tests of the command line: a model without network, photos, and what is there."""
 
+import os
 import types
 
 import numpy as np
+from PIL import Image
 
 from jax_depth.inference.depth_map import DepthMap
 
@@ -26,3 +28,20 @@ class FakeEstimator:
             DepthMap(image[..., 0].astype(np.float32), self.config.kind, unit, "fake")
             for image in images
         ]
+
+
+def photo(path, seed=0, size=(12, 17)):
+    """Write a picture of noise and return it."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def listing(folder="depth_out"):
+    """Return all files below a folder, relative and sorted."""
+    return sorted(
+        os.path.relpath(os.path.join(place, name), folder)
+        for place, _, names in os.walk(folder)
+        for name in names
+    )

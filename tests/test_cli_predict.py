@@ -1,6 +1,5 @@
 """`jax-depth predict`: results, every kind of bad input, stopping and going on."""
 
-import errno
 import json
 import os
 import signal
@@ -11,8 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_estimator import FakeEstimator
-from PIL import Image
+from fake_estimator import FakeEstimator, listing, photo
 
 from jax_depth import outputs
 from jax_depth.cli import pipeline, predict
@@ -32,22 +30,6 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(predict, "load_estimator", load)
     monkeypatch.chdir(tmp_path)
     return estimator
-
-
-def photo(path, seed=0, size=(12, 17)):
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
-def listing(folder="depth_out"):
-    """Return all files below a folder, relative and sorted."""
-    return sorted(
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder)
-        for name in names
-    )
 
 
 def test_one_photo_needs_no_other_argument(fake, capsys):
@@ -267,77 +249,6 @@ def test_folders_and_lists_without_photos(fake, capsys):
     assert fake.loads == []
 
 
-@pytest.mark.parametrize(
-    ("outdir", "sentence"),
-    [
-        ("a.png", "-o 'a.png': results go to a folder"),
-        ("depth.PNG", "-o 'depth.PNG': results go to a folder"),
-        ("a.png/below", "the output folder 'a.png/below' cannot be written to: "),
-        ("/dev/null/below", "folder '/dev/null/below' cannot be written to: "),
-    ],
-)
-def test_output_folders_that_cannot_be(fake, capsys, outdir, sentence):
-    photo("a.png")
-    assert main(["predict", "a.png", "-o", outdir, "--json"]) == 2
-    out, err = capsys.readouterr()
-    assert err.count("\n") == 1
-    assert sentence in err and sentence in json.loads(out)["error"]
-    assert fake.loads == []
-
-
-def test_a_read_only_output_folder(fake, capsys, monkeypatch):
-    photo("a.png")
-    os.makedirs("locked")
-    # As root, permissions stop nobody, so the refusal is played.
-    refusal = PermissionError(errno.EACCES, "Permission denied")
-    monkeypatch.setattr("pathlib.Path.touch", _raiser(refusal))
-    assert main(["predict", "a.png", "-o", "locked"]) == 2
-    err = capsys.readouterr().err
-    assert "output folder 'locked' cannot be written to: Permission denied" in err
-
-
-def _raiser(error):
-    def refuse(*_, **__):
-        raise error
-
-    return refuse
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_a_full_disk_stops_early(fake, capsys, monkeypatch, number):
-    for k in range(40):
-        photo(f"in/{k:02}.png", k)
-    written = []
-
-    def save(depth, path, name):
-        if len(written) == 5:
-            raise OSError(number, os.strerror(number), str(path))
-        written.append(path)
-
-    monkeypatch.setattr(pipeline.outputs, "save", save)
-    assert main(["predict", "in", "--format", "npy", "--json"]) == 1
-    out, err = capsys.readouterr()
-    assert len(written) == 5
-    assert sum(fake.batches) < 20
-    assert err.count("\n") == 1
-    assert "'in/05.png': cannot write 'depth_out/05_depth.npy'" in err
-    assert os.strerror(number) in err
-    assert "run it again with --skip-existing" in err
-    document = json.loads(out)
-    assert len(document["written"]) == 5 and os.strerror(number) in document["error"]
-
-
-def test_one_file_that_cannot_be_written_is_one_failure(fake, capsys):
-    for name in ("a.png", "b.png"):
-        photo(name)
-    os.makedirs("depth_out/a_depth.npy")
-    assert main(["predict", "a.png", "b.png", "--format", "npy"]) == 1
-    err = capsys.readouterr().err
-    assert "jax-depth: 'a.png': cannot write 'depth_out/a_depth.npy': " in err
-    assert os.path.isfile("depth_out/b_depth.npy")
-    assert listing() == ["b_depth.npy"]
-
-
 def test_memory_in_flight_is_bounded_and_order_kept(fake, monkeypatch):
     live, most, lock = set(), [0], threading.Lock()
     count, order = 60, []
@@ -369,15 +280,6 @@ def test_batches_are_full_even_when_photos_fail(fake):
         Path(f"in/{name}.png").write_bytes(b"broken")
     assert main(["predict", "in", "--format", "npy"]) == 1
     assert fake.batches == [3, 3, 3]
-
-
-def test_results_that_would_overwrite_an_input(fake, capsys):
-    photo("a.png")
-    before = photo("a_depth.png", 1)
-    assert main(["predict", "a.png", "a_depth.png", "-o", "."]) == 1
-    err = capsys.readouterr().err
-    assert "'a.png': its result 'a_depth.png' would overwrite another input" in err
-    np.testing.assert_array_equal(cv2.imread("a_depth.png")[..., ::-1], before)
 
 
 def test_names_with_spaces_umlauts_and_dots(fake):

@@ -234,7 +234,14 @@ def test_memory_is_kept_on_request_only(monkeypatch):
 
 @pytest.mark.parametrize(
     "options, word",
-    [({"size": 0}, "size"), ({"batch_size": 0}, "batch"), ({"resample": "x"}, "'x'")],
+    [
+        ({"size": 0}, "size"),
+        ({"size": "56"}, "size '56' is no whole number"),
+        ({"batch_size": 0}, "batch"),
+        ({"batch_size": "a"}, "batch size 'a' is no whole number"),
+        ({"devices": "cpu"}, r"jax\.devices\('cpu'\)"),
+        ({"resample": "x"}, "'x'"),
+    ],
 )
 def test_wrong_options_are_explained(options, word, as_installed):
     with pytest.raises(ValueError, match=word):

@@ -255,10 +255,12 @@ def test_arrays_that_are_not_maps_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", depth=np.ones((2, 2)))
     np.save(tmp_path / "a.npy", np.ones((2, 2, 3)))
     np.save(tmp_path / "b.npy", np.ones((2, 2), complex))
+    (tmp_path / "text.npz").write_text("words")
     for name, message in [
         ("a.npz", "no array named 'values' .*depth"),
         ("a.npy", r"a\.npy .*needs an array \(h, w\)"),
         ("b.npy", "complex128"),
+        ("text.npz", r"text\.npz is not a \.npz file"),
     ]:
         with pytest.raises(ValueError, match=message):
             outputs.load(tmp_path / name, "depth")
@@ -307,6 +309,8 @@ def test_formats_and_suffixes_must_agree(tmp_path, disparity):
         disparity.save(tmp_path / "a.png", format="npy")
     with pytest.raises(ValueError, match="'jpeg' is unknown; known: png16"):
         disparity.save(tmp_path / "a.png", format="jpeg")
+    with pytest.raises(ValueError, match="side-by-side needs the picture"):
+        disparity.save(tmp_path / "a.png", format="side-by-side")
     disparity.save(tmp_path / "A.TIF")
     assert outputs.load(tmp_path / "A.TIF").shape == disparity.shape
 

@@ -1,6 +1,7 @@
 """`load` and `Estimator`: pictures of any size in, depth maps of the same size out."""
 
 import contextlib
+import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast, overload
@@ -132,8 +133,11 @@ class Estimator:
         self.size = config.image_size if size is None else size
         self.resample: Resample = config.resample if resample is None else resample
         check_options(self.size, self.resample, config.encoder.patch_size)
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch size {batch_size} is too small; use at least 1")
+        whole = isinstance(batch_size, numbers.Integral | None)
+        if not whole or (batch_size is not None and batch_size < 1):
+            raise ValueError(f"batch size {batch_size!r} is no whole number above 0")
+        if isinstance(devices, str):
+            raise ValueError(f"give devices themselves, jax.devices({devices!r})")
         check_engine(engine)
         self.engine: Engine = engine
         self._engine = _ENGINES[engine](params, config, devices)

@@ -12,6 +12,7 @@ They differ in size for pictures smaller than `size` (320 x 240 becomes 686 x 51
 the first, 518 x 392 in the second), and in the pixels always.
 """
 
+import numbers
 from typing import Any, get_args
 
 import numpy as np
@@ -155,6 +156,8 @@ def check_options(size: int, resample: str, multiple: int) -> None:
         raise ValueError(
             f"resample {resample!r} is not known; use 'original' or 'transformers'"
         )
+    if not isinstance(size, numbers.Integral):
+        raise ValueError(f"size {size!r} is no whole number of pixels")
     # "transformers" rounds to the nearest multiple, which may be none at all.
     nothing = resample == "transformers" and round(size / multiple) == 0
     if size < 1 or nothing:

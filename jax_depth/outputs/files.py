@@ -89,7 +89,8 @@ def save(
             (h, w, 3) RGB, for "side-by-side".
 
     Raises:
-        ValueError: unknown format or suffix, or values the format cannot hold.
+        ValueError: unknown format or suffix, no photo where one belongs, or values the
+            format cannot hold.
         OSError: the file cannot be written; nothing is left behind.
     """
     path = Path(path)
@@ -101,6 +102,8 @@ def save(
             f"{path} does not end in {FORMATS[name].suffixes[0]}, the suffix of "
             f"format {name!r}"
         )
+    if name == "side-by-side" and options.get("photo") is None:
+        raise ValueError(f"{path}: side-by-side needs the picture, photo=...")
     with atomic(path) as temporary:
         FORMATS[name].write(depth, temporary, **options)
 
