@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         estimator = load_estimator(args)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    shown = clip_range(args.range, estimator.config)
+    shown = clip_range(args, estimator.config)
     clips: list[Clip] = []
     start = time.perf_counter()
     with shielded_interrupt() as interrupt:
