@@ -1,5 +1,6 @@
 """Range calibration: measured, saved, used by predict."""
 
+import argparse
 import json
 
 import numpy as np
@@ -92,12 +93,22 @@ def test_ranges_of_predict(photos, tmp_path):
     assert shown_range("0:80", config) == (0.0, 80.0)
     for text, sentence in (
         ("8:2", "write LOW:HIGH"),
+        ("-inf:3", "write LOW:HIGH"),
+        ("0:1e39", "write LOW:HIGH"),
+        ("1:1.00000001", "write LOW:HIGH"),
         ("a:b", "write LOW:HIGH"),
         ("calibrated", "make it with `jax-depth calibrate --model fake PHOTOS`"),
-        ("in", "--range in: "),
+        ("foo", "calibrate --model fake -o foo PHOTOS`, or give photo, calibrated or"),
+        ("in", r"--range in: in cannot be read \(Is a directory\); give photo, "),
     ):
         with pytest.raises(UsageError, match=sentence):
             shown_range(text, config)
+    args = argparse.Namespace(model="a folder", encoder=None, weights=None)
+    with pytest.raises(UsageError, match="calibrate --model 'a folder' PHOTOS`"):
+        shown_range("calibrated", config, args)
+    args = argparse.Namespace(model=None, encoder="vits", weights="w.pth")
+    with pytest.raises(UsageError, match=r"-v2-small --weights w\.pth -o foo"):
+        shown_range("foo", config, args)
     other = RangeCalibration("tiny", "inverse_depth", 0.0, 9.0, (2.0, 98.0), 1)
     other.save("tiny.json")
     with pytest.raises(UsageError, match=r"is of tiny .*, not of fake"):

@@ -1,8 +1,10 @@
 """`jax-depth video`: clips in, films, frames and arrays out, whatever goes wrong."""
 
 import csv
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from clips import FakeModel, pictures, read_clip, write_clip
 from PIL import Image
 
 from jax_depth import outputs
-from jax_depth.cli import video
+from jax_depth.cli import clip, video
 from jax_depth.cli.main import main
 
 
@@ -162,6 +164,39 @@ def test_other_formats_are_read(fake, name, codec):
     assert len(read_clip("depth_out/a_depth.mp4")[0]) == 5
 
 
+def test_results_that_would_share_a_name_get_longer_ones(fake, capsys):
+    os.mkdir("b")
+    for name in ("a.mp4", "a.mkv", "b/a.mp4"):
+        write_clip(name, pictures(1))
+    assert main(["video", "a.mp4", "a.mkv", "b/a.mp4", "--json"]) == 0
+    films = [
+        clip["files"]["film"] for clip in json.loads(capsys.readouterr().out)["clips"]
+    ]
+    assert films[1:] == ["depth_out/a_mkv_depth.mp4", "depth_out/b/a_mp4_depth.mp4"]
+    assert len(set(films)) == 3 and all(map(os.path.exists, films))
+
+
+def test_only_files_that_are_there_are_named(fake, capsys, monkeypatch):
+    write_clip("a.mp4", pictures(4))
+    run = fake.run
+
+    def obstructed(pixels):
+        os.makedirs("depth_out/a_depth.mp4", exist_ok=True)
+        return run(pixels)
+
+    monkeypatch.setattr(fake, "run", obstructed)
+    for formats, files in (
+        ("film", {}),
+        ("film,npz", {"npz": "depth_out/a_depth.npz"}),
+    ):
+        shutil.rmtree("depth_out", ignore_errors=True)
+        assert main(["video", "a.mp4", "--format", formats, "--json"]) == 1
+        out, err = capsys.readouterr()
+        (clip,) = json.loads(out)["clips"]
+        assert (clip["files"], clip["frames"]) == (files, 4 if files else 0)
+        assert err == "jax-depth: 'a.mp4': 'depth_out/a_depth.mp4': Is a directory\n"
+
+
 @pytest.mark.parametrize("name", ["out.mov", "out.mkv", "out.webm"])
 def test_other_formats_are_written(fake, name):
     write_clip("a.mp4", pictures(5))
@@ -286,14 +321,20 @@ def test_what_cannot_be_read_is_one_sentence(fake, capsys):
     Path("empty.mp4").touch()
     os.mkdir("none")
     write_clip("good.mp4", pictures(2))
-    words = ["cut.mp4", "text.mp4", "empty.mp4", "none", "gone.mp4", "7", "good.mp4"]
-    assert main(["video", *words]) == 1
+    words = ["cut.mp4", "text.mp4", "empty.mp4", "none", "gone  by.mp4", "7"]
+    assert main(["video", *words, "good.mp4"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
+    assert lines[4] == "jax-depth: 'gone  by.mp4' does not exist; check the path"
     for line, word in zip(lines, words, strict=False):
         assert line.startswith("jax-depth: "), line
         assert word in line
     assert os.listdir("depth_out") == ["good_depth.mp4"]
+
+
+def test_an_error_without_a_file_names_none():
+    error = OSError(errno.EIO, "Input/output error")
+    assert clip._sentence("a.mp4", error) == "'a.mp4': Input/output error"
 
 
 def test_a_start_after_the_end(fake, capsys):
@@ -328,23 +369,33 @@ def test_ctrl_c_leaves_a_film_that_plays(fake, capsys, monkeypatch, way):
         ([], "give an INPUT"),
         (["a.mp4", "--start", "1:2:3:4"], "is no time"),
         (["a.mp4", "--fps", "0"], "is no rate"),
+        (["a.mp4", "--fps", "0.0001"], "is no rate between 0.001 and 1000"),
         (["a.mp4", "--max-frames", "none"], "not a whole number above 0"),
         (["a.mp4", "--format", "avi"], "known: film, png16, npz"),
         (["a.mp4", "a.mp4"], "given twice"),
+        (["a.mp4", "./a.mp4"], "given twice"),
+        (["a.mp4", "-o", "in.mp4"], "'in.mp4' is a folder already"),
+        (["a.mp4", "-o", "out.avi"], "films are written as .mp4, .mov, .mkv, .webm"),
+        (["a.mp4", "-o", "a.mp4/x"], "folder 'a.mp4/x' cannot be written to"),
+        (["a.mp4", "-o", "/proc/o.mp4"], "folder '/proc' cannot be written to"),
         (["a.mp4", "-o", "out.mp4", "--format", "npz"], "is one file"),
         (["a.mp4", "-o", "a.mp4"], "would overwrite an input"),
         (["a.mp4", "--format", "npz", "--audio"], "needs a film"),
         (["a.mp4", "--quality", "99"], "must lie in 0 to 51"),
         (["a.mp4", "--range", "photo"], "use stream, clip or frame"),
         (["a.mp4", "--range", "5:1"], "write LOW:HIGH"),
+        (["a.mp4", "--range", "no"], "or give stream, clip, frame, calibrated or LOW"),
         (["0", "--range", "clip"], "a camera has no end"),
-        (["a.mp4", "-o", "o.webm", "--codec", "h264"], "WebM holds vp9 or av1"),
+        (["a.mp4", "-o", "o.webm", "--codec", "h264"], ".webm holds vp9 or av1"),
+        (["a.mp4", "-o", "o.mov", "--codec", "av1"], ".mov holds h264 or hevc"),
     ],
 )
 def test_wrong_usage_is_one_sentence(fake, capsys, argv, message):
     write_clip("a.mp4", pictures(2))
+    os.mkdir("in.mp4")
     assert main(["video", *argv]) == 2
     assert message in capsys.readouterr().err
+    assert fake.batches == []
 
 
 def test_without_pyav(fake, capsys, monkeypatch):

@@ -106,7 +106,8 @@ def test_an_error_leaves_what_was_written(tmp_path):
     [
         ("a.avi", None, "videos are written as"),
         ("a.mp4", "theora", "known: h264, hevc, av1, vp9"),
-        ("a.webm", "hevc", "WebM holds vp9 or av1"),
+        ("a.webm", "hevc", r"\.webm holds vp9 or av1, not hevc"),
+        ("a.mov", "vp9", r"\.mov holds h264 or hevc, not vp9"),
     ],
 )
 def test_what_does_not_go_together(tmp_path, name, codec, message):
@@ -114,12 +115,26 @@ def test_what_does_not_go_together(tmp_path, name, codec, message):
         codec_for(tmp_path / name, codec)
 
 
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_codec_that_takes_no_tiny_films_is_a_sentence(tmp_path, sound):
+    audio = None
+    if sound:  # which is not to blame
+        write_clip(tmp_path / "a.mp4", pictures(1), sound="aac")
+        audio = av.open(str(tmp_path / "a.mp4")).streams.audio[0]
+    film = VideoWriter(tmp_path / "b.mp4", 10, codec="hevc", audio=audio)
+    with pytest.raises(OSError, match=r"^hevc cannot encode a film of 3x2 pixels; "):
+        film.write(pictures(1, (2, 3))[0], 0.0)
+    assert not film.close()
+    assert not (tmp_path / "b.mp4").exists()
+
+
 @pytest.mark.parametrize("codec", ["hevc", "av1", "vp9"])
-def test_other_codecs(tmp_path, codec):
+def test_other_codecs(tmp_path, capfd, codec):
     frames = pictures(4, (64, 96))
     with VideoWriter(tmp_path / "a.mp4", 10, codec=codec) as film:
         for k, frame in enumerate(frames):
             film.write(frame, k / 10)
+    assert capfd.readouterr().err == ""
     with av.open(str(tmp_path / "a.mp4")) as container:
         name = container.streams.video[0].codec_context.codec.canonical_name
         decoded = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]

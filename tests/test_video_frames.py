@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import FakeModel, pictures, write_clip
+from PIL import Image
 
 from jax_depth.inference.frames import FrameFolder, Selection, Thinning
 from jax_depth.inference.prefetch import prefetch
@@ -86,6 +87,29 @@ def test_a_seek_ends_at_the_frame_that_reading_from_the_start_reaches(tmp_path):
         np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
+def test_a_stream_without_a_clock_is_read_from_the_front(tmp_path):
+    write_clip(tmp_path / "a.h264", pictures(30), rate=25)
+    whole = list(open_source(tmp_path / "a.h264"))
+    late = open_source(tmp_path / "a.h264", Selection(start=0.8))
+    for one, other in zip(late, whole[20:], strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+    assert late.problems == []
+
+
+@pytest.mark.parametrize(("options", "missing"), [({}, 2), ({"duration": 500}, 0)])
+def test_frames_that_a_gif_does_not_part_are_missed(tmp_path, options, missing):
+    first, *rest = map(Image.fromarray, pictures(3, (64, 96)))
+    # Pillow writes no delays unless asked to.
+    first.save(tmp_path / "a.gif", save_all=True, append_images=rest, **options)
+    source = open_source(tmp_path / "a.gif")
+    assert len(list(source)) == 3 - missing
+    assert len(source.problems) == (1 if missing else 0)
+    assert all(f"so {missing} of them" in text for text in source.problems)
+    late = open_source(tmp_path / "a.gif", Selection(start=0.9))
+    assert len(list(late)) == (0 if missing else 1)
+    assert not any("delay" in text for text in late.problems)
+
+
 def test_prefetch_keeps_order_stays_bounded_and_overlaps():
     made = []
 
@@ -158,8 +182,28 @@ def test_from_python(tmp_path, as_installed):
     for bad, message in (("often", "is unknown"), ("clip", "a camera has no end")):
         with pytest.raises(ValueError, match=message):
             VideoDepth(FakeModel(), "0", range=bad)
+    with pytest.raises(OSError, match="camera 0"):
+        VideoDepth(FakeModel(), 0)
     with pytest.raises(ValueError, match="share 1 of the past"):
         VideoDepth(FakeModel(), tmp_path / "a.mp4", smooth=1.0)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [(5, 1), None, (1,), (0, np.inf), (0, 1e39), (1, 1 + 1e-8), ("a", 2), np.nan],
+)
+def test_ranges_that_cannot_be(tmp_path, as_installed, ends):
+    write_clip(tmp_path / "a.mp4", pictures(1))
+    with pytest.raises(ValueError, match=r"is not \(low, high\), two finite numbers"):
+        VideoDepth(FakeModel(), tmp_path / "a.mp4", range=ends)
+
+
+def test_a_pipe_that_was_copied_is_called_what_it_is(tmp_path, monkeypatch):
+    (tmp_path / "words").write_text("no video at all")
+    with open(tmp_path / "words") as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        with pytest.raises(OSError, match=r"^standard input cannot be read as video"):
+            VideoDepth(FakeModel(), "-", range="clip")
 
 
 def test_reading_and_the_network_go_on_while_the_caller_is_busy(tmp_path):

@@ -3,18 +3,29 @@
 import argparse
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax_depth.cli.batch import make_folder
 from jax_depth.cli.interrupt import Interrupt
+from jax_depth.cli.job import OutputFolderError
+from jax_depth.cli.photos import Photo
+from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.usage import UsageError
 from jax_depth.inference.frames import Selection
 from jax_depth.inference.video import VideoDepth
 from jax_depth.inference.video_file import PIPE, is_camera
 from jax_depth.outputs.clips import ClipWriter, FilmWriter, FrameFolderWriter, NpzWriter
 from jax_depth.outputs.video import SUFFIXES, VideoWriter, codec_for
+
+# Names of films that are read but not written; nobody means a folder by one.
+_UNWRITTEN = frozenset(
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
+)
+_FAILURES = (OSError, ValueError, MemoryError, RuntimeError)
 
 
 @dataclasses.dataclass
@@ -23,9 +34,10 @@ class Clip:
 
     Attributes:
         word: the input as it was given.
-        files: format -> file or folder.
+        files: format -> file or folder that is wanted.
+        written: those of them that are there and whole.
         problems: one sentence each; the clip counts as failed if there is one.
-        frames: written.
+        frames: written; 0 where no file is.
         size: of the first frame, (width, height).
         cuts: seconds at which another scene begins.
         seconds: it took.
@@ -34,6 +46,7 @@ class Clip:
 
     word: str
     files: dict[str, Path]
+    written: dict[str, Path] = dataclasses.field(default_factory=dict)
     problems: list[str] = dataclasses.field(default_factory=list)
     frames: int = 0
     size: tuple[int, int] | None = None
@@ -43,10 +56,9 @@ class Clip:
 
     def document(self) -> dict[str, Any]:
         """Return what became of it, for JSON."""
-        files = {name: str(path) for name, path in self.files.items()}
         return {
             "input": self.word,
-            "files": files if self.frames else {},
+            "files": {name: str(path) for name, path in self.written.items()},
             "frames": self.frames,
             "size": self.size,
             "cuts": [round(second, 3) for second in self.cuts],
@@ -57,9 +69,9 @@ class Clip:
 
     def line(self) -> str:
         """Return what became of it, for people."""
-        if not self.frames:
+        if not self.written:
             return f"{self.word}: nothing written"
-        names = ", ".join(str(path) for path in self.files.values())
+        names = ", ".join(map(str, self.written.values()))
         rate = self.frames / max(self.seconds, 1e-9)
         noun = "frame" if self.frames == 1 else "frames"
         end = "; interrupted" if self.interrupted else ""
@@ -68,16 +80,25 @@ class Clip:
             f"{self.seconds:.1f} s, {rate:.1f} frames a second{end}"
         )
 
+    def failed(self, error: BaseException) -> None:
+        """Remember what went wrong, once."""
+        sentence = _sentence(self.word, error)
+        if sentence not in self.problems:
+            self.problems.append(sentence)
+
 
 def result_files(
     words: Sequence[str], args: argparse.Namespace
 ) -> dict[str, dict[str, Path]]:
-    """Return the files of each input, and make their folder.
+    """Return the files of each input, and make their folders and try them.
 
     Raises:
-        UsageError: they would overwrite an input or one another.
-        OSError: the folder cannot be made.
+        UsageError: they would overwrite an input, are folders, or cannot be written.
     """
+    inputs = [_named(word) for word in words]
+    taken = {os.path.realpath(clip.path) for clip in inputs}
+    if len({clip.path for clip in inputs}) < len(words):
+        raise UsageError("an INPUT was given twice")
     out: Path = args.outdir
     suffix = out.suffix.lower()
     if suffix in (*SUFFIXES, ".npz"):
@@ -86,41 +107,53 @@ def result_files(
                 f"-o {out} is one file, for one INPUT and without --format"
             )
         files = {words[0]: {"npz" if suffix == ".npz" else "film": out}}
-        folder = out.parent
+    elif suffix in _UNWRITTEN and not out.is_dir():
+        raise UsageError(
+            f"-o {out}: films are written as {', '.join(SUFFIXES)}; choose one"
+        )
     else:
-        files, folder = {}, out
-        for word in words:
-            stem = _stem(word)
-            ways = {"film": f"{stem}.mp4", "png16": stem, "npz": f"{stem}.npz"}
+        files = {}
+        for word, stem in zip(words, result_stems(inputs), strict=True):
             chosen = args.format or ["film"]
-            files[word] = {name: out / ways[name] for name in chosen}
-    taken = {Path(word).resolve() for word in words}
-    for word, paths in files.items():
-        for path in paths.values():
-            if path.resolve() in taken:
-                raise UsageError(
-                    f"'{word}': its result '{path}' would overwrite an input or "
-                    "another result; choose another place with -o"
-                )
-            taken.add(path.resolve())
-    try:
-        for paths in files.values():
-            if "film" in paths:
-                codec_for(paths["film"], args.codec)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+            ways = {"film": "_depth.mp4", "png16": "_depth", "npz": "_depth.npz"}
+            files[word] = {name: out / f"{stem}{ways[name]}" for name in chosen}
     if args.audio and not any("film" in paths for paths in files.values()):
         raise UsageError("--audio needs a film to go into; add film to --format")
-    folder.mkdir(parents=True, exist_ok=True)
+    for word, paths in files.items():
+        for name, path in paths.items():
+            _try(word, name, path, args.codec, taken)
     return files
 
 
-def _stem(word: str) -> str:
+def _named(word: str) -> Photo:
+    """Return an input in the way that names of results are made from."""
     if word == PIPE:
-        return "stdin_depth"
-    if is_camera(word):
-        return f"camera{word}_depth"
-    return f"{Path(word).resolve().stem}_depth"
+        path = Path("/dev/stdin")
+    elif is_camera(word):
+        path = Path(f"/dev/camera{word}")
+    else:
+        path = Path(os.path.abspath(word))
+    return Photo(path, path.parent)
+
+
+def _try(word: str, name: str, path: Path, codec: str | None, taken: set[str]) -> None:
+    """Refuse a result that could not be written, before a model is loaded in vain."""
+    if os.path.realpath(path) in taken:
+        raise UsageError(
+            f"'{word}': its result '{path}' would overwrite an input; choose another "
+            "place with -o"
+        )
+    if name != "png16" and path.is_dir():
+        raise UsageError(
+            f"'{word}': its result '{path}' is a folder already; choose another place "
+            "with -o"
+        )
+    try:
+        if name == "film":
+            codec_for(path, codec)
+        make_folder(path.parent)
+    except (OutputFolderError, ValueError) as error:
+        raise UsageError(str(error)) from None
 
 
 def process(
@@ -140,8 +173,10 @@ def process(
         _run(clip, estimator, shown, args, interrupt)
     except KeyboardInterrupt:
         clip.interrupted = True
-    except (OSError, ValueError, MemoryError, RuntimeError) as error:
-        clip.problems.append(_sentence(clip.word, error))
+    except _FAILURES as error:
+        clip.failed(error)
+    if not clip.written:
+        clip.frames = 0
     clip.seconds = time.perf_counter() - start
 
 
@@ -178,7 +213,7 @@ def _write_all(clip: Clip, video: VideoDepth, args, interrupt: Interrupt, bar) -
         with contextlib.closing(iter(video)) as results:
             for result in results:
                 with interrupt.shield():
-                    for writer in writers:
+                    for writer in writers.values():
                         writer.write(result)
                     clip.frames += 1
                     height, width = result.frame.pixels.shape[:2]
@@ -188,9 +223,13 @@ def _write_all(clip: Clip, video: VideoDepth, args, interrupt: Interrupt, bar) -
                         clip.cuts.append(result.frame.time)
                 bar.update()
     finally:
-        with interrupt.shield(), contextlib.ExitStack() as finish:
-            for writer in writers:  # each, even where another fails
-                finish.callback(writer.close)
+        with interrupt.shield():
+            for name, writer in writers.items():  # each, even where another fails
+                try:
+                    if writer.close():
+                        clip.written[name] = clip.files[name]
+                except _FAILURES as error:
+                    clip.failed(error)
         if len(sizes) > 1:
             width, height = next(iter(sizes))
             clip.problems.append(
@@ -199,9 +238,9 @@ def _write_all(clip: Clip, video: VideoDepth, args, interrupt: Interrupt, bar) -
             )
 
 
-def _writers(clip: Clip, video: VideoDepth, args) -> list[ClipWriter]:
+def _writers(clip: Clip, video: VideoDepth, args) -> dict[str, ClipWriter]:
     """Return what writes each file; films come first, since they refuse most."""
-    writers: list[ClipWriter] = []
+    writers: dict[str, ClipWriter] = {}
     source = video.source
     if "film" in clip.files:
         film = VideoWriter(
@@ -213,11 +252,12 @@ def _writers(clip: Clip, video: VideoDepth, args) -> list[ClipWriter]:
             packets=source.packets,
         )
         colormap = "gray" if args.grayscale else args.colormap
-        writers.append(FilmWriter(film, colormap=colormap, beside=not args.pred_only))
+        beside = not args.pred_only
+        writers["film"] = FilmWriter(film, colormap=colormap, beside=beside)
     if "png16" in clip.files:
-        writers.append(FrameFolderWriter(clip.files["png16"]))
+        writers["png16"] = FrameFolderWriter(clip.files["png16"])
     if "npz" in clip.files:
-        writers.append(NpzWriter(clip.files["npz"]))
+        writers["npz"] = NpzWriter(clip.files["npz"])
     return writers
 
 
@@ -226,6 +266,9 @@ def _sentence(word: str, error: BaseException) -> str:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return f"'{word}': not enough memory; try a smaller --size or --batch-size"
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        return f"'{word}': '{error.filename}': {error.strerror}"
-    text = " ".join(str(error).split())
-    return text if word in text else f"'{word}': {text}"
+        what = f"'{error.filename}': " if error.filename else ""
+        return f"'{word}': {what}{error.strerror}"
+    text = str(error)
+    if word not in text:  # as it is: a name may hold two spaces
+        text = f"'{word}': {' '.join(text.split())}"
+    return " ".join(text.splitlines())

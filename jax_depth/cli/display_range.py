@@ -1,8 +1,11 @@
 """Which values the pictures of a batch span: `predict --range`."""
 
+import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
+from jax_depth.catalog import ALIASES
 from jax_depth.cli.usage import UsageError
 
 
@@ -13,7 +16,12 @@ def calibration_path(model: str) -> Path:
     return cache_directory() / "ranges" / f"{model}.json"
 
 
-def shown_range(text: str | None, config: Any) -> tuple[float | None, float | None]:
+def shown_range(
+    text: str | None,
+    config: Any,
+    args: argparse.Namespace | None = None,
+    modes: str = "photo",
+) -> tuple[float | None, float | None]:
     """Return the ends of the range that `predict --range` asks for.
 
     Args:
@@ -21,32 +29,43 @@ def shown_range(text: str | None, config: Any) -> tuple[float | None, float | No
             `calibrate`; LOW:HIGH; or a file that `calibrate -o` wrote.
         config: of the model that is about to run: its name and kind must be those
             calibrated.
+        args: of the command line, which say how the user named the model.
+        modes: what else the command takes, for messages.
 
     Raises:
         UsageError: none of these, or a calibration that is missing or of another model.
     """
-    from jax_depth.inference.calibration import RangeCalibration
+    from jax_depth.inference.calibration import RangeCalibration, checked_ends
 
     if text in (None, "photo"):
         return None, None
     low, colon, high = str(text).partition(":")
     if colon:
         try:
-            ends = float(low), float(high)
+            return checked_ends((float(low), float(high)))
         except ValueError:
-            ends = (1.0, 0.0)
-        if not ends[0] < ends[1] < float("inf"):
-            raise UsageError(f"--range {text}: write LOW:HIGH, such as 0:80")
-        return ends
+            raise UsageError(
+                f"--range {text}: write LOW:HIGH, two finite numbers, LOW below HIGH "
+                "in float32, such as 0:80"
+            ) from None
     path = calibration_path(config.name) if text == "calibrated" else Path(str(text))
     try:
         found = RangeCalibration.load(path)
     except FileNotFoundError:
+        options = _model_options(args) or f"--model {config.name}"
+        if text != "calibrated":
+            options += f" -o {shlex.quote(str(path))}"
+            modes += ", calibrated"
         raise UsageError(
             f"--range {text}: {path} does not exist; make it with `jax-depth calibrate "
-            f"--model {config.name} PHOTOS`, or give photo or LOW:HIGH"
+            f"{options} PHOTOS`, or give {modes} or LOW:HIGH"
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(
+            f"--range {text}: {path} cannot be read ({error.strerror}); give {modes}, "
+            "calibrated, LOW:HIGH or a file that `jax-depth calibrate -o` wrote"
+        ) from None
+    except ValueError as error:
         raise UsageError(f"--range {text}: {error}") from None
     if (found.model, found.kind) != (config.name, config.kind):
         raise UsageError(
@@ -54,3 +73,11 @@ def shown_range(text: str | None, config: Any) -> tuple[float | None, float | No
             f"{config.name} ({config.kind}), whose values mean something else"
         )
     return found.low, found.high
+
+
+def _model_options(args: argparse.Namespace | None) -> str:
+    """Return the options by which `calibrate` loads the model that was asked for."""
+    given = vars(args) if args else {}
+    name = ALIASES[given["encoder"]] if given.get("encoder") else given.get("model")
+    named = {"--model": name, "--weights": given.get("weights")}
+    return " ".join(f"{key} {shlex.quote(word)}" for key, word in named.items() if word)

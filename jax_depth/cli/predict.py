@@ -238,7 +238,7 @@ def _prepared(
     from jax_depth.cli.pipeline import write_maps
 
     estimator = _estimator(args, formats)
-    low, high = shown_range(args.range, estimator.config)
+    low, high = shown_range(args.range, estimator.config, args)
     style = {
         "colormap": "gray" if args.grayscale else args.colormap,
         "low": low,

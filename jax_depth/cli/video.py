@@ -25,7 +25,6 @@ FORMATS = {
     "png16": "a folder of 16-bit frames, scale and offset inside each",
     "npz": "one float32 array",
 }
-RANGES = ("stream", "clip", "frame")
 _DEFAULT_OUTPUT = Path("depth_out")
 
 
@@ -152,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
         estimator = load_estimator(args)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    shown = clip_range(args.range, estimator.config)
+    shown = clip_range(args, estimator.config)
     clips: list[Clip] = []
     start = time.perf_counter()
     with shielded_interrupt() as interrupt:
@@ -174,8 +173,6 @@ def _check(args: argparse.Namespace, words: list[str]) -> None:
     """Refuse what cannot be meant, before anything is loaded."""
     from jax_depth.inference.video_file import av_module, is_camera
 
-    if len(set(words)) < len(words):
-        raise UsageError("an INPUT was given twice")
     if args.range == "clip" and any(map(is_camera, words)):
         raise UsageError("a camera has no end: use --range stream, not clip")
     if not 0 <= args.quality <= 51:
@@ -210,12 +207,12 @@ def _share(text: str) -> float:
 
 def _rate(text: str) -> Fraction:
     try:
-        rate = Fraction(text)
+        rate = Fraction(text).limit_denominator(1001)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate between 0 and 1000")
-    return rate.limit_denominator(1001)
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate between 0.001 and 1000")
+    return rate
 
 
 def _seconds(text: str) -> float:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -85,6 +85,27 @@ class RangeCalibration:
                 f"{path} is not a range calibration of this library ({error}); make "
                 "one with `jax-depth calibrate`"
             ) from None
+
+
+def checked_ends(ends: Any) -> tuple[float, float]:
+    """Return the two ends of a range to show.
+
+    Raises:
+        ValueError: they are not two finite numbers, low below high. Maps are float32,
+            where very large numbers are infinite and very close ones the same.
+    """
+    try:
+        low, high = (float(end) for end in ends)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    with np.errstate(all="ignore"):
+        span = np.float32(high) - np.float32(low)
+    if not 0 < span < np.inf:
+        raise ValueError(
+            f"range {ends!r} is not (low, high), two finite numbers, low below high in "
+            "float32"
+        )
+    return low, high
 
 
 def calibrate(

@@ -25,12 +25,19 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.inference.blend import KEEP, Blend
+from jax_depth.inference.calibration import checked_ends
 from jax_depth.inference.depth_map import DepthMap
 from jax_depth.inference.frames import Frame, Selection, Source
 from jax_depth.inference.prefetch import prefetch
 from jax_depth.inference.spool import Spool
 from jax_depth.inference.stabilize import DEFAULT, FrameRange, Settings, Stream
-from jax_depth.inference.video_file import PIPE, is_camera, open_source
+from jax_depth.inference.video_file import (
+    PIPE,
+    PIPE_LABEL,
+    is_camera,
+    open_source,
+    word_of,
+)
 
 RangeMode = Literal["frame", "clip", "stream"]
 _WHOLE = Selection()
@@ -83,7 +90,7 @@ class VideoDepth:
     def __init__(
         self,
         estimator: Any,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | int,
         selection: Selection = _WHOLE,
         *,
         range: RangeMode | tuple[float, float] = "stream",
@@ -114,10 +121,13 @@ class VideoDepth:
             on_measured: called after every frame of the first of two passes.
 
         Raises:
-            FileNotFoundError, OSError, ValueError: as `open_source`; or "clip" of a
-                camera, which has no end.
+            FileNotFoundError, OSError, ValueError: as `open_source`; a range that is
+                none of these; or "clip" of a camera, which has no end.
         """
-        if isinstance(range, str) and range not in get_args(RangeMode):
+        source = word_of(source)
+        if not isinstance(range, str):
+            range = checked_ends(range)
+        elif range not in get_args(RangeMode):
             raise ValueError(
                 f"range {range!r} is unknown; use {', '.join(get_args(RangeMode))} or "
                 "(low, high)"
@@ -128,15 +138,18 @@ class VideoDepth:
         self._estimator, self._range, self._settings = estimator, range, settings
         self._selection, self._on_measured = selection, on_measured
         self._blend = Blend(smooth) if range == "stream" and smooth else None
-        self._copy = None
-        if range == "clip" and os.fspath(source) == PIPE:
-            self._copy = source = _copy_of_pipe()
-        self._word = source
+        self._copy, self._word, self._label = None, source, None
+        if range == "clip" and source == PIPE:
+            self._copy = self._word = _copy_of_pipe()
+            self._label = PIPE_LABEL  # the copy's name would say nothing
         try:
-            self.source: Source = open_source(source, selection, audio=audio)
+            self.source: Source = self._open(audio=audio)
         except BaseException:
             self._forget_copy()
             raise
+
+    def _open(self, audio: bool = False) -> Source:
+        return open_source(self._word, self._selection, audio=audio, label=self._label)
 
     def __iter__(self) -> Generator[FrameDepth]:
         if self._range == "clip":
@@ -160,7 +173,7 @@ class VideoDepth:
 
     def _in_two_passes(self) -> Generator[FrameDepth]:
         with Spool(self._settings) as spool:
-            first = open_source(self._word, self._selection)
+            first = self._open()
             try:
                 with contextlib.closing(estimate(first, self._estimator)) as pairs:
                     for _, values in pairs:

@@ -20,6 +20,7 @@ from jax_depth.inference.frames import (
 )
 
 PIPE = "-"
+PIPE_LABEL = "standard input"
 _WHOLE = Selection()
 # Seconds a container may promise more than it holds before it counts as cut short:
 # the duration of many is that of their longest stream, or rounded.
@@ -27,10 +28,11 @@ _SLACK = 0.5
 
 
 def open_source(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | int,
     selection: Selection = _WHOLE,
     *,
     audio: bool = False,
+    label: str | None = None,
 ) -> Source:
     """Return the frames of a video.
 
@@ -39,20 +41,25 @@ def open_source(
             camera by its number, or "-" for standard input.
         selection: which frames.
         audio: keep the packets of the first audio stream, see `Source.packets`.
+        label: what messages call a file, where that is not its name.
 
     Raises:
         FileNotFoundError, OSError, ValueError: it cannot be read, or holds no frame
             that is wanted; one sentence with the remedy.
     """
-    word = os.fspath(source)
+    word = word_of(source)
     if os.path.isdir(word):
         return FrameFolder(word, selection)
-    return VideoFile(word, selection, audio=audio)
+    return VideoFile(word, selection, audio=audio, label=label)
 
 
-def is_camera(source: str | os.PathLike[str]) -> bool:
-    """Say whether `source` means a camera: a number that is not a file's name."""
-    word = os.fspath(source)
+def word_of(source: str | os.PathLike[str] | int) -> str:
+    """Return a source as the command line would name it."""
+    return str(source) if isinstance(source, int) else os.fspath(source)
+
+
+def is_camera(word: str) -> bool:
+    """Say whether `word` means a camera: a number that is not a file's name."""
     return word.isascii() and word.isdigit() and not os.path.exists(word)
 
 
@@ -65,8 +72,16 @@ class VideoFile:
     where the file breaks off, once it is read.
     """
 
-    def __init__(self, source: str, selection: Selection, *, audio: bool = False):
+    def __init__(
+        self,
+        source: str,
+        selection: Selection,
+        *,
+        audio: bool = False,
+        label: str | None = None,
+    ):
         self.name = source
+        self._label = label or (PIPE_LABEL if source == PIPE else f"'{source}'")
         self.problems: list[str] = []
         self.packets: collections.deque = collections.deque()
         self.audio: Any = None
@@ -81,23 +96,34 @@ class VideoFile:
             raise
 
     def _prepare(self, audio: bool) -> None:
+        self._choose_streams(audio)
         container, selection = self._container, self._selection
-        if not container.streams.video:
-            raise ValueError(f"{self._label} holds no video stream")
-        self._stream: Any = container.streams.video[0]
-        self._stream.thread_type = "AUTO"
         known = self._stream.average_rate or self._stream.guessed_rate
         self._source_rate = Fraction(known) if known else DEFAULT_RATE
         thin = selection.rate is not None and selection.rate < self._source_rate
         self.rate = selection.rate if thin and selection.rate else self._source_rate
-        if audio and container.streams.audio:
-            self.audio = container.streams.audio[0]
         # Audio and video share one origin, so that they stay together.
         first = container.start_time or 0
         self._origin = first / self._av.time_base + selection.start
         self.expected = selection.expected(self._frames(), self._source_rate)
         if selection.start and not self._camera and self.name != PIPE:
-            container.seek(round(self._origin * self._av.time_base), backward=True)
+            try:
+                container.seek(round(self._origin * self._av.time_base), backward=True)
+            except self._av.error.FFmpegError:
+                # A raw stream has no clock to seek by, and its container is spent
+                # now: it is read from the front, and early frames are passed over.
+                self.close()
+                self._container = self._open()
+                self._choose_streams(audio)
+
+    def _choose_streams(self, audio: bool) -> None:
+        streams = self._container.streams
+        if not streams.video:
+            raise ValueError(f"{self._label} holds no video stream")
+        self._stream: Any = streams.video[0]
+        self._stream.thread_type = "AUTO"
+        if audio and streams.audio:
+            self.audio = streams.audio[0]
 
     def _open(self) -> Any:
         av = self._av
@@ -140,10 +166,6 @@ class VideoFile:
                 f"camera {self.name} cannot be opened: {device}: {_reason(error)}; "
                 "connect one, or give the number of another"
             ) from None
-
-    @property
-    def _label(self) -> str:
-        return "standard input" if self.name == PIPE else f"'{self.name}'"
 
     def _frames(self) -> float | None:
         """Return how many frames the file says it has."""
@@ -236,6 +258,16 @@ class VideoFile:
 
     def _check_length(self) -> None:
         """Note a file that ended before the length that it announced."""
+        # FFmpeg parts the frames of a GIF at their delays, and decodes the first of
+        # those between which there is none.
+        missing = self._stream.frames - self._decoded - self._damaged
+        gif = self._container.format.name == "gif" and not self._selection.start
+        if gif and missing > 0:
+            self.problems.append(
+                f"{self._label} names no delay between its {self._stream.frames} "
+                f"frames, so {missing} of them cannot be read; save it with delays, or "
+                "give a folder of its frames"
+            )
         end, seconds = self._last + self._selection.start, self._seconds()
         if self._camera or seconds is None:
             return

@@ -24,7 +24,9 @@ class ClipWriter(Protocol):
     """Takes frame after frame; the file is whole after `close`, however few came."""
 
     def write(self, result: FrameDepth) -> None: ...
-    def close(self) -> None: ...
+    def close(self) -> bool:
+        """Finish the file; say whether there is one."""
+        ...
 
 
 class FilmWriter:
@@ -53,9 +55,9 @@ class FilmWriter:
             picture = side_by_side(result.frame.pixels, picture)
         self._writer.write(picture, result.frame.time)
 
-    def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
+    def close(self) -> bool:
+        """Finish the file; say whether there is one."""
+        return self._writer.close()
 
 
 def picture_of(result: FrameDepth, colormap: str) -> UInt8[np.ndarray, "h w 3"]:
@@ -100,9 +102,10 @@ class FrameFolderWriter:
         self._table.flush()
         self._count += 1
 
-    def close(self) -> None:
-        """Close the table."""
+    def close(self) -> bool:
+        """Close the table; say whether a frame is in it."""
         self._table.close()
+        return self._count > 0
 
 
 class NpzWriter:
@@ -136,11 +139,11 @@ class NpzWriter:
         for name in ("scale", "shift", "cut"):
             self._columns[name].append(getattr(result.placed, name))
 
-    def close(self) -> None:
-        """Write the file; without a frame there is none."""
+    def close(self) -> bool:
+        """Write the file; without a frame there is none, and False comes back."""
         if self._shape is None:
             self._values.close()
-            return
+            return False
         frames = len(self._columns["seconds"])
         arrays = {name: np.array(column) for name, column in self._columns.items()}
         arrays |= {name: np.array(text) for name, text in self._texts.items()}
@@ -155,3 +158,4 @@ class NpzWriter:
                 for name, array in arrays.items():
                     with archive.open(f"{name}.npy", "w") as entry:
                         np.lib.format.write_array(entry, array, allow_pickle=False)
+        return True

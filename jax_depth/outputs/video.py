@@ -8,6 +8,7 @@ a file have one size: later ones of another are scaled to fit in the first, on b
 import collections
 import contextlib
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ CODECS = {
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "6", "b": "0"}),
 }
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
+# Formats that hold some of them only.
+_HELD = {".mov": ("h264", "hevc"), ".webm": ("vp9", "av1")}
 # Ticks a second: whole for every usual frame rate, also 30000/1001.
 _CLOCK = 90000
 _BT709 = 1  # of ISO/IEC 23091-2, and of FFmpeg's numbering
@@ -89,7 +92,7 @@ class VideoWriter:
         """Append a picture that is shown from `time` on, in seconds.
 
         Raises:
-            OSError: it cannot be encoded or written.
+            OSError: it cannot be encoded or written; hevc and av1 take no tiny ones.
             ValueError: the container cannot hold the audio.
         """
         if self._container is None:
@@ -103,7 +106,7 @@ class VideoWriter:
         # Two pictures never share a tick, whatever the source's clock says.
         self._last = frame.pts = max(round(time * _CLOCK), self._last + 1)
         frame.time_base = Fraction(1, _CLOCK)
-        self._mux(self._stream.encode(frame))
+        self._mux(self._encoded(lambda: self._stream.encode(frame)))
         self._copy_audio(time)
         self.frames += 1
 
@@ -114,6 +117,8 @@ class VideoWriter:
         formats = {".mkv": "matroska"}
         form = formats.get(self.suffix, self.suffix.removeprefix("."))
         encoder, settings = CODECS[self.codec]
+        # SVT-AV1 prints its settings on stderr unless told to tell of errors only.
+        os.environ.setdefault("SVT_LOG", "1")
         temporary = self._file.enter_context(atomic(self.path))
         try:
             self._container = self._av.open(
@@ -132,6 +137,8 @@ class VideoWriter:
         if self.codec == "hevc":
             context.codec_tag = "hvc1"  # Apple's players know no other
         self._stream = stream
+        # Now, so that a refusal is not taken for one of the audio.
+        self._encoded(context.open)
         self._copied = self._add_audio()
 
     def _add_audio(self) -> Any:
@@ -159,6 +166,18 @@ class VideoWriter:
             packet.stream = self._copied
             self._mux([packet])
 
+    def _encoded(self, encode: Callable[[], Any]) -> Any:
+        """Return what `encode` does; a refusal is one sentence."""
+        assert self.size is not None
+        try:
+            return encode()
+        except self._av.error.FFmpegError:
+            height, width = self.size
+            raise OSError(
+                f"{self.codec} cannot encode a film of {width}x{height} pixels; choose "
+                "another codec, such as h264"
+            ) from None
+
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             if packet.stream is self._stream and not packet.duration:
@@ -168,19 +187,22 @@ class VideoWriter:
             except self._av.error.FFmpegError as error:
                 raise OSError(error.errno, error.strerror, str(self.path)) from None
 
-    def close(self) -> None:
+    def close(self) -> bool:
         """Finish the file and put it in place; without a picture there is none.
+
+        Returns:
+            Whether this call made the file.
 
         Raises:
             OSError: it cannot be written.
         """
         if self._container is None:
-            return
+            return False
         try:
             with self._file:
                 try:
                     if self.frames:
-                        self._mux(self._stream.encode(None))
+                        self._mux(self._encoded(lambda: self._stream.encode(None)))
                         self._copy_audio(self._last / _CLOCK + float(1 / self._rate))
                 finally:
                     self._container.close()
@@ -189,9 +211,10 @@ class VideoWriter:
         except self._av.error.FFmpegError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         except _Nothing:
-            pass
+            return False
         finally:
             self._container = None
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -219,8 +242,12 @@ def codec_for(path: Path, codec: str | None) -> str:
     chosen = codec or ("vp9" if suffix == ".webm" else "h264")
     if chosen not in CODECS:
         raise ValueError(f"codec {chosen!r} is unknown; known: {', '.join(CODECS)}")
-    if suffix == ".webm" and chosen not in ("vp9", "av1"):
-        raise ValueError(f"'{path}': WebM holds vp9 or av1, not {chosen}")
+    held = _HELD.get(suffix, CODECS)
+    if chosen not in held:
+        raise ValueError(
+            f"'{path}': {suffix} holds {' or '.join(held)}, not {chosen}; "
+            ".mp4 and .mkv hold every codec"
+        )
     return chosen
 
 
