@@ -11,7 +11,6 @@ from typing import Any
 
 from jax_depth.cli.batch import make_folder
 from jax_depth.cli.interrupt import Interrupt
-from jax_depth.cli.job import OutputFolderError
 from jax_depth.cli.photos import Photo
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.usage import UsageError
@@ -152,7 +151,7 @@ def _try(word: str, name: str, path: Path, codec: str | None, taken: set[str]) -
         if name == "film":
             codec_for(path, codec)
         make_folder(path.parent)
-    except (OutputFolderError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(str(error)) from None
 
 

@@ -147,10 +147,7 @@ def run(args: argparse.Namespace) -> int:
     from jax_depth.cli.video_range import clip_range
 
     files = result_files(words, args)
-    try:
-        estimator = load_estimator(args)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    estimator = load_estimator(args)
     shown = clip_range(args, estimator.config)
     clips: list[Clip] = []
     start = time.perf_counter()

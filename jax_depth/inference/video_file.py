@@ -240,10 +240,14 @@ class VideoFile:
             self.packets.append((packet, time))
 
     def _report(self, given: int, whole: bool) -> None:
-        if self._damaged:
-            what = "frame is" if self._damaged == 1 else "frames are"
+        breaks_off = any("breaks off" in text for text in self.problems)
+        end = None if breaks_off or not whole else self._early_end()
+        # Of the packet torn at the break its decoder's threads complain or do not.
+        damaged = max(self._damaged - (breaks_off or end is not None), 0)
+        if damaged:
+            what = "frame is" if damaged == 1 else "frames are"
             self.problems.append(
-                f"{self._label}: {self._damaged} {what} damaged and left out"
+                f"{self._label}: {damaged} {what} damaged and left out"
             )
         if given == 0 and not self.problems:
             lasts = self._seconds() or self._last + self._selection.start
@@ -253,11 +257,12 @@ class VideoFile:
                 if self._selection.start
                 else f"{self._label} holds no frame"
             )
-        elif whole and not any("breaks off" in text for text in self.problems):
-            self._check_length()
+        elif whole and not breaks_off:
+            self._check_delays()
+            self.problems += [end] if end else []
 
-    def _check_length(self) -> None:
-        """Note a file that ended before the length that it announced."""
+    def _check_delays(self) -> None:
+        """Note a GIF of which frames are missing."""
         # FFmpeg parts the frames of a GIF at their delays, and decodes the first of
         # those between which there is none.
         missing = self._stream.frames - self._decoded - self._damaged
@@ -268,14 +273,18 @@ class VideoFile:
                 f"frames, so {missing} of them cannot be read; save it with delays, or "
                 "give a folder of its frames"
             )
+
+    def _early_end(self) -> str | None:
+        """Return what to say of a file that ended before the length it announced."""
         end, seconds = self._last + self._selection.start, self._seconds()
         if self._camera or seconds is None:
-            return
+            return None
         if end + _SLACK + 2 / self._source_rate < seconds:
-            self.problems.append(
+            return (
                 f"{self._label} breaks off after {end:.1f} of {seconds:.1f} s; get the "
                 "whole file"
             )
+        return None
 
     def close(self) -> None:
         """Close the file or the camera."""
