@@ -221,7 +221,7 @@ class _Run:
 
     def evaluate(
         self, params: Params, held_out: Dataset, journal: Journal, step: int
-    ) -> dict[str, float]:
+    ) -> dict[str, float | int]:
         """Judge parameters and log the result."""
         settings, data = self.recipe.run, self.recipe.data
         metrics, pictures = evaluate_held_out(
@@ -231,6 +231,7 @@ class _Run:
             settings.evaluate_images,
             data.size,
             data.min_depth,
+            journal.say,
         )
         journal.write(step, {f"held_out/{k}": v for k, v in metrics.items()})
         journal.pictures(step, pictures)
