@@ -1,6 +1,8 @@
 """`jax-depth train`: what it prints, its exit codes, users' mistakes."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jax_depth.cli.main import main
 
@@ -18,21 +20,34 @@ def test_show_prints_every_setting_with_its_source(capsys):
     assert any(line.startswith("model.init = 'tiny'") for line in lines)
 
 
+def pairs(folder):
+    """Write one pair of a picture and metres; return how to open it."""
+    for name in ("images", "depth"):
+        (folder / "own" / name).mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(folder / "own/images/a.png")
+    np.save(folder / "own/depth/a.npy", np.full((30, 40), 3.0, np.float32))
+    return "pairs:own?kind=metric_depth&unit=m"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (["v2-studnt"], 2, "did you mean 'v2-student'"),
         (["smoke"], 2, "--workdir says where the run goes"),
         (["tiny", "--workdir", "W"], 2, "nothing to train on; give --data"),
+        (["v2-student", "--workdir", "W", "--data", "P"], 2, "give --pseudo labels:"),
         (["smoke", "--set", "a=1"], 2, "no setting is called 'a'"),
         (["smoke", "--workdir", "W", "--process", "1"], 2, "go together"),
         (["smoke", "--workdir", "W", "--set", "data.size=30"], 1, "take 28"),
         (["smoke", "--workdir", "W", "--data", "pairs:none.csv"], 1, "none.csv"),
+        (["smoke", "--workdir", "W", "--held-out", "pairs:no.csv"], 1, "no.csv"),
         (["smoke", "--workdir", "W", "--init", "tiny"], 1, "do not fit model"),
     ],
 )
 def test_a_mistake_is_one_sentence(words, code, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    pair = pairs(tmp_path)
+    words = [pair if word == "P" else word for word in words]
     assert main(["train", *words]) == code
     errors = capsys.readouterr().err.strip()
     assert errors.startswith("jax-depth: train: ") and message in errors

@@ -160,16 +160,17 @@ def _show(args: argparse.Namespace, recipe: Any) -> None:
 
 def _data(args: argparse.Namespace, recipe: Any) -> Any:
     """Open what the command line names."""
+    from jax_depth.data import open_dataset, open_mixture
     from jax_depth.training.feed import PseudoLabelled
     from jax_depth.training.loop import TrainingData
     from jax_depth.training.shapes import Shapes
 
+    _check_pseudo(recipe, bool(args.pseudo))
+    held_out = open_dataset(args.held_out) if args.held_out else None
     if not args.data and not args.pseudo:
         if recipe.name != "smoke":
             raise UsageError("there is nothing to train on; give --data FORMAT:PATH")
-        return TrainingData([Shapes()], None, Shapes("heldout"))
-    from jax_depth.data import open_dataset, open_mixture
-
+        return TrainingData([Shapes()], None, held_out or Shapes("heldout"))
     labelled, shares = open_mixture(args.data)
     opened, others = open_mixture(args.pseudo)
     pseudo = [PseudoLabelled(dataset) for dataset in opened]
@@ -185,8 +186,18 @@ def _data(args: argparse.Namespace, recipe: Any) -> Any:
             *_shares(labelled, shares, 1 - share),
             *_shares(pseudo, others, share),
         ]
-    held_out = open_dataset(args.held_out) if args.held_out else None
     return TrainingData([*labelled, *pseudo], weights, held_out)
+
+
+def _check_pseudo(recipe: Any, given: bool) -> None:
+    """Refuse terms that act on pseudo-labelled pictures where there are none."""
+    for name in ("feature", "cutmix"):
+        if getattr(recipe.loss, name) and not given:
+            raise UsageError(
+                f"loss.{name}={getattr(recipe.loss, name):g} acts on pseudo-labelled "
+                "pictures, and there are none; give --pseudo labels:DIR, or --set "
+                f"loss.{name}=0"
+            )
 
 
 def _shares(datasets: list, weights: list[float] | None, part: float) -> list[float]:
