@@ -21,12 +21,14 @@ class Dataset(abc.ABC):
     Attributes:
         title: the name of the format, as in the registry.
         root: the folder or file it was opened from.
+        text: what `open_dataset` was given, options and all; None without it.
         names: of its samples, in order: unique, stable, sorted where the format has no
             order of its own.
     """
 
     title: ClassVar[str]
     root: Path
+    text: str | None = None
     names: Sequence[str]
 
     def __len__(self) -> int:

@@ -23,6 +23,7 @@ class PseudoLabelled(Dataset):
     def __init__(self, dataset: Dataset):
         self._dataset = dataset
         self.root, self.names = dataset.root, dataset.names
+        self.text = dataset.text and f"pseudo {dataset.text}"
 
     def __getitem__(self, index: int) -> Sample:
         return self._read(index)
