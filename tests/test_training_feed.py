@@ -1,7 +1,5 @@
 """What a run takes of a sample, and of which it takes nothing: depth in range."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from training_run import recipe
@@ -15,6 +13,7 @@ from jax_depth.training.recipes import RECIPES
 from jax_depth.training.shapes import Shapes
 from jax_depth.training.start import model_config
 
+METRIC = ("model.kind=metric_depth", "model.max_depth=20", "loss.main=silog")
 FINETUNE = RECIPES["finetune"]
 
 
@@ -51,10 +50,7 @@ def test_a_crop_without_depth_is_none_of_that():
 
 
 def test_held_out_pictures_of_which_none_counts_are_said(monkeypatch):
-    settings = recipe(
-        "model.kind=metric_depth", "model.max_depth=20", "loss.main=silog"
-    )
-    config = dataclasses.replace(model_config(settings), max_depth=20.0)
+    config = model_config(recipe(*METRIC))
 
     def predict(params, config, rgb, side):
         return np.ones(rgb.shape[:2], np.float32)
@@ -66,3 +62,16 @@ def test_held_out_pictures_of_which_none_counts_are_said(monkeypatch):
     assert metrics == {"images": 0, "unreadable": 0}
     assert len(said) == 1 and said[0].startswith("none of 3 held-out pictures")
     assert "train/00004: no depth between 0.001 and 20 m (median 2300 m)" in said[0]
+
+
+def test_the_limit_of_unusable_samples_is_a_setting():
+    settings = recipe("data.unreadable_limit=4", *METRIC)
+    loader = Loader(
+        [WrongUnit(count=30)],
+        Rows(settings),
+        batch_size=2,
+        seed=0,
+        unreadable_limit=settings.data.unreadable_limit,
+    )
+    with pytest.raises(TooManyUnreadable, match=r"limit of 4; .*unreadable_limit"):
+        loader.batch(0)

@@ -113,6 +113,7 @@ def train(recipe: Recipe, data: TrainingData, workdir: Path | str) -> Outcome:
         process_count=jax.process_count(),
         threads=recipe.data.threads,
         ahead=recipe.data.prefetch,
+        unreadable_limit=recipe.data.unreadable_limit,
         report=journal.say,
     )
     for note in notes:
