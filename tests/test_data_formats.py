@@ -218,7 +218,7 @@ def test_unlabelled_pictures_are_upright(tmp_path):
     assert dataset.names == ["a.png", "b/one.png"]
     np.testing.assert_array_equal(dataset[0].rgb, np.rot90(picture(1), -1))
     assert dataset[0].target is None
-    with pytest.raises(ValueError, match=r"a\.png: the sample is unlabelled"):
+    with pytest.raises(ValueError, match=r"a\.png: the sample has no depth; label"):
         dataset[0].inverse_depth()
 
 

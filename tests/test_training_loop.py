@@ -81,7 +81,7 @@ def test_steps_without_a_finite_gradient_end_the_run_with_names(tmp_path, monkey
         (["data.batch=12"], "batch of 12 pictures .* among 8 devices"),
         (["model.architecture=dinov2-small"], "is a bare encoder"),
         (["model.architecture=vits"], "is unknown"),
-        (["model.init=tiny"], "do not fit model 'smoke-smoke'"),
+        (["model.init=tiny"], "is model 'tiny': .* do not fit model 'smoke-smoke'"),
         (["model.frozen=encoder/stem"], "no parameter lies under 'encoder/stem'"),
     ],
 )

@@ -167,12 +167,16 @@ def _data(args: argparse.Namespace, recipe: Any) -> Any:
 
     _check_pseudo(recipe, bool(args.pseudo))
     held_out = open_dataset(args.held_out) if args.held_out else None
+    if held_out is not None:
+        _check_labelled(held_out)
     if not args.data and not args.pseudo:
         if recipe.name != "smoke":
             raise UsageError("there is nothing to train on; give --data FORMAT:PATH")
         return TrainingData([Shapes()], None, held_out or Shapes("heldout"))
     labelled, shares = open_mixture(args.data)
     opened, others = open_mixture(args.pseudo)
+    for dataset in (*labelled, *opened):
+        _check_labelled(dataset)
     pseudo = [PseudoLabelled(dataset) for dataset in opened]
     weights = shares or others
     if labelled and pseudo:
@@ -187,6 +191,14 @@ def _data(args: argparse.Namespace, recipe: Any) -> Any:
             *_shares(pseudo, others, share),
         ]
     return TrainingData([*labelled, *pseudo], weights, held_out)
+
+
+def _check_labelled(dataset: Any) -> None:
+    if dataset.title == "unlabelled":
+        raise UsageError(
+            f"{dataset.text}: its pictures have no depth; label them first: jax-depth "
+            f"label {dataset.root} -o LABELS, then --pseudo labels:LABELS"
+        )
 
 
 def _check_pseudo(recipe: Any, given: bool) -> None:
