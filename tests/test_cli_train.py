@@ -1,10 +1,14 @@
 """`jax-depth train`: what it prints, its exit codes, users' mistakes."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from jax_depth.cli.main import main
+from jax_depth.training import overrides
+from jax_depth.training.recipes import RECIPES
 
 pytestmark = pytest.mark.usefixtures("as_installed")
 
@@ -13,11 +17,24 @@ def test_show_prints_every_setting_with_its_source(capsys):
     changes = ["--set", "data.batch=96", "--init", "tiny"]
     assert main(["train", "v2-student", "--show", *changes]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert "data.batch = 96  # changed by --set" in lines
     assert (
-        "data.batch = 96  # Depth Anything V2, arXiv:2406.09414, section 7.1" in lines
+        "run.steps = 480000  # Depth Anything V2, arXiv:2406.09414, section 7.1"
+        in lines
     )
     assert "optimizer.weight_decay = 0.01  # not published: our choice" in lines
-    assert any(line.startswith("model.init = 'tiny'") for line in lines)
+    assert "model.init = 'tiny'  # changed by --init" in lines
+
+
+def test_show_tells_what_a_saved_recipe_changed(capsys, tmp_path):
+    saved = overrides.override(RECIPES["v2-student"], ["data.batch=96"])
+    (tmp_path / "recipe.json").write_text(overrides.to_json(saved))
+    words = ["train", str(tmp_path / "recipe.json"), "--show", "--json"]
+    assert main([*words, "--set", "run.seed=3"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["data.batch"] == {"value": 96, "source": "changed"}
+    assert shown["run.seed"] == {"value": 3, "source": "changed by --set"}
+    assert shown["run.keep"]["source"] == "not published: our choice"
 
 
 def pairs(folder):

@@ -120,36 +120,45 @@ def run(args: argparse.Namespace) -> int:
 
 def _recipe(args: argparse.Namespace) -> Any:
     """Return the named recipe with the changes asked for."""
+    from jax_depth.training import overrides
+
+    changes = [f"model.init={args.init}"] if args.init else []
+    try:
+        return overrides.override(_named(args), changes + args.set)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _named(args: argparse.Namespace) -> Any:
+    """Return the recipe of that name or in that file."""
     import difflib
 
     from jax_depth.training import overrides
     from jax_depth.training.recipes import RECIPES
 
     if args.recipe in RECIPES:
-        recipe = RECIPES[args.recipe]
-    elif Path(args.recipe).is_file():
+        return RECIPES[args.recipe]
+    if Path(args.recipe).is_file():
         try:
-            recipe = overrides.from_json(Path(args.recipe).read_text("utf-8"))
+            return overrides.from_json(Path(args.recipe).read_text("utf-8"))
         except ValueError as error:
             raise UsageError(f"{args.recipe}: {error}") from None
-    else:
-        near = difflib.get_close_matches(args.recipe, RECIPES, 1, 0.0)[0]
-        raise UsageError(
-            f"no recipe and no file is called {args.recipe!r}; did you mean {near!r}? "
-            f"There are {', '.join(RECIPES)}"
-        )
-    changes = [f"model.init={args.init}"] if args.init else []
-    try:
-        return overrides.override(recipe, changes + args.set)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    near = difflib.get_close_matches(args.recipe, RECIPES, 1, 0.0)[0]
+    raise UsageError(
+        f"no recipe and no file is called {args.recipe!r}; did you mean {near!r}? "
+        f"There are {', '.join(RECIPES)}"
+    )
 
 
 def _show(args: argparse.Namespace, recipe: Any) -> None:
+    from jax_depth.training.overrides import differences
     from jax_depth.training.recipe import leaves
     from jax_depth.training.recipes import sources
 
     origin = sources(recipe)
+    for key in differences(_named(args), recipe):
+        short = args.init and key == "model.init"
+        origin[key] = f"changed by {'--init' if short else '--set'}"
     settings = leaves(recipe)
     document = {
         key: {"value": value, "source": origin[key]} for key, value in settings.items()
