@@ -30,6 +30,10 @@ from jax_depth.safetensors_io import (
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
+# Differences of weights and model that are named before the others are counted.
+_SHOWN = 5
+# In the header of the weights: whose they are.
+_FORMAT = "jax_depth"
 # Part of the seal: raised whenever a network wants other parameters for a config it
 # knew before, so that older files are checked again.
 _LAYOUT = 1
@@ -55,7 +59,7 @@ def save(
         dtype: how weights are stored; None keeps each leaf's own.
 
     Raises:
-        ValueError: parameters that do not fit `config` (one message names all), a
+        ValueError: parameters that do not fit `config` (one message for all), a
             leaf of another dtype, or a value too large for `dtype`.
         FileExistsError: `directory` is a file or holds something else.
     """
@@ -71,7 +75,7 @@ def save(
             )
     with new_directory(directory, replaces=(CONFIG, WEIGHTS)) as temporary:
         text = to_json(config)
-        metadata = {"format": "jax_depth", "checked": _seal(leaves, text)}
+        metadata = {"format": _FORMAT, "checked": _seal(leaves, text)}
         write_safetensors(temporary / WEIGHTS, leaves, dtype, metadata)
         (temporary / CONFIG).write_text(text, encoding="utf-8")
 
@@ -89,7 +93,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a broken file, or weights that do not fit the config (one
-            message names all).
+            message for all).
     """
     directory = Path(directory)
     for name in (CONFIG, WEIGHTS):
@@ -111,12 +115,22 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
 
 
 def is_native(directory: str | os.PathLike) -> bool:
-    """Whether a directory's `config.json` is ours rather than another library's."""
+    """Whether a directory is ours rather than another library's.
+
+    By its `config.json`, or by the weights where that is missing or damaged: `load`
+    says so then.
+    """
+    directory = Path(directory)
     try:
-        document = json.loads((Path(directory) / CONFIG).read_text(encoding="utf-8"))
+        document = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        if isinstance(document, dict) and isinstance(document.get("encoder"), dict):
+            return True
+    except (OSError, ValueError):
+        pass
+    try:
+        return read_metadata(directory / WEIGHTS).get("format") == _FORMAT
     except (OSError, ValueError):
         return False
-    return isinstance(document, dict) and isinstance(document.get("encoder"), dict)
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +170,8 @@ def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
     """Compare leaves by path with what `config` needs.
 
     Raises:
-        ValueError: naming every missing and unexpected path and every wrong shape.
+        ValueError: naming missing and unexpected paths and wrong shapes, the first
+            few, and the number of the others.
     """
     expected = leaf_shapes(config)
     problems = [f"missing {path}" for path in expected if path not in leaves]
@@ -167,9 +182,11 @@ def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
         if path in leaves and tuple(leaves[path].shape) != expected[path].shape
     ]
     if problems:
+        rest = len(problems) - _SHOWN
         raise ValueError(
             f"{where}: the weights do not fit model {config.name!r}: "
-            + "; ".join(problems)
+            + "; ".join(problems[:_SHOWN])
+            + (f"; and {rest} more" if rest > 0 else "")
         )
 
 
@@ -193,6 +210,7 @@ def new_directory(
 
     Raises:
         FileExistsError: `directory` is a file or holds anything else.
+        OSError: it cannot be made.
     """
     directory = Path(os.path.abspath(directory))
     if directory.exists() and not directory.is_dir():
@@ -203,11 +221,16 @@ def new_directory(
             raise FileExistsError(
                 f"{directory}: holds other files ({others[0]!r}); give a new directory"
             )
-    directory.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     temporary = directory.with_name(f".{token}.new")
     old = directory.with_name(f".{token}.old")
-    temporary.mkdir()
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise type(error)(
+            f"{directory}: cannot be made ({error.strerror}); give another place"
+        ) from None
     try:
         yield temporary
         if directory.exists():

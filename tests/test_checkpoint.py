@@ -1,6 +1,7 @@
 """The native model directory: strict, atomic, in three storage dtypes."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,39 @@ def test_missing_file_is_named(tmp_path, name):
     (tmp_path / "model" / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         checkpoint.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, r"config\.json: missing; a native model directory"),
+        ("{", r"config\.json: the model description is not JSON"),
+        ("{}", r'config\.json: .* needs an "encoder"'),
+    ],
+)
+def test_a_folder_without_its_config_is_still_ours(tmp_path, text, sentence):
+    checkpoint.save(tmp_path / "model", random_params(ENCODER), ENCODER)
+    config = tmp_path / "model" / "config.json"
+    if text is None:
+        config.unlink()
+    else:
+        config.write_text(text)
+    with pytest.raises((ValueError, OSError), match=sentence):
+        load_params(tmp_path / "model")
+
+
+def test_many_problems_are_counted():
+    leaves = {f"x{number}": np.zeros(1) for number in range(9)}
+    total = 9 + len(checkpoint.leaf_shapes(ENCODER))
+    with pytest.raises(ValueError, match=f"; and {total - 5} more$"):
+        checkpoint.check(leaves, ENCODER, "here")
+
+
+def test_a_place_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    place = tmp_path / "file" / "model"
+    with pytest.raises(OSError, match=f"^{re.escape(str(place))}: cannot be made"):
+        checkpoint.save(place, random_params(ENCODER), ENCODER)
 
 
 def test_replaces_an_older_model_only(tmp_path):

@@ -1,8 +1,14 @@
 """`jax-depth train`: what it prints, its exit codes, users' mistakes."""
 
+import json
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from jax_depth.cli.main import main
+from jax_depth.training import overrides
+from jax_depth.training.recipes import RECIPES
 
 pytestmark = pytest.mark.usefixtures("as_installed")
 
@@ -11,11 +17,33 @@ def test_show_prints_every_setting_with_its_source(capsys):
     changes = ["--set", "data.batch=96", "--init", "tiny"]
     assert main(["train", "v2-student", "--show", *changes]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert "data.batch = 96  # changed by --set" in lines
     assert (
-        "data.batch = 96  # Depth Anything V2, arXiv:2406.09414, section 7.1" in lines
+        "run.steps = 480000  # Depth Anything V2, arXiv:2406.09414, section 7.1"
+        in lines
     )
     assert "optimizer.weight_decay = 0.01  # not published: our choice" in lines
-    assert any(line.startswith("model.init = 'tiny'") for line in lines)
+    assert "model.init = 'tiny'  # changed by --init" in lines
+
+
+def test_show_tells_what_a_saved_recipe_changed(capsys, tmp_path):
+    saved = overrides.override(RECIPES["v2-student"], ["data.batch=96"])
+    (tmp_path / "recipe.json").write_text(overrides.to_json(saved))
+    words = ["train", str(tmp_path / "recipe.json"), "--show", "--json"]
+    assert main([*words, "--set", "run.seed=3"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["data.batch"] == {"value": 96, "source": "changed"}
+    assert shown["run.seed"] == {"value": 3, "source": "changed by --set"}
+    assert shown["run.keep"]["source"] == "not published: our choice"
+
+
+def pairs(folder):
+    """Write one pair of a picture and metres; return how to open it."""
+    for name in ("images", "depth"):
+        (folder / "own" / name).mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(folder / "own/images/a.png")
+    np.save(folder / "own/depth/a.npy", np.full((30, 40), 3.0, np.float32))
+    return "pairs:own?kind=metric_depth&unit=m"
 
 
 @pytest.mark.parametrize(
@@ -24,19 +52,25 @@ def test_show_prints_every_setting_with_its_source(capsys):
         (["v2-studnt"], 2, "did you mean 'v2-student'"),
         (["smoke"], 2, "--workdir says where the run goes"),
         (["tiny", "--workdir", "W"], 2, "nothing to train on; give --data"),
+        (["v2-student", "--workdir", "W", "--data", "P"], 2, "give --pseudo labels:"),
+        (["smoke", "--workdir", "W", "--data", "unlabelled:own"], 2, "label own -o"),
+        (["smoke", "--workdir", "own/images/a.png"], 1, "a.png is a file; give anot"),
         (["smoke", "--set", "a=1"], 2, "no setting is called 'a'"),
         (["smoke", "--workdir", "W", "--process", "1"], 2, "go together"),
         (["smoke", "--workdir", "W", "--set", "data.size=30"], 1, "take 28"),
         (["smoke", "--workdir", "W", "--data", "pairs:none.csv"], 1, "none.csv"),
-        (["smoke", "--workdir", "W", "--init", "tiny"], 1, "do not fit model"),
+        (["smoke", "--workdir", "W", "--held-out", "pairs:no.csv"], 1, "no.csv"),
+        (["smoke", "--workdir", "W", "--init", "tiny"], 1, "more; give weights of mod"),
     ],
 )
 def test_a_mistake_is_one_sentence(words, code, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    pair = pairs(tmp_path)
+    words = [pair if word == "P" else word for word in words]
     assert main(["train", *words]) == code
     errors = capsys.readouterr().err.strip()
     assert errors.startswith("jax-depth: train: ") and message in errors
-    assert "\n" not in errors
+    assert "\n" not in errors and len(errors) < 600
 
 
 def test_a_run_saves_its_recipe_which_is_a_recipe(capsys, tmp_path):

@@ -264,3 +264,11 @@ def test_memory_is_less_than_one_and_a_half_files(tmp_path, size):
     used = memory_of_conversion(back, name, tmp_path / "y.pth", "original")
     assert 0.5 < used / file_size < 1.5
     assert (tmp_path / "y.pth").stat().st_size == file_size
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    source, target = tmp_path / "a.safetensors", tmp_path / "file" / "b.pth"
+    save_file(to_torch(random_params(RELATIVE), RELATIVE), source)
+    with pytest.raises(OSError, match=r"file/b\.pth: cannot be written \("):
+        convert(source, RELATIVE, target, "original")

@@ -162,6 +162,10 @@ def test_models_transformers_cannot_describe(tmp_path):
     uneven = dataclasses.replace(METRIC_SWIGLU, max_depth=12.5)
     with pytest.raises(ValueError, match=r"max_depth 12\.5"):
         write_transformers_folder(random_params(METRIC_SWIGLU), uneven, tmp_path / "x")
+    twice = dataclasses.replace(RELATIVE.encoder, taps=(0, 0, 1, 1))
+    repeated = dataclasses.replace(RELATIVE, encoder=twice)
+    with pytest.raises(ValueError, match=r"taps \(0, 0, 1, 1\) .*original layout"):
+        write_transformers_folder(random_params(repeated), repeated, tmp_path / "x")
     encoder = dataclasses.replace(ENCODER.encoder, mlp_hidden=200)
     odd = dataclasses.replace(ENCODER, encoder=encoder)
     with pytest.raises(ValueError, match="no MLP of width 200"):

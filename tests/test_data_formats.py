@@ -1,5 +1,8 @@
 """Readers of published datasets: units, masks, cameras, and wrong folders."""
 
+import inspect
+from pathlib import Path
+
 import data_layouts as layouts
 import numpy as np
 import pytest
@@ -7,6 +10,8 @@ from data_layouts import HEIGHT, WIDTH, depth, picture
 
 from jax_depth.data import DATASETS, DatasetError, SampleError, open_dataset
 from jax_depth.data.hypersim import planar_factor
+from jax_depth.data.pairs import _KNOWN
+from jax_depth.data.registry import reader
 from jax_depth.data.sample import Intrinsics, Sample
 
 ROWS = np.arange(HEIGHT)[:, None] + np.zeros((1, WIDTH), int)
@@ -218,7 +223,7 @@ def test_unlabelled_pictures_are_upright(tmp_path):
     assert dataset.names == ["a.png", "b/one.png"]
     np.testing.assert_array_equal(dataset[0].rgb, np.rot90(picture(1), -1))
     assert dataset[0].target is None
-    with pytest.raises(ValueError, match=r"a\.png: the sample is unlabelled"):
+    with pytest.raises(ValueError, match=r"a\.png: the sample has no depth; label"):
         dataset[0].inverse_depth()
 
 
@@ -267,3 +272,13 @@ def test_a_missing_picture_is_a_sample_error(tmp_path):
     with pytest.raises(SampleError, match=r"diode sample indoors/.* does not exist"):
         dataset[0]
     assert dataset[1].mask.any()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_format_is_in_the_manual_with_its_options(name):
+    manual = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    (row,) = [line for line in manual.splitlines() if line.startswith(f"| `{name}`")]
+    options = list(inspect.signature(reader(name)).parameters)[1:]
+    options = list(_KNOWN)[-4:] if name == "pairs" else options
+    assert [option for option in options if f"`{option}" not in row] == []
+    assert all(f"`{key}`" in manual for key in _KNOWN)

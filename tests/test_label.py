@@ -55,7 +55,7 @@ def test_labels_of_a_folder_train(fake, capsys):
     photos()
     assert main(["label", "photos", "-o", "out"]) == 0
     assert (
-        "7 of 7 labelled in out; train with --data labels:out"
+        "7 of 7 labelled in out; train with --pseudo labels:out"
         in capsys.readouterr().out
     )
     check(open_dataset("labels:out"), all_names())

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
-from jax_depth.training import overrides
+from jax_depth.training import bounds, overrides
 from jax_depth.training.optimizer import from_settings, schedule
 from jax_depth.training.recipe import OptimizerSettings, leaves
 from jax_depth.training.recipes import OURS, RECIPES, SOURCES, sources
 from jax_depth.training.start import model_config
 
 SMOKE = RECIPES["smoke"]
+NUMBER = int | float
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -68,7 +69,38 @@ def test_settings_change_by_key():
     ("assignment", "message"),
     [
         ("optimizer.lerning_rate=1", "did you mean 'optimizer.learning_rate'"),
-        ("learning_rate=1", r"did you mean \['optimizer.learning_rate'\]"),
+        ("learning_rate=1", r"did you mean 'optimizer.learning_rate'\?"),
+        ("optimizer.lr=1", r"did you mean 'optimizer.learning_rate'\?"),
+        ("lr=1", "did you mean 'model.lora_rank' or 'optimizer.learning_rate'"),
+        ("wd=1", r"did you mean 'optimizer.weight_decay'\?"),
+        ("data.batch_size=1", r"did you mean 'data.batch'\?"),
+        ("max_depth=1", r"did you mean 'model.max_depth' or 'data.max_depth'\?"),
+        ("epochs=3", "no setting is called 'epochs'; `--show` lists them"),
+        ("optimizer.accumulate=0", "accumulate=0 must be at least 1"),
+        ("run.log_every=0", "run.log_every=0 must be at least 1"),
+        ("run.save_every=0", "run.save_every=0 must be at least 1"),
+        ("run.evaluate_every=0", "run.evaluate_every=0 must be at least 1"),
+        ("run.evaluate_images=-1", "run.evaluate_images=-1 must be at least 1"),
+        ("run.steps=0", "recipe 'smoke': run.steps=0 must be at least 1"),
+        ("run.keep=-1", "run.keep=-1 must be at least 1"),
+        ("run.seed=-1", "run.seed=-1 must be at least 0"),
+        ("run.skip_limit=-1", "run.skip_limit=-1 must be at least 1"),
+        ("data.min_depth=0", "data.min_depth=0.0 must be above 0"),
+        ("data.max_depth=0", "data.max_depth=0.0 must be above 0"),
+        ("data.min_depth=2e6", r"data.min_depth=2e\+06 must be below data.max_depth"),
+        ("data.batch=0", "data.batch=0 must be at least 1"),
+        ("data.size=0", "data.size=0 must be at least 1"),
+        ("data.augmentation.crop=0,0", "crop=0.0,0.0 must be two numbers, each above"),
+        ("data.augmentation.crop=0.9,0.5", "the first must be at most the second"),
+        ("data.augmentation.jpeg=90,90", "the first must be below the second"),
+        ("data.augmentation.stretch=-1", "stretch=-1.0 must be at least 0"),
+        ("data.augmentation.flip_share=7", "must be at least 0 and at most 1"),
+        ("loss.gradient=-1", "loss.gradient=-1.0 must be at least 0"),
+        ("optimizer.learning_rate=-1", "learning_rate=-1.0 must be above 0"),
+        ("optimizer.learning_rate=inf", "must be above 0 and finite"),
+        ("optimizer.b1=2", "optimizer.b1=2.0 must be at least 0 and below 1"),
+        ("optimizer.average=2", "average=2.0 must be at least 0 and at most 1"),
+        ("optimizer.clip_norm=-1", "clip_norm=-1.0 must be above 0"),
         ("optimizer.learning_rate=fast", "'fast' is not of type float"),
         ("data.batch=2.5", "data.batch: 2.5 is not of type int"),
         ("data.batch=true", "True is not of type int"),
@@ -84,6 +116,23 @@ def test_settings_change_by_key():
 def test_a_setting_that_cannot_be_is_explained(assignment, message):
     with pytest.raises(ValueError, match=message):
         overrides.override(SMOKE, [assignment])
+
+
+def test_every_number_has_its_range_and_infinity_is_a_number():
+    numbers = {
+        key
+        for recipe in RECIPES.values()
+        for key, value in leaves(recipe).items()
+        if isinstance(value[0] if isinstance(value, tuple) and value else value, NUMBER)
+        and not isinstance(value, bool)
+    }
+    assert numbers == set(bounds.BOUNDS)
+    changed = overrides.override(SMOKE, ["optimizer.clip_norm=inf"])
+    assert changed.optimizer.clip_norm == float("inf")
+    assert overrides.from_json(overrides.to_json(changed)) == changed
+    text = overrides.to_json(SMOKE).replace('"clip_norm": 1.0', '"clip_norm": NaN')
+    with pytest.raises(ValueError, match=r"clip_norm=nan must be above 0"):
+        overrides.from_json(text)
 
 
 def test_a_broken_recipe_file_is_explained():

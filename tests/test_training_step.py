@@ -157,6 +157,15 @@ def test_the_gauge_wants_spread_one_and_zero_at_infinity():
     np.testing.assert_array_equal(gauge(target, target, ~mask), 0)
 
 
+def test_a_state_of_which_nothing_learns_is_refused():
+    with pytest.raises(
+        ValueError, match=r"nothing learns: .*=encoder, head holds ever"
+    ):
+        init_state(
+            {"encoder": {"a": 1}, "head": {"a": 1}}, OPTIMIZER, ("encoder", "head")
+        )
+
+
 def test_an_unknown_prefix_is_refused():
     with pytest.raises(ValueError, match="no parameter lies under 'encoder/stem'"):
         init_state(init(CONFIG, jax.random.key(0)), OPTIMIZER, ("encoder/stem",))

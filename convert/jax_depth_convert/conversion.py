@@ -1,5 +1,6 @@
 """From any published file or directory to any other, and by which name."""
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -213,10 +214,16 @@ def _write_original(params, config, destination: Path, dtype) -> None:
             ".safetensors or .pth"
         )
     state = invert_params(params, config, "original")
-    destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f".{os.getpid()}.{destination.name}")
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
         write(temporary, state, dtype)
         os.replace(temporary, destination)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            f"{destination}: cannot be written ({reason}); give another place"
+        ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # never made, or moved
+            temporary.unlink()

@@ -192,14 +192,17 @@ def _model_document(config: ModelConfig) -> dict[str, Any]:
     # Its strict configuration takes whole numbers only.
     max_depth = int(config.max_depth or 1)
     inexpressible = (
-        config.kind == "depth" or encoder.registers or head.resize != _RESIZE
+        config.kind == "depth"
+        or encoder.registers
+        or head.resize != _RESIZE
+        or len(set(encoder.taps)) < len(encoder.taps)
     )
     if inexpressible or (metric and max_depth != config.max_depth):
         raise ValueError(
             f"model {config.name!r}: transformers' DepthAnythingConfig describes no "
             f"model of kind {config.kind!r} with max_depth {config.max_depth}, "
-            f"{encoder.registers} registers and resizes {head.resize}; use the "
-            "original layout"
+            f"{encoder.registers} registers, taps {encoder.taps} (each block once) and "
+            f"resizes {head.resize}; use the original layout"
         )
     stages = [tap + 1 for tap in encoder.taps]
     return {

@@ -66,7 +66,7 @@ def _summary(args: argparse.Namespace, labelling: "Labelling") -> int:
     text = (
         f"{labelling.labelled} of {labelling.total} labelled in {args.outdir}"
         + (f", {labelling.failed} failed" if labelling.failed else "")
-        + f"; train with --data labels:{args.outdir}"
+        + f"; train with --pseudo labels:{args.outdir}"
     )
     document = {"outdir": str(args.outdir), **counts}
     conclude(args, document, None if args.quiet else text)

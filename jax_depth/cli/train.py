@@ -120,36 +120,45 @@ def run(args: argparse.Namespace) -> int:
 
 def _recipe(args: argparse.Namespace) -> Any:
     """Return the named recipe with the changes asked for."""
+    from jax_depth.training import overrides
+
+    changes = [f"model.init={args.init}"] if args.init else []
+    try:
+        return overrides.override(_named(args), changes + args.set)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _named(args: argparse.Namespace) -> Any:
+    """Return the recipe of that name or in that file."""
     import difflib
 
     from jax_depth.training import overrides
     from jax_depth.training.recipes import RECIPES
 
     if args.recipe in RECIPES:
-        recipe = RECIPES[args.recipe]
-    elif Path(args.recipe).is_file():
+        return RECIPES[args.recipe]
+    if Path(args.recipe).is_file():
         try:
-            recipe = overrides.from_json(Path(args.recipe).read_text("utf-8"))
+            return overrides.from_json(Path(args.recipe).read_text("utf-8"))
         except ValueError as error:
             raise UsageError(f"{args.recipe}: {error}") from None
-    else:
-        near = difflib.get_close_matches(args.recipe, RECIPES, 1, 0.0)[0]
-        raise UsageError(
-            f"no recipe and no file is called {args.recipe!r}; did you mean {near!r}? "
-            f"There are {', '.join(RECIPES)}"
-        )
-    changes = [f"model.init={args.init}"] if args.init else []
-    try:
-        return overrides.override(recipe, changes + args.set)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    near = difflib.get_close_matches(args.recipe, RECIPES, 1, 0.0)[0]
+    raise UsageError(
+        f"no recipe and no file is called {args.recipe!r}; did you mean {near!r}? "
+        f"There are {', '.join(RECIPES)}"
+    )
 
 
 def _show(args: argparse.Namespace, recipe: Any) -> None:
+    from jax_depth.training.overrides import differences
     from jax_depth.training.recipe import leaves
     from jax_depth.training.recipes import sources
 
     origin = sources(recipe)
+    for key in differences(_named(args), recipe):
+        short = args.init and key == "model.init"
+        origin[key] = f"changed by {'--init' if short else '--set'}"
     settings = leaves(recipe)
     document = {
         key: {"value": value, "source": origin[key]} for key, value in settings.items()
@@ -160,18 +169,23 @@ def _show(args: argparse.Namespace, recipe: Any) -> None:
 
 def _data(args: argparse.Namespace, recipe: Any) -> Any:
     """Open what the command line names."""
+    from jax_depth.data import open_dataset, open_mixture
     from jax_depth.training.feed import PseudoLabelled
     from jax_depth.training.loop import TrainingData
     from jax_depth.training.shapes import Shapes
 
+    _check_pseudo(recipe, bool(args.pseudo))
+    held_out = open_dataset(args.held_out) if args.held_out else None
+    if held_out is not None:
+        _check_labelled(held_out)
     if not args.data and not args.pseudo:
         if recipe.name != "smoke":
             raise UsageError("there is nothing to train on; give --data FORMAT:PATH")
-        return TrainingData([Shapes()], None, Shapes("heldout"))
-    from jax_depth.data import open_dataset, open_mixture
-
+        return TrainingData([Shapes()], None, held_out or Shapes("heldout"))
     labelled, shares = open_mixture(args.data)
     opened, others = open_mixture(args.pseudo)
+    for dataset in (*labelled, *opened):
+        _check_labelled(dataset)
     pseudo = [PseudoLabelled(dataset) for dataset in opened]
     weights = shares or others
     if labelled and pseudo:
@@ -185,8 +199,26 @@ def _data(args: argparse.Namespace, recipe: Any) -> Any:
             *_shares(labelled, shares, 1 - share),
             *_shares(pseudo, others, share),
         ]
-    held_out = open_dataset(args.held_out) if args.held_out else None
     return TrainingData([*labelled, *pseudo], weights, held_out)
+
+
+def _check_labelled(dataset: Any) -> None:
+    if dataset.title == "unlabelled":
+        raise UsageError(
+            f"{dataset.text}: its pictures have no depth; label them first: jax-depth "
+            f"label {dataset.root} -o LABELS, then --pseudo labels:LABELS"
+        )
+
+
+def _check_pseudo(recipe: Any, given: bool) -> None:
+    """Refuse terms that act on pseudo-labelled pictures where there are none."""
+    for name in ("feature", "cutmix"):
+        if getattr(recipe.loss, name) and not given:
+            raise UsageError(
+                f"loss.{name}={getattr(recipe.loss, name):g} acts on pseudo-labelled "
+                "pictures, and there are none; give --pseudo labels:DIR, or --set "
+                f"loss.{name}=0"
+            )
 
 
 def _shares(datasets: list, weights: list[float] | None, part: float) -> list[float]:

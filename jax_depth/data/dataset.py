@@ -1,15 +1,11 @@
 """A dataset: a finite sequence of samples, read one at a time."""
 
 import abc
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from PIL import Image
-
+from jax_depth.data.files import DAMAGED
 from jax_depth.data.sample import DatasetError, Sample, SampleError
 
 
@@ -21,12 +17,14 @@ class Dataset(abc.ABC):
     Attributes:
         title: the name of the format, as in the registry.
         root: the folder or file it was opened from.
+        text: what `open_dataset` was given, options and all; None without it.
         names: of its samples, in order: unique, stable, sorted where the format has no
             order of its own.
     """
 
     title: ClassVar[str]
     root: Path
+    text: str | None = None
     names: Sequence[str]
 
     def __len__(self) -> int:
@@ -46,7 +44,7 @@ class Dataset(abc.ABC):
             return self._read(index)
         except MemoryError:
             raise
-        except _UNREADABLE as error:
+        except DAMAGED as error:
             reason = _reason(error)
             where = f"{self.title} sample {self.names[index]}"
             raise SampleError(f"{where}: {reason}") from error
@@ -112,24 +110,6 @@ def chosen(title: str, option: str, value: str, known: Sequence[str]) -> str:
             f"{title}: {option}={value!r} is unknown; known: {', '.join(known)}"
         )
     return value
-
-
-# What damaged files make Pillow, NumPy, zipfile, h5py and OpenEXR raise.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    EOFError,
-    SyntaxError,
-    RuntimeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    Image.DecompressionBombError,
-)
 
 
 def _reason(error: Exception) -> str:

@@ -1,10 +1,15 @@
 """The file formats of published depth: pictures, maps of numbers, and their checks."""
 
+import functools
 import os
 import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8, UInt16
@@ -22,6 +27,44 @@ _SCALE, _OFFSET, _KIND = "depth-scale", "depth-offset", "depth-kind"
 MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr", ".dpt")
 
 
+# What damaged files make Pillow, NumPy, zipfile, h5py and OpenEXR raise.
+DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Put the path, the first argument, into what a library says without it."""
+
+    @functools.wraps(read)
+    def reader(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return read(*args, **kwargs)
+        except DAMAGED as error:
+            if str(args[0]) in str(error):
+                raise
+            text = str(error) or type(error).__name__
+            raise ValueError(f"{args[0]}: {text}") from error
+
+    return reader
+
+
+@_naming
 def read_rgb(path: Path | str, *, upright: bool = False) -> UInt8[np.ndarray, "h w 3"]:
     """Read a picture of 8 bits a channel as uint8 (h, w, 3).
 
@@ -43,6 +86,7 @@ def read_rgb(path: Path | str, *, upright: bool = False) -> UInt8[np.ndarray, "h
         return np.asarray(image.convert("RGB"))
 
 
+@_naming
 def read_png16(path: Path | str) -> UInt16[np.ndarray, "h w"]:
     """Read a 16-bit grey PNG as uint16 (h, w).
 
@@ -97,6 +141,7 @@ def read_raw_float32(
     return _exactly(data, "<f4", height, width, path).astype(np.float32)
 
 
+@_naming
 def read_exr(
     path: Path | str, channel: str | None = None
 ) -> Float32[np.ndarray, "h w"]:
@@ -134,6 +179,7 @@ def hdf5_module() -> ModuleType:
     return _optional("h5py", "HDF5 files")
 
 
+@_naming
 def read_npy(path: Path | str) -> Float[np.ndarray, "h w"]:
     """Read a NumPy array of numbers (h, w), or with one axis of length 1 besides.
 
@@ -145,6 +191,7 @@ def read_npy(path: Path | str) -> Float[np.ndarray, "h w"]:
         return _flat(np.lib.format.read_array(file, allow_pickle=False), path)
 
 
+@_naming
 def read_npz(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
     """Read `values` (or `depth`, or the only array) of a NumPy archive, and its kind.
 
@@ -160,6 +207,7 @@ def read_npz(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
         return _flat(file[key or names[0]], path), kind
 
 
+@_naming
 def read_map(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
     """Read a depth map by its suffix: the numbers as stored, and what they are.
 

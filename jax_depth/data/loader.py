@@ -170,8 +170,8 @@ class Loader:
         if count > self.unreadable_limit:
             raise TooManyUnreadable(
                 f"{count} samples could not be read, more than the limit of "
-                f"{self.unreadable_limit}; mend the data or raise the limit; the last: "
-                f"{sentence}"
+                f"{self.unreadable_limit}; mend the data or raise the limit, "
+                f"data.unreadable_limit of a recipe; the last: {sentence}"
             )
 
     def _stack(

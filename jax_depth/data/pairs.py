@@ -165,6 +165,17 @@ def _from_manifest(path: Path) -> list[dict[str, Any]]:
         for key in ("image", "depth"):
             if not isinstance(row.get(key), str):
                 raise DatasetError(f"pairs: entry {number} of {path} has no {key}")
+        if not isinstance(row.get("mask", ""), str):
+            raise DatasetError(
+                f"pairs: entry {number} of {path} has mask={row['mask']!r}, which is "
+                "no path of a picture"
+            )
+        for key in _CAMERA:
+            if key in row and not _finite(row[key]):
+                raise DatasetError(
+                    f"pairs: entry {number} of {path} has {key}={row[key]!r}, which is "
+                    "no number of pixels"
+                )
         unknown = [k for k in row if k not in _KNOWN]
         if unknown:
             raise DatasetError(
@@ -172,6 +183,13 @@ def _from_manifest(path: Path) -> list[dict[str, Any]]:
                 f"{unknown[0]!r}; known: {', '.join(_KNOWN)}"
             )
     return rows
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        return False
 
 
 _KNOWN = ("image", "depth", "mask", "name", *_CAMERA, *_MEANING)

@@ -101,7 +101,9 @@ def _open(text: str) -> tuple[Dataset, float | None]:
             ) from None
         options = {}
     weight = _weight(text, options.pop("weight")) if "weight" in options else None
-    return kind(path, **_checked(text, kind, options)), weight
+    dataset = kind(path, **_checked(text, kind, options))
+    dataset.text = text
+    return dataset, weight
 
 
 def _checked(

@@ -136,7 +136,10 @@ class Sample:
 
     def _labels(self) -> tuple[np.ndarray, np.ndarray]:
         if self.target is None or self.mask is None:
-            raise ValueError(f"{self.name}: the sample is unlabelled")
+            raise ValueError(
+                f"{self.name}: the sample has no depth; label its dataset first, see "
+                "`jax-depth label`"
+            )
         return self.target, self.mask
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jax_depth.data.dataset import Dataset
-from jax_depth.data.sample import Sample
+from jax_depth.data.sample import Sample, SampleError
 from jax_depth.training.augment import augment
 from jax_depth.training.recipe import Recipe
 
@@ -23,6 +23,7 @@ class PseudoLabelled(Dataset):
     def __init__(self, dataset: Dataset):
         self._dataset = dataset
         self.root, self.names = dataset.root, dataset.names
+        self.text = dataset.text and f"pseudo {dataset.text}"
 
     def __getitem__(self, index: int) -> Sample:
         return self._read(index)
@@ -55,12 +56,18 @@ class Rows:
         The target is metres for a metric model, else inverse depth.
 
         Raises:
+            SampleError: the whole sample has no depth the run may learn from, which a
+                wrong unit makes of every one. A crop may well have none.
             ValueError: the sample is unlabelled, or has no metres where they are
                 needed.
         """
         data = self._data
         pseudo = isinstance(sample, PseudoSample)
         target, mask = target_of(sample, self._metric, data.min_depth, self._far)
+        if not mask.any():
+            raise SampleError(
+                f"{sample.name}: {out_of_range(sample, data.min_depth, self._far)}"
+            )
         # Resampled by nearest neighbour, so that NaN carries the mask through.
         target = np.where(mask, target, np.float32(np.nan))
         settings = data.pseudo_augmentation if pseudo else data.augmentation
@@ -91,3 +98,15 @@ def target_of(
         near = disparity <= 1 / min_depth
         mask = mask & near & ((disparity == 0) | (disparity >= 1 / max_depth))
     return disparity, mask
+
+
+def out_of_range(sample: Sample, min_depth: float, max_depth: float) -> str:
+    """Say why `target_of` leaves nothing of a sample."""
+    if sample.unit is None:
+        return "no pixel with a valid depth"
+    metres, known = sample.metric_depth()
+    median = f"median {np.median(metres[known]):g} m" if known.any() else "all is sky"
+    return (
+        f"no depth between {min_depth:g} and {max_depth:g} m ({median}): check the "
+        "data's unit and scale, data.max_depth and a metric model's model.max_depth"
+    )

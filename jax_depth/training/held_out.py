@@ -1,6 +1,7 @@
 """Evaluation while training: metrics and pictures of held-out samples."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jax_depth.data.sample import SampleError
 from jax_depth.evaluation import evaluate, fit_scale_shift
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.resize import resize_bilinear
-from jax_depth.training.feed import target_of
+from jax_depth.training.feed import out_of_range, target_of
 from jax_depth.training.step import normalize_rgb
 
 # Inverse depth is judged as metres up to here, see `evaluation.evaluate`.
@@ -49,7 +50,8 @@ def evaluate_held_out(
     limit: int,
     side: int,
     min_depth: float = 1e-3,
-) -> tuple[dict[str, float], list[UInt8[np.ndarray, "h w 3"]]]:
+    report: Callable[[str], None] | None = None,
+) -> tuple[dict[str, float | int], list[UInt8[np.ndarray, "h w 3"]]]:
     """Return each metric's mean over evenly spaced samples, and a few pictures.
 
     Args:
@@ -58,6 +60,7 @@ def evaluate_held_out(
         limit: number of samples.
         side: short side in pixels the network sees.
         min_depth: metres below which pixels are left out.
+        report: called with a sentence if not one sample could be judged.
 
     A relative model is aligned by scale and shift in disparity, a metric one is not
     aligned. "images" and "unreadable" count the samples.
@@ -65,13 +68,13 @@ def evaluate_held_out(
     metric = config.kind == "metric_depth"
     far = config.max_depth if metric else _FAR
     assert far is not None
-    results, pictures, unreadable = [], [], 0
+    results, pictures, unreadable, reason = [], [], 0, ""
     count = min(limit, len(samples))
     for number in np.linspace(0, len(samples) - 1, count).astype(int):
         try:
             sample = samples[int(number)]
-        except SampleError:
-            unreadable += 1
+        except SampleError as error:
+            unreadable, reason = unreadable + 1, str(error)
             continue
         target, mask = target_of(sample, metric, min_depth, far)
         mask = mask & (target > 0)
@@ -82,8 +85,12 @@ def evaluate_held_out(
             results.append(
                 evaluate(pred, depth, mask, align, space, min_depth, max_depth=far)
             )
+        else:
+            reason = f"{sample.name}: {out_of_range(sample, min_depth, far)}"
         if len(pictures) < _PICTURES:
             pictures.append(_panel(sample.rgb, target, mask, pred, metric))
+    if not results and report is not None:
+        report(f"none of {count} held-out pictures could be judged, the last: {reason}")
     names = results[0] if results else {}
     means = {name: float(np.mean([r[name] for r in results])) for name in names}
     return means | {"images": len(results), "unreadable": unreadable}, pictures

@@ -22,7 +22,7 @@ from jax_depth.data.dataset import Dataset
 from jax_depth.data.loader import Loader
 from jax_depth.models.flops import forward_flops
 from jax_depth.training import mesh as meshes
-from jax_depth.training import objectives, overrides
+from jax_depth.training import objectives, record
 from jax_depth.training.checkpoints import METRIC, Checkpoints, export, on_host
 from jax_depth.training.feed import PseudoLabelled, Rows
 from jax_depth.training.held_out import evaluate_held_out
@@ -41,9 +41,6 @@ from jax_depth.training.stop import Stop
 from jax_depth.training.throughput import Throughput
 from jax_depth.weights import load_params
 
-RECIPE, DATA = "recipe.json", "data.txt"
-# What decides the shape of a state.
-_FIXED = ("model.architecture", "model.frozen", "model.lora_rank")
 # Steps the host may run ahead of the device.
 _AHEAD = 2
 
@@ -96,16 +93,14 @@ def train(recipe: Recipe, data: TrainingData, workdir: Path | str) -> Outcome:
     mesh = meshes.make_mesh(recipe.run.fsdp)
     _check_batch(recipe, mesh.size)
     active = jax.process_index() == 0
-    workdir.mkdir(parents=True, exist_ok=True)
-    described = "\n".join(map(repr, data.datasets)) + f"\nweights {data.weights}\n"
-    notes = _changes_since(recipe, described, workdir)
+    record.make_folder(workdir)
+    described = record.described(data.datasets, data.weights, data.held_out)
+    notes = record.changes_since(workdir, recipe, described)
     kinds = {isinstance(d, PseudoLabelled) for d in data.datasets}
     kinds = tuple(("labelled", "pseudo")[kind] for kind in sorted(kinds))
     run = _Run(recipe, config, mesh, workdir, kinds)
     if active:
-        text = overrides.to_json(recipe)
-        (workdir / RECIPE).write_text(text, encoding="utf-8")
-        (workdir / DATA).write_text(described, encoding="utf-8")
+        record.write(workdir, recipe, described)
     first = int(run.state.step) // recipe.optimizer.accumulate
     journal = Journal(workdir, first, recipe.run.steps, active)
     loader = Loader(
@@ -118,6 +113,7 @@ def train(recipe: Recipe, data: TrainingData, workdir: Path | str) -> Outcome:
         process_count=jax.process_count(),
         threads=recipe.data.threads,
         ahead=recipe.data.prefetch,
+        unreadable_limit=recipe.data.unreadable_limit,
         report=journal.say,
     )
     for note in notes:
@@ -221,7 +217,7 @@ class _Run:
 
     def evaluate(
         self, params: Params, held_out: Dataset, journal: Journal, step: int
-    ) -> dict[str, float]:
+    ) -> dict[str, float | int]:
         """Judge parameters and log the result."""
         settings, data = self.recipe.run, self.recipe.data
         metrics, pictures = evaluate_held_out(
@@ -231,6 +227,7 @@ class _Run:
             settings.evaluate_images,
             data.size,
             data.min_depth,
+            journal.say,
         )
         journal.write(step, {f"held_out/{k}": v for k, v in metrics.items()})
         journal.pictures(step, pictures)
@@ -327,27 +324,3 @@ def _check_batch(recipe: Recipe, devices: int) -> None:
             f"a batch of {rows} pictures (data.batch / optimizer.accumulate) does not "
             f"divide among {devices} devices; make it a multiple"
         )
-
-
-def _changes_since(recipe: Recipe, described: str, workdir: Path) -> list[str]:
-    """Return what changed since the run in a folder began, one sentence each.
-
-    Raises:
-        ValueError: the folder holds a run of another model.
-    """
-    notes = []
-    file, listing = workdir / RECIPE, workdir / DATA
-    if file.exists():
-        earlier = overrides.from_json(file.read_text(encoding="utf-8"))
-        changes = overrides.differences(earlier, recipe)
-        fixed = [k for k in changes if k in _FIXED]
-        if fixed:
-            old, new = changes[fixed[0]]
-            raise ValueError(
-                f"{workdir} holds a run with {fixed[0]}={old!r}, not {new!r}; give "
-                "another --workdir"
-            )
-        notes += [f"{k} was {old!r}, is {new!r}" for k, (old, new) in changes.items()]
-    if listing.exists() and listing.read_text(encoding="utf-8") != described:
-        notes.append("the data changed since the run began; its order is new from here")
-    return notes

@@ -4,12 +4,16 @@ import ast
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable
 from typing import Any
 
 from jax_depth.training.recipe import Recipe, leaves
+
+# Words for values that Python writes otherwise.
+_WORDS = {"true": True, "false": False, "none": None, "inf": math.inf}
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -73,12 +77,9 @@ def _replace(value: Any, changes: dict[str, Any]) -> Any:
 def _type_of(recipe: Recipe, key: str) -> Any:
     known = leaves(recipe)
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-        # Someone who leaves the section out means the key's last part.
-        last = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
-        raise ValueError(
-            f"no setting is called {key!r}; did you mean {last or near!r}?"
-        )
+        near = " or ".join(map(repr, _nearest(key, known)))
+        hint = f"did you mean {near}?" if near else "`--show` lists them"
+        raise ValueError(f"no setting is called {key!r}; {hint}")
     owner: Any = recipe
     *parents, name = key.split(".")
     for parent in parents:
@@ -86,11 +87,30 @@ def _type_of(recipe: Recipe, key: str) -> Any:
     return typing.get_type_hints(type(owner))[name]
 
 
+def _nearest(key: str, known: Iterable[str]) -> list[str]:
+    """Return what may be meant: of that last part or its initials, else like it."""
+    section, _, last = key.rpartition(".")
+    tails = {k: k.rpartition(".")[2] for k in known}
+    initials = {k: "".join(w[:1] for w in v.split("_")) for k, v in tails.items()}
+    # Someone who leaves the section out means the key's last part.
+    found = [k for k in tails if tails[k] == last]
+    if len(last) > 1:
+        found = found or [k for k in tails if initials[k] == last]
+    found = [k for k in found if section and k.startswith(f"{section}.")] or found
+    similar = difflib.get_close_matches(last, tails.values(), n=1, cutoff=0.7)
+    similar += [v for v in tails.values() if last and last.startswith(f"{v}_")]
+    return (
+        found
+        or difflib.get_close_matches(key, tails, n=1, cutoff=0.8)
+        or [k for k in tails if tails[k] in similar]
+    )
+
+
 def _parse(key: str, text: str, kind: Any) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+        value = _WORDS.get(text.lower(), text)
     if kind is str:
         value = text if not (text[:1] in "'\"" and isinstance(value, str)) else value
     return _check(key, value, kind)

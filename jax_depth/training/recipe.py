@@ -7,6 +7,7 @@ run is decided elsewhere: the same recipe, data and seed give the same run.
 import dataclasses
 from typing import Literal
 
+from jax_depth.training import bounds
 from jax_depth.training.augment import Augmentation
 
 _AS_IS = Augmentation.flip_only()
@@ -55,6 +56,7 @@ class DataSettings:
         pseudo_augmentation: of pseudo-labelled pictures.
         threads: that read and augment.
         prefetch: batches made ahead.
+        unreadable_limit: samples that cannot be used before the run ends.
     """
 
     size: int = 518
@@ -66,6 +68,7 @@ class DataSettings:
     pseudo_augmentation: Augmentation = _AS_IS
     threads: int = 8
     prefetch: int = 4
+    unreadable_limit: int = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +185,10 @@ class Recipe:
     run: RunSettings
 
     def __post_init__(self):
+        try:
+            bounds.check(leaves(self))
+        except ValueError as error:
+            raise ValueError(f"recipe {self.name!r}: {error}") from None
         metric = self.model.kind == "metric_depth"
         if metric != (self.loss.main == "silog"):
             raise ValueError(

@@ -17,6 +17,8 @@ from jax_depth.training.recipe import (
 )
 
 OURS = "not published: our choice"
+# Of a setting that is not that of the named recipe.
+CHANGED = "changed"
 
 # V1, section 3.2, names colour jitter and Gaussian blur and gives no strength. CutMix,
 # its third perturbation, is a setting of the loss.
@@ -298,6 +300,10 @@ SOURCES: dict[str, dict[str, str]] = {
 
 
 def sources(recipe: Recipe) -> dict[str, str]:
-    """Return where each setting of a named recipe comes from."""
-    known = SOURCES.get(recipe.name, {})
-    return {key: known.get(key, OURS) for key in leaves(recipe)}
+    """Return where each setting comes from: `CHANGED` where the recipe differs."""
+    known, values = SOURCES.get(recipe.name, {}), leaves(recipe)
+    named = leaves(RECIPES[recipe.name]) if recipe.name in RECIPES else values
+    return {
+        key: known.get(key, OURS) if value == named[key] else CHANGED
+        for key, value in values.items()
+    }

@@ -79,7 +79,8 @@ def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
     params = init(config, key)
     if not settings.init:
         return params
-    loaded, known = _load(settings, config)
+    loaded, origin = _load(settings, config)
+    known = origin.kind
     if settings.init_parts == "all" and known not in (config.kind, "features"):
         warnings.warn(
             f"model.init={settings.init} predicts {known}, this run {config.kind}, so "
@@ -91,17 +92,23 @@ def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
         leaves = {k: v for k, v in leaves.items() if k.startswith("encoder/")}
         rest = checkpoint.flatten(params)
         leaves |= {k: v for k, v in rest.items() if not k.startswith("encoder/")}
-    checkpoint.check(leaves, config, f"model.init={settings.init}")
+    where = f"model.init={settings.init} is model {origin.name!r}"
+    try:
+        checkpoint.check(leaves, config, where)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; give weights of model.architecture={settings.architecture}, or "
+            "set that to theirs"
+        ) from None
     leaves = {name: np.asarray(leaf, np.float32) for name, leaf in leaves.items()}
     return checkpoint.unflatten(leaves)
 
 
-def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, str]:
-    """Return the weights to start from and the kind of depth they predict."""
+def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, ModelConfig]:
+    """Return the weights to start from and the model they are of."""
     path = Path(settings.init)
     if not path.is_file():
-        params, origin = load_params(settings.init)
-        return params, origin.kind
+        return load_params(settings.init)
     # A bare weight file does not say what it holds; the recipe does.
     wanted = [config]
     if settings.init_parts == "encoder":
@@ -110,7 +117,7 @@ def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, str]:
     errors = []
     for candidate in wanted:
         try:
-            return load_params(path, model=candidate)[0], candidate.kind
+            return load_params(path, model=candidate)
         except ValueError as error:
             errors.append(error)
     raise errors[0]

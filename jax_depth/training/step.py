@@ -88,7 +88,7 @@ def init_state(
             factors of `adapters` learn even there.
 
     Raises:
-        ValueError: a prefix that no parameter has.
+        ValueError: a prefix that no parameter has, or all parameters are frozen.
     """
     flat = cast(Flat, traverse_util.flatten_dict(dict(params), sep="/"))
     for prefix in frozen:
@@ -100,6 +100,11 @@ def init_state(
         if any(_under(k, prefix) for prefix in frozen) and not adapters.is_adapter(k)
     }
     trained = {k: v for k, v in flat.items() if k not in held}
+    if not trained:
+        raise ValueError(
+            f"nothing learns: model.frozen={', '.join(frozen)} holds every parameter; "
+            "leave one out"
+        )
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         trained=trained,
