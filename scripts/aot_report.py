@@ -42,6 +42,11 @@ SIZES = ("small", "base", "large")
 PROGRAMS = ("forward", "train")
 # Two batches per chip through which a line is laid.
 FIRST = {"forward": (2, 8), "train": (1, 3)}
+# libtpu says it in two ways.
+_TOO_LARGE = re.compile(
+    r"Used ([\d.]+\w) of ([\d.]+\w)"
+    r"|temporaries \(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)"
+)
 # From where the line ends the next try is smaller: by little where memory was short.
 SMALLER = {"does_not_fit": 11 / 12, "compiler_died": 3 / 4}
 
@@ -135,8 +140,9 @@ def compile_one(model: str, program: str, chip: str, batch: int) -> dict[str, An
             config = dataclasses.replace(config, dtype="bfloat16", encoder=encoder)
             compiled = compile_forward(config, mesh, batch * mesh.size, SIZE)
     except jax.errors.JaxRuntimeError as error:
-        if match := re.search(r"Used ([\d.]+\w) of ([\d.]+\w)", str(error)):
-            return {"does_not_fit": f"{match[1]} of {match[2]}"}
+        if match := _TOO_LARGE.search(str(error)):
+            used, of = filter(None, match.groups())
+            return {"does_not_fit": f"{used} of {of}"}
         raise
     facts = inspect(compiled)
     # The compiler for GPUs compiles what no GPU could hold.
