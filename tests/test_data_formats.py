@@ -239,7 +239,7 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path, name):
     ("text", "sentence"),
     [
         ("hypresim:/x", "did you mean 'hypersim'"),
-        ("coco:/x", "'coco' is unknown Known: hypersim"),
+        ("coco:/x", "'coco' is unknown; known: hypersim"),
         ("/data/hypersim", "write name:path"),
         ("kitti:/nowhere", "/nowhere does not exist"),
         ("irs:/x?side=left", "no option 'side'"),
