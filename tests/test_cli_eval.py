@@ -255,8 +255,10 @@ def test_tiny_gives_the_same_numbers_in_any_batch_on_any_devices(diode, tmp_path
         found.append(benchmark.means([line for line in lines if "metrics" in line]))
     for other in found[1:]:
         for name, value in found[0].items():
-            # Other batches are other programs, which round otherwise.
-            np.testing.assert_allclose(other[name], value, rtol=2e-6, err_msg=name)
+            # Other batches are other programs, which round otherwise. Of noise the
+            # correlation is next to 0 and has digits of its range alone, [-1, 1].
+            atol = 2e-6 if name == "spearman" else 0
+            np.testing.assert_allclose(other[name], value, 2e-6, atol, err_msg=name)
 
 
 def test_the_transformers_way_resizes_as_transformers_does():

@@ -193,9 +193,9 @@ def load_estimator(args: argparse.Namespace) -> Any:
             engine=given.get("engine", "xla"),
             keep_memory=given.get("keep_memory", True),
         )
+        use_executables(estimator, given.get("executables"))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    use_executables(estimator, given.get("executables"))
     return estimator
 
 
