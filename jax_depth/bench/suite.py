@@ -67,7 +67,7 @@ MORE: Mapping[str, Plan] = {
         _S,
         518,
         2,
-        ("torch-train-f32", "jax-train-f32", "jax-train-f32-remat"),
+        (*_TRAIN, "jax-train-f32-remat"),
         job="train",
     ),
     "small-4k": Plan(
