@@ -17,6 +17,7 @@ class FakeEstimator:
         self.batch_size = batch_size
         self.refused = dict(refused)
         self.batches = []
+        self.loads = []  # the arguments of each command that asked for a model
 
     def __call__(self, images):
         self.batches.append(len(images))
@@ -28,6 +29,18 @@ class FakeEstimator:
             DepthMap(image[..., 0].astype(np.float32), self.config.kind, unit, "fake")
             for image in images
         ]
+
+
+def put_in_place(monkeypatch, command):
+    """Put a fake model in place of every other that a command loads; return it."""
+    estimator = FakeEstimator()
+
+    def load(args):
+        estimator.loads.append(args)
+        return estimator
+
+    monkeypatch.setattr(command, "load_estimator", load)
+    return estimator
 
 
 def photo(path, seed=0, size=(12, 17)):

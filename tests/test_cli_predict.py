@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_estimator import FakeEstimator, listing, photo
+from fake_estimator import FakeEstimator, listing, photo, put_in_place
 
 from jax_depth import outputs
 from jax_depth.cli import pipeline, predict
@@ -20,16 +20,8 @@ from jax_depth.cli.main import main
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
     """Put a fake model in place of every other, and work in an empty folder."""
-    estimator = FakeEstimator()
-    estimator.loads = []
-
-    def load(args):
-        estimator.loads.append(args)
-        return estimator
-
-    monkeypatch.setattr(predict, "load_estimator", load)
     monkeypatch.chdir(tmp_path)
-    return estimator
+    return put_in_place(monkeypatch, predict)
 
 
 def test_one_photo_needs_no_other_argument(fake, capsys):

@@ -7,7 +7,7 @@ import os
 import cv2
 import numpy as np
 import pytest
-from fake_estimator import FakeEstimator, listing, photo
+from fake_estimator import listing, photo, put_in_place
 
 from jax_depth.cli import pipeline, predict
 from jax_depth.cli.main import main
@@ -16,16 +16,8 @@ from jax_depth.cli.main import main
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
     """Put a fake model in place of every other, and work in an empty folder."""
-    estimator = FakeEstimator()
-    estimator.loads = []
-
-    def load(args):
-        estimator.loads.append(args)
-        return estimator
-
-    monkeypatch.setattr(predict, "load_estimator", load)
     monkeypatch.chdir(tmp_path)
-    return estimator
+    return put_in_place(monkeypatch, predict)
 
 
 @pytest.mark.parametrize(
