@@ -3,13 +3,13 @@
 import argparse
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.job import Job, OutputFolderError
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import SUFFIXES, Photo, Problem, find_photos
 from jax_depth.cli.report import Report
 from jax_depth.cli.result_names import result_stems
@@ -82,23 +82,6 @@ def _check_folder(outdir: Path) -> None:
             "picture; give a folder"
         )
     make_folder(outdir)
-
-
-def make_folder(outdir: Path) -> None:
-    """Make the output folder and try it, before a model is loaded in vain.
-
-    Raises:
-        UsageError: it cannot be written to.
-    """
-    probe = outdir / f".{secrets.token_hex(8)}.tmp"
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"the output folder '{outdir}' cannot be written to: {error.strerror}"
-        ) from None
 
 
 def _process(

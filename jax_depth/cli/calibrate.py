@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from jax_depth.cli.batch import make_folder
 from jax_depth.cli.display_range import calibration_path
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude

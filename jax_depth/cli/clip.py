@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jax_depth.cli.batch import make_folder
 from jax_depth.cli.interrupt import Interrupt
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.usage import UsageError

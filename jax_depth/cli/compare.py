@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jax_depth.cli.batch import make_folder
 from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import SUFFIXES, Photo, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, positive

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from jax_depth.cli.batch import make_folder
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive

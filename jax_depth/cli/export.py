@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jax_depth.cli import predict
-from jax_depth.cli.batch import make_folder
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError

@@ -1,0 +1,23 @@
+"""The folder that results go to: made and tried before anything is computed."""
+
+import secrets
+from pathlib import Path
+
+from jax_depth.cli.usage import UsageError
+
+
+def make_folder(outdir: Path) -> None:
+    """Make the output folder and try it, before a model is loaded in vain.
+
+    Raises:
+        UsageError: it cannot be written to.
+    """
+    probe = outdir / f".{secrets.token_hex(8)}.tmp"
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"the output folder '{outdir}' cannot be written to: {error.strerror}"
+        ) from None
