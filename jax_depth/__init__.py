@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from jax_depth.inference.estimator import Estimator as Estimator
     from jax_depth.inference.estimator import load as load
     from jax_depth.inference.preprocess import preprocess as preprocess
+    from jax_depth.models.depth_anything import apply as apply
     from jax_depth.models.depth_anything import features as features
     from jax_depth.models.depth_anything import forward as forward
     from jax_depth.models.initialize import init as init
+    from jax_depth.models.output import Output as Output
     from jax_depth.weights import load_params as load_params
 
 __version__ = "0.1.0"
@@ -35,6 +37,8 @@ _HOMES = {
     "DepthMap": "inference.depth_map",
     "preprocess": "inference.preprocess",
     # Pure functions over a dict of parameters
+    "apply": "models.depth_anything",
+    "Output": "models.output",
     "forward": "models.depth_anything",
     "features": "models.depth_anything",
     "init": "models.initialize",
@@ -55,6 +59,8 @@ __all__ = [
     "HeadConfig",
     "HybridConfig",
     "ModelConfig",
+    "Output",
+    "apply",
     "features",
     "forward",
     "init",

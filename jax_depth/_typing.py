@@ -1,6 +1,7 @@
 """Array types and the glossary of dimension names used in every signature.
 
     b       batch
+    v t     views of one place; frames of one clip
     h w     height and width of a picture or a map, in pixels
     c       channels
     ph pw   height and width of the token grid, in patches
@@ -17,7 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float32, PRNGKeyArray, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, PRNGKeyArray, UInt8
 
 # NumPy arrays are as good as arguments: parameters read from a file, say.
 Array = jax.Array | np.ndarray
@@ -30,6 +31,7 @@ __all__ = [
     "Bool",
     "Float",
     "Float32",
+    "Int32",
     "PRNGKeyArray",
     "Params",
     "UInt8",

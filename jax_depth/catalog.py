@@ -21,8 +21,9 @@ class Entry:
         config: the network and what its output means.
         parameters: number of parameters as published, unused ones included.
         licence: of the weights, as their publisher states it.
-        repository: Hugging Face repository whose `model.safetensors` is loaded; None
-            where there is none.
+        repository: Hugging Face repository whose `file` is loaded; None where there
+            is none.
+        file: the weights in it, in a layout that `jax_depth_convert` recognises.
         original: where the authors' own PyTorch file is: "repository/file" or an
             address.
         golden: published depth of the top-left 3x3 pixels of COCO val2017
@@ -36,6 +37,7 @@ class Entry:
     parameters: int
     licence: str
     repository: str | None = None
+    file: str = "model.safetensors"
     original: str | None = None
     golden: Slice | None = None
     bundled: bool = False

@@ -7,13 +7,14 @@ what `config.json` beside a native checkpoint holds.
 
 import dataclasses
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
 Resample = Literal["original", "transformers"]
 Attention = Literal["auto", "one_pass", "blocked", "flash"]
 Resize = Literal["up4", "up2", "keep", "down2"]
+Activation = Literal["relu", "sigmoid", "exp"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -102,12 +103,33 @@ class HeadConfig:
         channels: widths of the four reassembled maps, finest first.
         resize: what brings each tap to its level's stride.
         output_channels: width of the last hidden convolution.
+        activation: what turns the last convolution into depth. "sigmoid" is times
+            `ModelConfig.max_depth` where there is one.
     """
 
     features: int
     channels: tuple[int, int, int, int]
     resize: tuple[Resize, Resize, Resize, Resize] = ("up4", "up2", "keep", "down2")
     output_channels: int = 32
+    activation: Activation = "relu"
+
+    def __post_init__(self):
+        if self.activation not in get_args(Activation):
+            raise ValueError(
+                f"activation {self.activation!r} is not one of "
+                f"{', '.join(get_args(Activation))}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptHeadConfig(HeadConfig):
+    """Head of Prompt Depth Anything (Lin et al. 2024, arXiv:2412.14015).
+
+    `HeadConfig` and, in every fusion block, a branch for a coarse metric depth map.
+    Its sigmoid spans the range of that map, so there is no max_depth.
+    """
+
+    activation: Activation = "sigmoid"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +140,13 @@ class ModelConfig:
         name: catalogue name, or the user's own.
         encoder: the encoder.
         head: the head; None for a bare encoder (`kind` "features").
-        kind: "inverse_depth" (relative, larger is nearer, ends in ReLU),
-            "metric_depth" (metres, ends in sigmoid times `max_depth`), "depth"
-            or "features".
-        max_depth: metres at which a metric model saturates; None otherwise.
-            Published `.pth` files do not carry it.
+        kind: what the output means: "inverse_depth" (relative, larger is nearer),
+            "metric_depth" (metres), "depth" (relative, larger is farther) or
+            "features". How it is computed says `head.activation`.
+        max_depth: metres at which the sigmoid of a metric model saturates; None
+            where nothing saturates. Published `.pth` files do not carry it. A head
+            described without its activation, as every one was before there was that
+            field, ends in "sigmoid" where this is given.
         dtype: what matrix products and convolutions compute in. Parameters,
             normalisation, softmax and the output stay float32.
         image_size: short side in pixels that pictures are resized to.
@@ -144,10 +168,10 @@ class ModelConfig:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self):
-        if (self.kind == "metric_depth") != (self.max_depth is not None):
+        if self.max_depth is not None and self.kind != "metric_depth":
             raise ValueError(
                 f"model {self.name!r}: kind {self.kind!r} and max_depth "
-                f"{self.max_depth} do not fit; a metric model has a max_depth in "
+                f"{self.max_depth} do not fit; a metric model may have a max_depth in "
                 "metres, every other kind has None"
             )
         if (self.kind == "features") != (self.head is None):
@@ -155,19 +179,42 @@ class ModelConfig:
                 f"model {self.name!r}: kind {self.kind!r} and head {self.head} do not "
                 'fit; a bare encoder has kind "features" and no head'
             )
+        if self.head is not None:
+            self._settle_activation(self.head)
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(
                 f"dtype {self.dtype!r} is not supported; use 'float32' or 'bfloat16'"
+            )
+
+    def _settle_activation(self, head: HeadConfig) -> None:
+        """Bring `max_depth` and the head's activation together, or refuse."""
+        if self.max_depth is not None and head.activation == "relu":
+            # Nothing but a sigmoid saturates: a description from before the field.
+            head = dataclasses.replace(head, activation="sigmoid")
+            object.__setattr__(self, "head", head)
+        if self.max_depth is not None and head.activation != "sigmoid":
+            raise ValueError(
+                f"model {self.name!r}: max_depth {self.max_depth} does not go with "
+                f"activation {head.activation!r}; only a sigmoid saturates, so leave "
+                "max_depth out"
+            )
+        bounded = self.max_depth is not None or isinstance(head, PromptHeadConfig)
+        sigmoid = head.activation == "sigmoid"
+        if self.kind == "metric_depth" and sigmoid and not bounded:
+            raise ValueError(
+                f"model {self.name!r}: a metric model that ends in a sigmoid needs its "
+                "max_depth in metres"
             )
 
 
 def to_json(config: ModelConfig) -> str:
     """Return `config` as an indented JSON document."""
     document = dataclasses.asdict(config)
-    document["encoder"] = {
-        "type": _ENCODER_NAMES[type(config.encoder)],
-        **document["encoder"],
-    }
+    names = _ENCODER_NAMES | _HEAD_NAMES
+    for part in ("encoder", "head"):
+        if document[part] is not None:
+            kind = names[type(getattr(config, part))]
+            document[part] = {"type": kind, **document[part]}
     return json.dumps(document, indent=2) + "\n"
 
 
@@ -185,23 +232,44 @@ def from_json(text: str) -> ModelConfig:
     if not isinstance(document, dict):
         raise ValueError("the model description must be a JSON object")
     document = dict(document)
-    encoder = document.get("encoder")
-    if not isinstance(encoder, dict):
+    if not isinstance(document.get("encoder"), dict):
         raise ValueError('the model description needs an "encoder" object')
-    encoder = dict(encoder)
-    kind = encoder.pop("type", None)
-    if kind not in _ENCODER_TYPES:
-        raise ValueError(
-            f"encoder type {kind!r} is unknown; known: {', '.join(_ENCODER_TYPES)}"
-        )
-    document["encoder"] = _build(_ENCODER_TYPES[kind], encoder, "encoder")
+    document["encoder"] = _part(document["encoder"], "encoder", _ENCODER_TYPES, None)
     if document.get("head") is not None:
-        document["head"] = _build(HeadConfig, document["head"], "head")
+        document["head"] = _part(document["head"], "head", _HEAD_TYPES, "dpt")
     return _build(ModelConfig, document, "model")
 
 
 _ENCODER_TYPES: dict[str, type] = {"dinov2": EncoderConfig, "hybrid": HybridConfig}
 _ENCODER_NAMES = {cls: name for name, cls in _ENCODER_TYPES.items()}
+_HEAD_TYPES: dict[str, type] = {
+    "dpt": HeadConfig,
+    "prompt_dpt": PromptHeadConfig,
+}
+_HEAD_NAMES = {cls: name for name, cls in _HEAD_TYPES.items()}
+
+
+def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:
+    """Return `config` with those changes of its encoder that this encoder has.
+
+    How an encoder runs, `scan` or `attention` say, is no part of every kind of one.
+    """
+    fields = {field.name for field in dataclasses.fields(config.encoder)}
+    kept = {name: value for name, value in changes.items() if name in fields}
+    return dataclasses.replace(
+        config, encoder=dataclasses.replace(config.encoder, **kept)
+    )
+
+
+def _part(values: Any, where: str, types: dict[str, type], default: str | None) -> Any:
+    """Construct the encoder or the head that a description's "type" names."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected an object, got {values!r}")
+    values = dict(values)
+    kind = values.pop("type", default)
+    if kind not in types:
+        raise ValueError(f"{where} type {kind!r} is unknown; known: {', '.join(types)}")
+    return _build(types[kind], values, where)
 
 
 def _build(cls: type, values: Any, where: str) -> Any:

@@ -20,6 +20,7 @@ from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS, Entry
 from jax_depth.config import Dtype, ModelConfig
+from jax_depth.models.architectures import stays_float32
 
 _WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
 _OFFLINE_TIMEOUT = 3.0  # seconds to reach the hub before calling it unreachable
@@ -71,9 +72,9 @@ def rounded_kernels(params: Params, config: ModelConfig) -> Params:
 
     Under `config.dtype` "bfloat16" the network rounds the kernels of its products and
     convolutions at every call. Rounded once they take half the memory, and `forward`
-    gives the same bits. Biases, norms, position embeddings, depthwise kernels and the
-    last convolution, which stay float32, are returned as they are; under "float32"
-    everything is.
+    gives the same bits. Biases, norms, position embeddings and the kernels of layers
+    that stay float32, see `models/architectures.py`, are returned as they are; under
+    "float32" everything is.
 
     Args:
         params: nested dict of NumPy or JAX arrays, float32.
@@ -83,11 +84,10 @@ def rounded_kernels(params: Params, config: ModelConfig) -> Params:
         return params
 
     def rounded(path, leaf):
-        *_, owner, name = [part.key for part in path]
-        exact = owner in ("depthwise", "output_conv3")
-        return (
-            leaf.astype(ml_dtypes.bfloat16) if name == "kernel" and not exact else leaf
-        )
+        names = tuple(part.key for part in path)
+        if names[-1] != "kernel" or stays_float32(names, config):
+            return leaf
+        return leaf.astype(ml_dtypes.bfloat16)
 
     return jax.tree_util.tree_map_with_path(rounded, params)
 
@@ -182,7 +182,7 @@ def _hub_file(entry: Entry) -> str | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    file = try_to_load_from_cache(entry.repository, "model.safetensors")
+    file = try_to_load_from_cache(entry.repository, entry.file)
     return file if isinstance(file, str) else None
 
 
@@ -197,7 +197,7 @@ def _download(entry: Entry) -> str:
     from huggingface_hub import constants
 
     remedy = (
-        f"download model.safetensors of {entry.repository} elsewhere and use "
+        f"download {entry.file} of {entry.repository} elsewhere and use "
         f"jax_depth.load(file, model={name!r}), or use the bundled model 'tiny'"
     )
     if constants.HF_HUB_OFFLINE:
@@ -215,7 +215,7 @@ def _download(entry: Entry) -> str:
             f"({type(error).__name__}); {remedy}"
         ) from None
     try:
-        return huggingface_hub.hf_hub_download(entry.repository, "model.safetensors")
+        return huggingface_hub.hf_hub_download(entry.repository, entry.file)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise ConnectionError(

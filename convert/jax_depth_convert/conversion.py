@@ -13,7 +13,7 @@ from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.checkpoint import StorageDtype, flatten, unflatten
-from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.safetensors_io import write_safetensors
 from jax_depth_convert.pth_writer import write_pth
 from jax_depth_convert.readers import HUB_NAMES, read
@@ -194,14 +194,10 @@ def _decide(
 
 def _agrees(named: ModelConfig, found: ModelConfig) -> bool:
     """Whether a model is the described one; the offset is in no description."""
-    one, other = named.encoder, found.encoder
-    if not (isinstance(one, EncoderConfig) and isinstance(other, EncoderConfig)):
-        return False
-    as_found = dataclasses.replace(
-        one, position_offset=other.position_offset, scan=other.scan, remat=other.remat
-    )
-    parts = (as_found, named.head, named.kind, named.max_depth)
-    return parts == (other, found.head, found.kind, found.max_depth)
+    ways = {"position_offset": 0.0, "scan": False, "remat": False, "attention": "auto"}
+    named, found = (with_encoder(config, **ways) for config in (named, found))
+    parts = (named.encoder, named.head, named.kind, named.max_depth)
+    return parts == (found.encoder, found.head, found.kind, found.max_depth)
 
 
 def _write_original(params, config, destination: Path, dtype) -> None:

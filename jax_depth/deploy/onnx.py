@@ -5,7 +5,6 @@ network's resizes depend on them.
 """
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import os
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_depth._typing import Array, Float32, Params, UInt8
-from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.deploy.contract import contract
 from jax_depth.deploy.inline import for_other_runtimes
 from jax_depth.inference.preprocess import processing_size
@@ -99,10 +98,7 @@ def check_installed() -> None:
 
 def with_plain_attention(config: ModelConfig) -> ModelConfig:
     """Return the model with attention in one pass, which runtimes fuse."""
-    if not isinstance(config.encoder, EncoderConfig):
-        return config
-    encoder = dataclasses.replace(config.encoder, attention="one_pass")
-    return dataclasses.replace(config, encoder=encoder)
+    return with_encoder(config, attention="one_pass")
 
 
 def _pixels_to_depth(pixels, *, params: Params, config: ModelConfig):

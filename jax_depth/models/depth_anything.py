@@ -1,16 +1,23 @@
-"""The whole network: encoder, head and the activation that gives depth its meaning."""
+"""The network of single pictures, and the pure functions that run any network.
+
+Which network a config means is in `architectures.py`.
+"""
 
 import functools
-from typing import Any
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32, Params
-from jax_depth.config import HybridConfig, ModelConfig
+from jax_depth.config import ModelConfig
+from jax_depth.models import architectures
 from jax_depth.models.dpt import DPTHead
-from jax_depth.models.vit import VisionTransformer
+from jax_depth.models.output import Output
+
+Reference = Literal["first", "middle", "saddle_balanced", "saddle_sim_range"]
+_REFERENCE: Reference = "saddle_balanced"
 
 
 class DepthAnything(nn.Module):
@@ -24,69 +31,106 @@ class DepthAnything(nn.Module):
     @nn.compact
     def __call__(self, pixels: Float[Array, "b h w 3"]) -> Float32[Array, "b h w"]:
         """Return depth; see `forward`."""
-        raw, _ = self.raw_and_named(pixels)
-        assert raw is not None, "a bare encoder predicts no depth"
-        return activate(raw, self.config)
+        output, _ = self.run(pixels)
+        assert output is not None, "a bare encoder predicts no depth"
+        return output.depth
 
     @nn.compact
-    def raw_and_named(self, pixels: Float[Array, "b h w 3"]):
-        """Return the map before its activation (None without a head) and all stages."""
+    def run(
+        self, pixels: Float[Array, "b h w 3"]
+    ) -> tuple[Output | None, dict[str, Array]]:
+        """Return the output (None without a head) and all stages."""
         config, dtype = self.config, jnp.dtype(self.config.dtype)
-        size = check_size(pixels.shape, config)
-        maps, named = _encoder(config)(config.encoder, dtype, name="encoder")(pixels)
+        maps, named = architectures.encoder(config, dtype, name="encoder")(pixels)
         named |= {f"tap_{i}": x for i, x in enumerate(maps)}
         if config.head is None:
             return None, named
-        head = DPTHead(config.head, dtype, name="head")
-        raw, stages = head(maps, size)
-        return raw, named | stages | {"raw": raw}
+        size = pixels.shape[1], pixels.shape[2]
+        raw, stages = DPTHead(config.head, dtype, name="head")(maps, size)
+        return Output(activate(raw, config)), named | stages | {"raw": raw}
 
 
-def forward(
-    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
-) -> Float32[Array, "b h w"]:
-    """Predict depth. Pure; `config` is hashable, so jit with it static.
+def apply(
+    params: Params,
+    pixels: Float[Array, "b *v h w 3"],
+    config: ModelConfig,
+    *,
+    prompt: Float[Array, "b h2 w2"] | None = None,
+    extrinsics: Float[Array, "b v 4 4"] | None = None,
+    intrinsics: Float[Array, "b v 3 3"] | None = None,
+    reference: Reference = _REFERENCE,
+) -> Output:
+    """Run a network. Pure; `config` is hashable, so jit with it static.
 
     Args:
         params: plain nested dict as given by `init`, `load_params` or
             `jax_depth_convert.from_torch`.
-        pixels: normalised RGB, see `preprocess`; h and w multiples of the patch
-            size (14 for Depth Anything).
+        pixels: normalised RGB, see `preprocess`: (b, h, w, 3) for models of single
+            pictures, (b, v, h, w, 3) for models of several views, (b, t, h, w, 3) for
+            models of clips; h and w multiples of the patch size (14 for Depth
+            Anything).
         config: the model.
+        prompt: for Prompt Depth Anything, coarse depth in metres, of any size.
+        extrinsics: for models of several views, known cameras: world to camera.
+        intrinsics: theirs, in pixels of `pixels` counted from the corner.
+        reference: which view the cameras of models of several views begin with:
+            "first", "middle", or chosen by the network.
+
+    Returns:
+        An `Output` at the size of `pixels`, float32.
+
+    Raises:
+        ValueError: pixels of another rank or of a size that is not a multiple of the
+            patch size, an argument that this model does not take, one that it needs
+            and does not get, or a model without a head.
+    """
+    conditions = {
+        "prompt": prompt,
+        "extrinsics": extrinsics,
+        "intrinsics": intrinsics,
+        "reference": reference,
+    }
+    return _run(params, pixels, config, conditions, head=True)[0]
+
+
+def forward(
+    params: Params, pixels: Float[Array, "b *v h w 3"], config: ModelConfig
+) -> Float32[Array, "b *v h w"]:
+    """Predict depth: `apply(params, pixels, config).depth`.
+
+    Args:
+        params, pixels, config: as in `apply`.
 
     Returns:
         One map per picture at the size of `pixels`, float32. By `config.kind`:
         "inverse_depth", affine-invariant, >= 0, unitless, larger is nearer;
-        "metric_depth", metres in [0, max_depth].
+        "metric_depth", metres, in [0, max_depth] where the model has one; "depth",
+        unitless, larger is farther.
 
     Raises:
-        ValueError: a size that is not a multiple of the patch size, or a model
-            without a head.
+        ValueError: as `apply`.
 
     Source: Yang et al. 2024, arXiv:2401.10891 and arXiv:2406.09414; upstream
     `depth_anything_v2/dpt.py` and, for metres, `metric_depth/depth_anything_v2/dpt.py`.
     """
-    return activate(raw_output(params, pixels, config), config)
+    return apply(params, pixels, config).depth
 
 
 def raw_output(
-    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
-) -> Float32[Array, "b h w"]:
+    params: Params, pixels: Float[Array, "b *v h w 3"], config: ModelConfig
+) -> Float32[Array, "b *v h w"]:
     """Return `forward` before its last activation, for losses.
 
     A relative loss on this never meets the dead side of the final ReLU.
     """
-    if config.head is None:
-        raise ValueError(
-            f"model {config.name!r} is a bare encoder and predicts no depth; use "
-            "jax_depth.features"
-        )
-    raw, _ = _apply(params, pixels, config)
-    return raw
+    return _run(params, pixels, config, {}, head=True)[1]["raw"]
 
 
 def features(
-    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
+    params: Params,
+    pixels: Float[Array, "b *v h w 3"],
+    config: ModelConfig,
+    **conditions: Any,
 ) -> dict[str, Array]:
     """Return every named intermediate of the network.
 
@@ -94,7 +138,7 @@ def features(
     computed.
 
     Args:
-        params, pixels, config: as in `forward`; the model may lack a head.
+        params, pixels, config, conditions: as in `apply`; the model may lack a head.
 
     Returns:
         From a DINOv2 encoder "embedding" and "block_0", "block_1", ... (b, n, d),
@@ -105,37 +149,62 @@ def features(
         "output_1" (b, h', w', features / 2), "output_2" (b, h, w, hidden) and "raw"
         (b, h, w), the map before its last activation.
     """
-    return _apply(params, pixels, config)[1]
+    return _run(params, pixels, config, conditions)[1]
 
 
 def activate(
-    raw: Float32[Array, "b h w"], config: ModelConfig
-) -> Float32[Array, "b h w"]:
-    """Apply a model's last activation: ReLU, or sigmoid times max_depth."""
-    if config.kind == "metric_depth":
-        assert config.max_depth is not None
-        return jax.nn.sigmoid(raw) * config.max_depth
+    raw: Float32[Array, "*b h w"], config: ModelConfig
+) -> Float32[Array, "*b h w"]:
+    """Apply the last activation of a model's head."""
+    assert config.head is not None
+    if config.head.activation == "sigmoid":
+        depth = jax.nn.sigmoid(raw)
+        return depth if config.max_depth is None else depth * config.max_depth
+    if config.head.activation == "exp":
+        return jnp.exp(raw)
     return jax.nn.relu(raw)
 
 
 def param_shapes(config: ModelConfig) -> dict:
     """Return the parameter tree as `jax.ShapeDtypeStruct` leaves; allocates nothing."""
     side = 2 * config.encoder.patch_size
-    pixels = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    module = DepthAnything(config)
-    init = functools.partial(module.init, method="raw_and_named")
-    return jax.eval_shape(init, jax.random.key(0), pixels)["params"]
+    row = architectures.network_row(config)
+    axis = () if row.axis is None else (2,)
+    shapes = {
+        "pixels": (1, *axis, side, side, 3),
+        "prompt": (1, side, side),
+        "extrinsics": (1, *axis, 4, 4),
+        "intrinsics": (1, *axis, 3, 3),
+    }
+    examples = {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32)
+        for name, shape in shapes.items()
+        if name == "pixels" or name in row.takes
+    }
+    init = functools.partial(architectures.network(config).init, method="run")
+    return jax.eval_shape(init, jax.random.key(0), **examples)["params"]
 
 
 def check_size(shape: tuple[int, ...], config: ModelConfig) -> tuple[int, int]:
     """Return (h, w) of a batch of pixels or say why it cannot be processed."""
     patch = config.encoder.patch_size
-    if len(shape) != 4 or shape[-1] != 3:
-        raise ValueError(
-            f"pixels must have shape (batch, height, width, 3), got {shape}; "
-            "jax_depth.preprocess makes them from a picture"
+    axis = architectures.network_row(config).axis
+    wanted = "(batch, height, width, 3)"
+    remedy = "jax_depth.preprocess makes them from a picture"
+    if axis is not None:
+        wanted = f"(batch, {axis}, height, width, 3)"
+        remedy += f", and one picture each is pixels[:, None], its only {axis[:-1]}"
+    elif len(shape) == 5:
+        remedy += (
+            "; this model sees single pictures, so give views or frames one by one: "
+            "pixels.reshape(-1, *pixels.shape[2:])"
         )
-    _, h, w, _ = shape
+    if len(shape) != 4 + (axis is not None) or shape[-1] != 3:
+        raise ValueError(
+            f"pixels of model {config.name!r} must have shape {wanted}, got {shape}; "
+            f"{remedy}"
+        )
+    h, w = shape[-3:-1]
     if h % patch or w % patch or not h or not w:
         raise ValueError(
             f"pixels of {h}x{w} do not fit model {config.name!r}: both sides must be "
@@ -144,15 +213,47 @@ def check_size(shape: tuple[int, ...], config: ModelConfig) -> tuple[int, int]:
     return h, w
 
 
-def _apply(params: Params, pixels, config: ModelConfig) -> Any:
-    module = DepthAnything(config)
-    return module.apply({"params": params}, pixels, method="raw_and_named")
+def _run(
+    params: Params,
+    pixels: Array,
+    config: ModelConfig,
+    conditions: dict[str, Any],
+    head: bool = False,
+) -> Any:
+    """Return (`Output` or None, named intermediates); `head`: whether it needs one."""
+    if head and config.head is None:
+        raise ValueError(
+            f"model {config.name!r} is a bare encoder and predicts no depth; use "
+            "jax_depth.features"
+        )
+    check_size(pixels.shape, config)
+    conditions = _understood(conditions, config)
+    module = architectures.network(config)
+    return module.apply({"params": params}, pixels, method="run", **conditions)
 
 
-def _encoder(config: ModelConfig) -> type[nn.Module]:
-    if isinstance(config.encoder, HybridConfig):
-        # Imported here: only the bundled model needs it.
-        from jax_depth.models.hybrid import HybridEncoder
-
-        return HybridEncoder
-    return VisionTransformer
+def _understood(conditions: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """Return the arguments for this network; refuse what it would not look at."""
+    reference = conditions.get("reference", _REFERENCE)
+    if reference not in get_args(Reference):
+        raise ValueError(
+            f"reference {reference!r} is not one of {', '.join(get_args(Reference))}"
+        )
+    takes = architectures.network_row(config).takes
+    given = {
+        name: value
+        for name, value in conditions.items()
+        if value is not None and not (name == "reference" and value == _REFERENCE)
+    }
+    strange = [name for name in given if name not in takes]
+    if strange:
+        raise ValueError(
+            f"model {config.name!r} takes {' and '.join(takes) or 'nothing'} beside "
+            f"pixels; leave out {' and '.join(strange)}"
+        )
+    if "prompt" in takes and "prompt" not in given:
+        raise ValueError(
+            f"model {config.name!r} needs a prompt: coarse depth in metres, shape "
+            "(batch, rows, columns); without one use a model of pictures alone"
+        )
+    return given

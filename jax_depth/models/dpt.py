@@ -10,6 +10,7 @@ Upstream: DepthAnything/Depth-Anything-V2 `depth_anything_v2/dpt.py` and
 `util/blocks.py`; the activation after the last convolution belongs to the model.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -51,18 +52,7 @@ class FusionBlock(nn.Module):
         level: Float[Array, "b h w c"],
         size: tuple[int, int],
     ) -> Float32[Array, "b h2 w2 c"]:
-        rcu1 = ResidualConvUnit(self.dtype, name="rcu1")
-        if path is not None:
-            x = path + rcu1(level)
-        else:
-            x = level
-            if self.is_initializing():
-                # The coarsest level has nothing to merge, yet every checkpoint
-                # carries the unit's weights: create them for the way back.
-                rcu1(level)
-        x = ResidualConvUnit(self.dtype, name="rcu2")(x)
-        x = resize_bilinear(x, size)
-        return Conv(x.shape[-1], 1, dtype=self.dtype, name="out_conv")(x)
+        return lift(merge(path, level, self.dtype), size, self.dtype)
 
 
 class DPTHead(nn.Module):
@@ -82,53 +72,94 @@ class DPTHead(nn.Module):
             size: (h, w) of the result, the encoder's input size.
 
         Returns:
-            raw (b, h, w), before ReLU or sigmoid, and a dict: "level_1" ..
+            raw (b, h, w), before its activation, and a dict: "level_1" ..
             "level_4" after layer_rn, "path_4" .. "path_1" after each fusion,
             "output_1" and "output_2" (b, h', w', c) after the first two of the last
             three convolutions, the second after its ReLU.
         """
-        features = self.config.features
-        levels, named = [], {}
-        for i, x in enumerate(maps):
-            x = self._reassemble(i, x)
-            rn = Conv(
-                features,
-                3,
-                padding=1,
-                use_bias=False,
-                dtype=self.dtype,
-                name=f"layer_{i + 1}_rn",
-            )
-            levels.append(rn(x))
-            named[f"level_{i + 1}"] = levels[i]
-
+        config, dtype = self.config, self.dtype
+        levels = [
+            to_level(i, reassemble(i, x, config, dtype), config, dtype)
+            for i, x in enumerate(maps)
+        ]
+        named = {f"level_{i + 1}": level for i, level in enumerate(levels)}
         path = None
         for i in (3, 2, 1, 0):
-            _, h, w, _ = levels[i].shape
-            target = levels[i - 1].shape[1:3] if i else (2 * h, 2 * w)
-            fusion = FusionBlock(self.dtype, name=f"refinenet_{i + 1}")
-            path = fusion(path, levels[i], target)
+            block = FusionBlock(dtype, name=f"refinenet_{i + 1}")
+            path = block(path, levels[i], next_size(levels, i))
             named[f"path_{i + 1}"] = path
+        raw, outputs = predict(path, size, config, dtype)
+        return raw, named | outputs
 
-        conv = Conv(features // 2, 3, padding=1, dtype=self.dtype, name="output_conv1")
-        named["output_1"] = x = conv(path)
-        x = resize_bilinear(x, size)
-        hidden = self.config.output_channels
-        conv = Conv(hidden, 3, padding=1, dtype=self.dtype, name="output_conv2")
-        named["output_2"] = x = jax.nn.relu(conv(x))
-        # float32 whatever `dtype`: a large model's output lies around 100, where
-        # bfloat16 values are 0.5 apart.
-        x = Conv(1, 1, name="output_conv3")(x)
-        return x[..., 0], named
 
-    def _reassemble(self, i: int, x: Array) -> Float32[Array, "b h w c"]:
-        channels, resize = self.config.channels[i], self.config.resize[i]
-        x = Conv(channels, 1, dtype=self.dtype, name=f"project_{i}")(x)
-        name = f"resize_{i}"
-        if resize == "up4":
-            return UpConv(channels, 4, self.dtype, name=name)(x)
-        if resize == "up2":
-            return UpConv(channels, 2, self.dtype, name=name)(x)
-        if resize == "down2":
-            return Conv(channels, 3, 2, 1, dtype=self.dtype, name=name)(x)
-        return x
+# What follows makes modules in the module that calls it, so that heads which are
+# composed of the same pieces name their parameters alike.
+
+
+def reassemble(
+    i: int, x: Float[Array, "b h w c"], config: HeadConfig, dtype: Any
+) -> Float32[Array, "b h2 w2 o"]:
+    """Project tap `i` and bring it to its level's stride."""
+    channels, resize = config.channels[i], config.resize[i]
+    x = Conv(channels, 1, dtype=dtype, name=f"project_{i}")(x)
+    name = f"resize_{i}"
+    if resize == "up4":
+        return UpConv(channels, 4, dtype, name=name)(x)
+    if resize == "up2":
+        return UpConv(channels, 2, dtype, name=name)(x)
+    if resize == "down2":
+        return Conv(channels, 3, 2, 1, dtype=dtype, name=name)(x)
+    return x
+
+
+def to_level(
+    i: int, x: Float[Array, "b h w c"], config: HeadConfig, dtype: Any
+) -> Float32[Array, "b h w o"]:
+    """Bring a reassembled map to the width of the fusion stages."""
+    name = f"layer_{i + 1}_rn"
+    features = config.features
+    return Conv(features, 3, padding=1, use_bias=False, dtype=dtype, name=name)(x)
+
+
+def next_size(levels: Sequence[Array], i: int) -> tuple[int, int]:
+    """Return (h, w) that the fusion of level `i` ends in: the next finer level's."""
+    _, h, w, _ = levels[i].shape
+    return levels[i - 1].shape[1:3] if i else (2 * h, 2 * w)
+
+
+def merge(
+    path: Float[Array, "b h w c"] | None, level: Float[Array, "b h w c"], dtype: Any
+) -> Float32[Array, "b h w c"]:
+    """Add a level to the coarser path: the first half of a fusion block."""
+    rcu1 = ResidualConvUnit(dtype, name="rcu1")
+    if path is not None:
+        level = path + rcu1(level)
+    elif rcu1.is_initializing():
+        # The coarsest level has nothing to merge, yet every checkpoint carries the
+        # unit's weights: create them for the way back.
+        rcu1(level)
+    return ResidualConvUnit(dtype, name="rcu2")(level)
+
+
+def lift(
+    x: Float[Array, "b h w c"], size: tuple[int, int], dtype: Any
+) -> Float32[Array, "b h2 w2 c"]:
+    """Resize to the next level's size: the second half of a fusion block."""
+    x = resize_bilinear(x, size)
+    return Conv(x.shape[-1], 1, dtype=dtype, name="out_conv")(x)
+
+
+def predict(
+    path: Float[Array, "b h w c"], size: tuple[int, int], config: HeadConfig, dtype: Any
+) -> tuple[Float32[Array, "b h2 w2"], dict[str, Array]]:
+    """Return the raw map at `size` and the stages before it from the finest path."""
+    c = config.features // 2
+    first = Conv(c, 3, padding=1, dtype=dtype, name="output_conv1")(path)
+    x = resize_bilinear(first, size)
+    c = config.output_channels
+    conv = Conv(c, 3, padding=1, dtype=dtype, name="output_conv2")
+    second = jax.nn.relu(conv(x))
+    # float32 whatever `dtype`: a large model's output lies around 100, where
+    # bfloat16 values are 0.5 apart.
+    raw = Conv(1, 1, name="output_conv3")(second)[..., 0]
+    return raw, {"output_1": first, "output_2": second}

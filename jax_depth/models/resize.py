@@ -69,6 +69,21 @@ def _bilinear_backward(size, shape, cotangent):
 _resize_bilinear.defvjp(_bilinear_forward, _bilinear_backward)
 
 
+def resize_half_pixel(
+    x: Float[Array, "b h w c"], size: tuple[int, int]
+) -> Float32[Array, "b h2 w2 c"]:
+    """Resize maps bilinearly, pixel centres at halves, borders repeated.
+
+    Equals `F.interpolate(x, size, mode="bilinear", align_corners=False)`: no low-pass,
+    so that a map made smaller is sampled.
+
+    Args:
+        x, size: as in `resize_bilinear`.
+    """
+    rows = half_pixel_weights(x.shape[1], size[0])
+    return _apply(x, rows, half_pixel_weights(x.shape[2], size[1]))
+
+
 def resize_bicubic(
     x: Float[Array, "b h w c"],
     size: tuple[int, int],
@@ -104,6 +119,19 @@ def resize_bicubic(
 def bilinear_weights(n_in: int, n_out: int) -> np.ndarray:
     """Return the (n_out, n_in) float32 matrix of align-corners interpolation."""
     low, high, fraction = _neighbours(n_in, n_out)
+    return _scatter(n_in, [(low, 1 - fraction), (high, fraction)])
+
+
+@functools.lru_cache(maxsize=256)
+def half_pixel_weights(n_in: int, n_out: int) -> np.ndarray:
+    """Return the (n_out, n_in) float32 matrix of bilinear resizing from centres."""
+    step = np.float32(n_in) / np.float32(n_out)
+    # Rounded once, as in `bicubic_weights`.
+    exact = np.float64(step) * (np.arange(n_out) + 0.5) - 0.5
+    position = np.maximum(exact.astype(np.float32), np.float32(0))
+    low = np.minimum(position.astype(int), n_in - 1)
+    high = np.minimum(low + 1, n_in - 1)
+    fraction = position - low.astype(np.float32)
     return _scatter(n_in, [(low, 1 - fraction), (high, fraction)])
 
 

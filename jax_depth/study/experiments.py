@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jax_depth._typing import Params
-from jax_depth.config import HybridConfig, ModelConfig
+from jax_depth.config import ModelConfig
 from jax_depth.inference.depth_map import DepthMap, MapKind
 from jax_depth.models.depth_anything import activate
 from jax_depth.study.agreement import agreement
@@ -93,7 +93,7 @@ def experiments(
     level = [to_one_norm(tokens) for tokens in plain["tapped"]]
     raw = from_taps(params, level, plain["stem"], config, size)
     outcomes.append(base.outcome("tapped tokens all of one norm", {"raw": raw}))
-    if isinstance(config.encoder, HybridConfig):
+    if plain["stem"]:
         stem = [x * jnp.float32(FACTOR) for x in plain["stem"]]
         raw = from_taps(params, plain["tapped"], stem, config, size)
         outcomes.append(base.outcome(f"stem maps × {FACTOR:g}", {"raw": raw}))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jax_depth._typing import Array, Float32, Params
-from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.models.depth_anything import features
 from jax_depth.models.dpt import DPTHead
 from jax_depth.models.layers import LayerNorm
@@ -53,9 +53,7 @@ def probe(
         (1, n, d) before the final LayerNorm; "stem", the maps that reach the head
         without it, empty but for the hybrid.
     """
-    if isinstance(config.encoder, EncoderConfig):
-        encoder = dataclasses.replace(config.encoder, scan=False)
-        config = dataclasses.replace(config, encoder=encoder)
+    config = with_encoder(config, scan=False)
     named = features(params, pixels, config)
     taps = config.encoder.taps
     blocks = [named["embedding"]]

@@ -10,7 +10,7 @@ import numpy as np
 from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import MODELS
-from jax_depth.config import EncoderConfig, HeadConfig, HybridConfig, ModelConfig
+from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, with_encoder
 from jax_depth.models.initialize import init
 from jax_depth.training import adapters
 from jax_depth.training.recipe import ModelSettings, Recipe
@@ -42,15 +42,17 @@ def model_config(recipe: Recipe) -> ModelConfig:
             f"of {settings.architecture}; take "
             f"{max(1, round(recipe.data.size / patch)) * patch}"
         )
-    changes: dict = {"remat": settings.remat}
-    if isinstance(config.encoder, EncoderConfig):
-        changes["scan"] = settings.scan
-    elif settings.scan:
+    if settings.scan and not hasattr(config.encoder, "scan"):
         raise ValueError(f"model.scan is not for {settings.architecture}")
+    config = with_encoder(config, remat=settings.remat, scan=settings.scan)
+    assert config.head is not None
+    if settings.kind != config.kind:
+        # The head is that architecture's, its activation this run's.
+        plain = dataclasses.replace(config.head, activation="relu")
+        config = dataclasses.replace(config, head=plain, max_depth=None)
     return dataclasses.replace(
         config,
         name=f"{recipe.name}-{settings.architecture}",
-        encoder=dataclasses.replace(config.encoder, **changes),
         kind=settings.kind,
         max_depth=settings.max_depth,
         dtype=settings.dtype,
@@ -137,5 +139,4 @@ def _architecture(settings: ModelSettings) -> ModelConfig:
             f"model.architecture={name!r} is a bare encoder; name a depth model and "
             "put the encoder into model.init with model.init_parts=encoder"
         )
-    assert isinstance(config.encoder, EncoderConfig | HybridConfig)
     return config

@@ -18,7 +18,7 @@ from flax import traverse_util
 
 from jax_depth._typing import Array, Bool, Float, Float32, Params, UInt8
 from jax_depth.config import ModelConfig
-from jax_depth.models.depth_anything import DepthAnything, features
+from jax_depth.models.depth_anything import features
 from jax_depth.training import adapters, losses
 
 Flat = dict[str, Array]
@@ -222,9 +222,8 @@ def raw_and_features(
     params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
 ) -> tuple[Float32[Array, "b h w"], dict[str, Array]]:
     """Return the output before its activation and every named intermediate."""
-    module = DepthAnything(config)
-    result: Any = module.apply({"params": params}, pixels, method="raw_and_named")
-    return result
+    named = features(params, pixels, config)
+    return named["raw"], named
 
 
 def normalize_rgb(

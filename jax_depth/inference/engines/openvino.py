@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from jax_depth._typing import Float32, Params
-from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.config import ModelConfig, with_encoder
 
 # A compiled model holds its own copy of the weights in the layout its kernels want.
 _MAX_COMPILED = 32
@@ -123,7 +123,4 @@ def import_openvino() -> ModuleType:
 
 def _plain(config: ModelConfig) -> ModelConfig:
     """Return the config in the form to translate: OpenVINO itself goes to bfloat16."""
-    encoder = config.encoder
-    if isinstance(encoder, EncoderConfig):
-        encoder = dataclasses.replace(encoder, scan=False)
-    return dataclasses.replace(config, dtype="float32", encoder=encoder)
+    return dataclasses.replace(with_encoder(config, scan=False), dtype="float32")
