@@ -5,19 +5,24 @@
     depth.save("depth.png")
 
 Everything a user needs is named here; it is imported when first used, so that
-`import jax_depth` is quick and drags in neither training nor the command line.
+`import jax_depth` is quick and drags in neither training nor the command line. So are
+the packages below: `jax_depth.outputs`, `.evaluation`, `.training`, `.data`, `.video`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jax_depth import _moved
+from jax_depth._lazy import lazy as _lazy
 
 if TYPE_CHECKING:
+    from jax_depth.camera import Intrinsics as Intrinsics
+    from jax_depth.camera import Pose as Pose
     from jax_depth.catalog import MODELS as MODELS
     from jax_depth.config import EncoderConfig as EncoderConfig
     from jax_depth.config import HeadConfig as HeadConfig
     from jax_depth.config import HybridConfig as HybridConfig
     from jax_depth.config import ModelConfig as ModelConfig
-    from jax_depth.inference.depth_map import DepthMap as DepthMap
+    from jax_depth.depth_map import DepthMap as DepthMap
     from jax_depth.inference.estimator import Estimator as Estimator
     from jax_depth.inference.estimator import load as load
     from jax_depth.inference.preprocess import preprocess as preprocess
@@ -30,55 +35,30 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    # Inference
-    "load": "inference.estimator",
-    "Estimator": "inference.estimator",
-    "DepthMap": "inference.depth_map",
-    "preprocess": "inference.preprocess",
-    # Pure functions over a dict of parameters
-    "apply": "models.depth_anything",
-    "Output": "models.output",
-    "forward": "models.depth_anything",
-    "features": "models.depth_anything",
-    "init": "models.initialize",
-    "load_params": "weights",
-    # Descriptions
-    "MODELS": "catalog",
-    "ModelConfig": "config",
-    "EncoderConfig": "config",
-    "HybridConfig": "config",
-    "HeadConfig": "config",
-}
+_moved.install()
 
-__all__ = [
-    "MODELS",
-    "DepthMap",
-    "EncoderConfig",
-    "Estimator",
-    "HeadConfig",
-    "HybridConfig",
-    "ModelConfig",
-    "Output",
-    "apply",
-    "features",
-    "forward",
-    "init",
-    "load",
-    "load_params",
-    "preprocess",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(
-            f"module 'jax_depth' has no attribute {name!r}; it has {', '.join(__all__)}"
-        )
-    value = getattr(importlib.import_module(f"jax_depth.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunderAll]
+    __name__,
+    {
+        # Inference
+        "load": "inference.estimator",
+        "Estimator": "inference.estimator",
+        "DepthMap": "depth_map",
+        "Intrinsics": "camera",
+        "Pose": "camera",
+        "preprocess": "inference.preprocess",
+        # Pure functions over a dict of parameters
+        "apply": "models.depth_anything",
+        "Output": "models.output",
+        "forward": "models.depth_anything",
+        "features": "models.depth_anything",
+        "init": "models.initialize",
+        "load_params": "weights",
+        # Descriptions
+        "MODELS": "catalog",
+        "ModelConfig": "config",
+        "EncoderConfig": "config",
+        "HybridConfig": "config",
+        "HeadConfig": "config",
+    },
+)

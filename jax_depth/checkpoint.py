@@ -21,7 +21,7 @@ import numpy as np
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, from_json, to_json
-from jax_depth.safetensors_io import (
+from jax_depth.formats.safetensors import (
     read_metadata,
     read_safetensors,
     write_safetensors,

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import jax_depth
-from jax_depth.inference.calibration import calibrate
-from jax_depth.inference.depth_map import DepthMap
-from jax_depth.inference.image import read_image
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.image import read_image
+from jax_depth.outputs.calibration import calibrate
 from jax_depth.outputs.color import colorize
 from jax_depth.study.edits import scale_last_layer
 

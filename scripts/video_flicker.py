@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_depth.data.sample import Intrinsics
-from jax_depth.evaluation.alignment import fit
+from jax_depth.alignment import fit
+from jax_depth.camera import Intrinsics
 from jax_depth.evaluation.temporal import temporal_alignment_error
-from jax_depth.inference.blend import Blend
-from jax_depth.inference.frames import Frame
-from jax_depth.inference.stabilize import Stream
+from jax_depth.video.blend import Blend
+from jax_depth.video.frames import Frame
+from jax_depth.video.stabilize import Stream
 
 SIZE = (180, 240)
 NOISE = 3.0  # standard deviation, of 256 levels: a camera's
@@ -208,7 +208,7 @@ def main() -> None:
     args = parser.parse_args()
     clip = render(args.half, radius=args.radius)
     if args.video:
-        from jax_depth.outputs.video import VideoWriter
+        from jax_depth.video.writing import VideoWriter
 
         with VideoWriter(args.video, 15) as writer:
             for k, picture in enumerate(clip.pictures):

@@ -21,9 +21,9 @@ from jax_depth.models.initialize import init
 
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
-from jax_depth.deploy.app import server
-from jax_depth.deploy.app.limits import Limits
-from jax_depth.deploy.app.service import Service
+from jax_depth.app import server
+from jax_depth.app.limits import Limits
+from jax_depth.app.service import Service
 
 ROOT = Path(__file__).parent.parent
 

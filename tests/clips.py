@@ -7,7 +7,7 @@ import av
 import cv2
 import numpy as np
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.inference.resample import resize_bilinear
 
 

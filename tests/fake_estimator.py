@@ -6,7 +6,7 @@ import types
 import numpy as np
 from PIL import Image
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 
 
 class FakeEstimator:

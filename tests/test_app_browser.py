@@ -17,8 +17,8 @@ from PIL import Image
 import jax_depth
 from jax_depth import outputs
 from jax_depth.cli.main import main
-from jax_depth.inference.video_file import open_source
-from jax_depth.outputs.video import VideoWriter
+from jax_depth.video.reading import open_source
+from jax_depth.video.writing import VideoWriter
 
 pytest.importorskip("selenium", reason="needs jax_depth[test]")
 

@@ -11,15 +11,15 @@ pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from app_server import ROOT
 
-from jax_depth.deploy.app import models
-from jax_depth.deploy.app.batching import Batcher
-from jax_depth.deploy.app.examples import example_photos
-from jax_depth.deploy.app.limits import Limits
-from jax_depth.deploy.app.looks import Look, write_pictures
-from jax_depth.deploy.app.server import is_loopback
-from jax_depth.deploy.app.service import Prediction
-from jax_depth.deploy.app.store import Store
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.app import models
+from jax_depth.app.batching import Batcher
+from jax_depth.app.examples import example_photos
+from jax_depth.app.limits import Limits
+from jax_depth.app.looks import Look, write_pictures
+from jax_depth.app.server import is_loopback
+from jax_depth.app.service import Prediction
+from jax_depth.app.store import Store
+from jax_depth.depth_map import DepthMap
 from jax_depth.inference.preprocess import processing_size
 
 

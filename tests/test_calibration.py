@@ -13,8 +13,8 @@ from jax_depth.cli import predict
 from jax_depth.cli.display_range import shown_range
 from jax_depth.cli.main import main
 from jax_depth.cli.usage import UsageError
-from jax_depth.inference.calibration import RangeCalibration, calibrate
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
+from jax_depth.outputs.calibration import RangeCalibration, calibrate
 
 
 def test_every_picture_counts_the_same_whatever_its_size():

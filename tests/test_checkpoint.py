@@ -11,7 +11,7 @@ from small_models import ALL, ENCODER, RELATIVE, assert_same, random_params
 
 from jax_depth import checkpoint
 from jax_depth.config import HybridConfig, ModelConfig
-from jax_depth.safetensors_io import (
+from jax_depth.formats.safetensors import (
     read_metadata,
     read_safetensors,
     write_safetensors,

@@ -11,8 +11,8 @@ import small_models
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from jax_depth import checkpoint
+from jax_depth.app import models, server
 from jax_depth.cli.main import main
-from jax_depth.deploy.app import models, server
 
 
 @pytest.fixture

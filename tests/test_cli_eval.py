@@ -13,8 +13,8 @@ import jax_depth
 from jax_depth import evaluation
 from jax_depth.cli import eval as command
 from jax_depth.cli.main import main
+from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation.run import transformers_predictor
-from jax_depth.inference.depth_map import DepthMap
 
 COFFEE = Path(__file__).parents[1] / "examples" / "coffee.jpg"
 

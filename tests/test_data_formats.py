@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from data_layouts import HEIGHT, WIDTH, depth, picture
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data import DATASETS, DatasetError, SampleError, open_dataset
 from jax_depth.data.hypersim import planar_factor
 from jax_depth.data.pairs import _KNOWN
 from jax_depth.data.registry import reader
-from jax_depth.data.sample import Intrinsics, Sample
+from jax_depth.data.sample import Sample
 
 ROWS = np.arange(HEIGHT)[:, None] + np.zeros((1, WIDTH), int)
 # A shifted lens and a tilted one, 60 degrees wide and not.

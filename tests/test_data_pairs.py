@@ -9,7 +9,7 @@ from data_layouts import depth, picture, save
 
 from jax_depth.data import DatasetError, Loader, SampleError, open_dataset
 from jax_depth.data.pairs import Pairs
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 
 
 def write_pairs(root, count=3, values=None):

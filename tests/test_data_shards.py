@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data import shards
 from jax_depth.data.rendered import Rendered
-from jax_depth.data.sample import DatasetError, Intrinsics, SampleError
+from jax_depth.data.sample import DatasetError, SampleError
 
 
 def _frame(index: int, height: int, width: int) -> shards.Frame:

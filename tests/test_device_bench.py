@@ -9,13 +9,14 @@ import pytest
 
 from jax_depth.bench.process import environment
 
-SCRIPT = Path(__file__).parent.parent / "scripts/device_bench.py"
+BENCHMARKS = Path(__file__).parent.parent / "scripts/benchmarks"
 
 
 def test_a_miniature_is_measured_and_recorded(tmp_path):
     pytest.importorskip("transformers")
     name = tmp_path / "here"
-    command = [sys.executable, SCRIPT, "--smoke", "--seconds", "0.05", "--output", name]
+    command = [sys.executable, BENCHMARKS, "devices", "--smoke", "--seconds", "0.05"]
+    command += ["--output", name]
     env = environment({"JAX_PLATFORMS": "cpu"})
     run = subprocess.run(command, capture_output=True, text=True, env=env)
     assert run.returncode == 0, run.stderr

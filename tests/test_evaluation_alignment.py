@@ -7,7 +7,8 @@ import pytest
 from scipy import optimize
 
 from jax_depth import evaluation
-from jax_depth.evaluation.alignment import Alignment, align, fit, fit_trimmed
+from jax_depth.alignment import fit, fit_trimmed
+from jax_depth.evaluation.alignment import Alignment, align
 
 
 def test_least_squares_in_log_depth(scene):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jax_depth.data.sample import DatasetError, Intrinsics, SampleError
+from jax_depth.camera import Intrinsics
+from jax_depth.data.sample import DatasetError, SampleError
+from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation import boundary_f1, da2k, depth_metrics
 from jax_depth.evaluation.temporal import temporal_alignment_error
-from jax_depth.inference.depth_map import DepthMap
 
 
 def test_every_variant_is_its_sources(scene):

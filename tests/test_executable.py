@@ -16,8 +16,8 @@ from small_models import ENCODER, RELATIVE, random_params
 
 from jax_depth import checkpoint
 from jax_depth.cli.main import main
-from jax_depth.deploy import executable
-from jax_depth.deploy.executable import ExecutableError, ExecutableFolder
+from jax_depth.inference.engines import programs as executable
+from jax_depth.inference.engines.programs import ExecutableError, ExecutableFolder
 from jax_depth.inference.engines.xla import compile_forward
 from jax_depth.inference.estimator import Estimator
 from jax_depth.models.initialize import init

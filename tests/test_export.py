@@ -22,7 +22,7 @@ from small_models import METRIC_SWIGLU, RELATIVE, random_params
 import jax_depth
 from jax_depth import checkpoint
 from jax_depth.cli.main import main
-from jax_depth.deploy.stablehlo import write_stablehlo
+from jax_depth.export.stablehlo import write_stablehlo
 from jax_depth.inference.engines.openvino import import_openvino
 from jax_depth.models.depth_anything import forward
 

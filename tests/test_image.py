@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jax_depth.inference.image import read_image
+from jax_depth.formats.image import read_image
 
 HEIGHT, WIDTH = 40, 56
 Y, X = np.mgrid[:HEIGHT, :WIDTH]

@@ -142,7 +142,7 @@ def test_what_fails_is_named_and_left_out(fake, capsys):
 
 
 def test_a_map_that_is_not_finite_is_left_out(fake, monkeypatch, capsys):
-    from jax_depth.inference.depth_map import DepthMap
+    from jax_depth.depth_map import DepthMap
 
     photos(3)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 
 
 def make(values, kind="inverse_depth", **fields):

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from jax_depth import outputs
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs import files
 
 FLOAT_SUFFIXES = [".npy", ".npz", ".pfm", ".tiff", ".tif", ".exr"]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jax_depth import outputs
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.color import to_gray
 from jax_depth.outputs.colormap import COLORMAPS, colormap
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from clips import pictures, read_clip, write_clip
 
-from jax_depth.inference.video_file import open_source
-from jax_depth.outputs.video import VideoWriter, codec_for, even, fit_into
+from jax_depth.video.reading import open_source
+from jax_depth.video.writing import VideoWriter, codec_for, even, fit_into
 
 
 def test_odd_sizes_are_padded_by_what_is_at_the_edge():

@@ -14,7 +14,7 @@ import pytest
 from jax_depth import preprocess, weights
 from jax_depth.catalog import MODELS
 from jax_depth.cli.photos import find_photos
-from jax_depth.inference.image import read_image
+from jax_depth.formats.image import read_image
 from jax_depth.models.depth_anything import activate
 from jax_depth.study.findings import typical_range, verdict
 from jax_depth.study.models import open_models

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from small_models import assert_same
 
-from jax_depth.safetensors_io import read_safetensors, write_safetensors
+from jax_depth.formats.safetensors import read_safetensors, write_safetensors
 
 
 @pytest.fixture

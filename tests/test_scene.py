@@ -9,7 +9,7 @@ import ray_caster
 import trimesh
 from PIL import Image
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs import scene
 from jax_depth.outputs.scene.surface import lift
 

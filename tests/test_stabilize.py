@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jax_depth.inference.stabilize import (
+from jax_depth.video.stabilize import (
     GRID,
     Settings,
     Stream,

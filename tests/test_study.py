@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.study.agreement import REACH, agreement
 from jax_depth.study.common_form import canonical, thinned, to_disparity
 from jax_depth.study.disagreement import disagreement

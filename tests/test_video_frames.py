@@ -13,11 +13,11 @@ import pytest
 from clips import FakeModel, pictures, write_clip
 from PIL import Image
 
-from jax_depth.inference.frames import FrameFolder, Selection, Thinning
-from jax_depth.inference.prefetch import prefetch
-from jax_depth.inference.spool import Spool
-from jax_depth.inference.video import VideoDepth
-from jax_depth.inference.video_file import open_source
+from jax_depth.video.frames import FrameFolder, Selection, Thinning
+from jax_depth.video.prefetch import prefetch
+from jax_depth.video.reading import open_source
+from jax_depth.video.spool import Spool
+from jax_depth.video.video_depth import VideoDepth
 
 
 @pytest.mark.parametrize(

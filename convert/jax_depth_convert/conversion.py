@@ -14,7 +14,7 @@ from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.checkpoint import StorageDtype, flatten, unflatten
 from jax_depth.config import ModelConfig, with_encoder
-from jax_depth.safetensors_io import write_safetensors
+from jax_depth.formats.safetensors import write_safetensors
 from jax_depth_convert.pth_writer import write_pth
 from jax_depth_convert.readers import HUB_NAMES, read
 from jax_depth_convert.state_dicts import (

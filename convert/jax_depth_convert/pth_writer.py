@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.safetensors_io import cast, raw_bytes
+from jax_depth.formats.safetensors import cast, raw_bytes
 
 _STORAGES = {
     "float64": "DoubleStorage",

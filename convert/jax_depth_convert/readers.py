@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.safetensors_io import read_safetensors
+from jax_depth.formats.safetensors import read_safetensors
 from jax_depth_convert.pth_reader import read_pth
 from jax_depth_convert.state_dicts import strip_wrappers
 

@@ -9,7 +9,7 @@ from typing import Any
 from jax_depth._typing import Params
 from jax_depth.checkpoint import new_directory
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
-from jax_depth.safetensors_io import write_safetensors
+from jax_depth.formats.safetensors import write_safetensors
 from jax_depth_convert.state_dicts import invert_params, published_encoder
 
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json")

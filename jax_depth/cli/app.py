@@ -15,7 +15,7 @@ from jax_depth.cli.usage import UsageError, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from jax_depth.deploy.app.limits import MEBIBYTE, Limits
+    from jax_depth.app.limits import MEBIBYTE, Limits
 
     default = Limits()
     parser.add_argument(
@@ -90,7 +90,7 @@ _LIMITS = {
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    from jax_depth.deploy.app import server
+    from jax_depth.app import server
 
     try:
         server.gradio_module()
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     use_compilation_cache()
     # Late: this imports jax, which the mistakes above need not wait for.
-    from jax_depth.deploy.app.models import load_models, warm_up
+    from jax_depth.app.models import load_models, warm_up
 
     with sock, _ended_by_sigterm():
         try:
@@ -150,7 +150,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _limits(args: argparse.Namespace):
-    from jax_depth.deploy.app.limits import MEBIBYTE, Limits
+    from jax_depth.app.limits import MEBIBYTE, Limits
 
     chosen = {
         name: getattr(args, flag.lstrip("-").replace("-", "_"))

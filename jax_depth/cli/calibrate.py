@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure the range, write and print it; pictures that fail are named."""
-    from jax_depth.inference.calibration import calibrate
-    from jax_depth.inference.image import read_image
+    from jax_depth.formats.image import read_image
+    from jax_depth.outputs.calibration import calibrate
 
     low, high = args.percentiles
     if not 0 <= low < high <= 100:

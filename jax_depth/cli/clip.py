@@ -14,11 +14,11 @@ from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.usage import UsageError
-from jax_depth.inference.frames import Selection
-from jax_depth.inference.video import VideoDepth
-from jax_depth.inference.video_file import PIPE, is_camera
-from jax_depth.outputs.clips import ClipWriter, FilmWriter, FrameFolderWriter, NpzWriter
-from jax_depth.outputs.video import SUFFIXES, VideoWriter, codec_for
+from jax_depth.video.clips import ClipWriter, FilmWriter, FrameFolderWriter, NpzWriter
+from jax_depth.video.frames import Selection
+from jax_depth.video.reading import PIPE, is_camera
+from jax_depth.video.video_depth import VideoDepth
+from jax_depth.video.writing import SUFFIXES, VideoWriter, codec_for
 
 # Names of films that are read but not written; nobody means a folder by one.
 _UNWRITTEN = frozenset(

@@ -105,7 +105,7 @@ def _study(
     """Return the study, and whether it was interrupted."""
     from tqdm import tqdm
 
-    from jax_depth.inference.image import read_image
+    from jax_depth.formats.image import read_image
     from jax_depth.study.run import begin, run
 
     def pictures():
@@ -128,7 +128,7 @@ def _study(
 
 
 def _write(args: argparse.Namespace, study: Any) -> None:
-    from jax_depth.outputs.atomic import atomic
+    from jax_depth.formats.atomic import atomic
     from jax_depth.study.document import agreement_csv, ranges_csv, to_document
     from jax_depth.study.findings import headlines
     from jax_depth.study.html import to_html

@@ -35,7 +35,7 @@ def shown_range(
     Raises:
         UsageError: none of these, or a calibration that is missing or of another model.
     """
-    from jax_depth.inference.calibration import RangeCalibration, checked_ends
+    from jax_depth.outputs.calibration import RangeCalibration, checked_ends
 
     if text in (None, "photo"):
         return None, None

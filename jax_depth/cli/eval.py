@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from jax_depth.alignment import Method
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive
-from jax_depth.evaluation.alignment import Alignment, Method, Space
+from jax_depth.evaluation.alignment import Alignment, Space
 from jax_depth.evaluation.protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _write(
     count: int,
 ) -> dict[str, Any]:
     from jax_depth.evaluation.report import summarise, to_csv
-    from jax_depth.outputs.atomic import atomic
+    from jax_depth.formats.atomic import atomic
 
     lines = records.judged()
     summary = summarise(benchmark, lines, count)

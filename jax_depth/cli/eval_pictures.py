@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from jax_depth.data.sample import SampleError
+from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation.benchmark import Benchmark, DepthBenchmark, in_space
 from jax_depth.evaluation.metrics import score
-from jax_depth.inference.depth_map import DepthMap
 from jax_depth.outputs.color import colorize
 from jax_depth.outputs.side_by_side import side_by_side
 

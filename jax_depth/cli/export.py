@@ -95,7 +95,7 @@ def _take_model(args: argparse.Namespace) -> None:
 def _export_stablehlo(args: argparse.Namespace) -> int:
     if args.photo_size:
         raise UsageError(".stablehlo files take every size; leave --photo-size out")
-    from jax_depth.deploy.stablehlo import check_installed, write_stablehlo
+    from jax_depth.export.stablehlo import check_installed, write_stablehlo
 
     _installed(check_installed)
     params, config = _load(args)
@@ -106,7 +106,7 @@ def _export_stablehlo(args: argparse.Namespace) -> int:
 
 
 def _export_onnx(args: argparse.Namespace) -> int:
-    from jax_depth.deploy.onnx import check_installed, write_onnx
+    from jax_depth.export.onnx import check_installed, write_onnx
 
     _installed(check_installed)
     params, config = _load(args)
@@ -131,7 +131,7 @@ def _as_asked(args: argparse.Namespace, config: "ModelConfig") -> "ModelConfig":
 
 
 def _export_executables(args: argparse.Namespace) -> int:
-    from jax_depth.deploy.ahead_of_time import write_executables
+    from jax_depth.inference.engines.ahead_of_time import write_executables
 
     params, config = _load(args)
     problems: list[str] = []
@@ -202,7 +202,7 @@ def _network_sizes(
     words: Sequence[str],
 ) -> Iterator[tuple[int, int]]:
     """Yield what the network sees of the photos that were named; add to `problems`."""
-    from jax_depth.inference.image import read_image
+    from jax_depth.formats.image import read_image
     from jax_depth.inference.preprocess import processing_size
 
     size = args.size or config.image_size

@@ -20,8 +20,8 @@ from jax_depth.data.labels import MANIFEST, part_path, read_part
 from jax_depth.data.registry import DATASETS, open_dataset
 from jax_depth.data.sample import SampleError
 from jax_depth.data.unlabelled import Unlabelled
-from jax_depth.inference.depth_map import DepthMap
-from jax_depth.outputs.atomic import atomic
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.atomic import atomic
 
 _THREADS = 4
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from jax_depth import outputs
 from jax_depth.cli.job import Job, OutputFolderError
-from jax_depth.inference.depth_map import DepthMap
-from jax_depth.inference.image import read_image
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.image import read_image
 
 Estimate = Callable[[list[Any]], list[DepthMap]]
 

@@ -217,7 +217,7 @@ def use_executables(estimator: Any, folder: Path | None) -> None:
     saves the compilation alone, this also tracing and the import of Flax.
     """
     from jax_depth.cli.compilation_cache import executables_folder
-    from jax_depth.deploy.executable import ExecutableFolder
+    from jax_depth.inference.engines.programs import ExecutableFolder
 
     if folder is not None:
         if not folder.is_dir():
@@ -265,7 +265,7 @@ def _chosen_formats(args: argparse.Namespace) -> list[str]:
     if {"png16", "png-mm"} <= set(formats):
         raise UsageError("png16 and png-mm share a file name; choose one of them")
     if "exr" in formats:
-        from jax_depth.outputs.exr import openexr_module
+        from jax_depth.formats.exr import openexr_module
 
         try:
             openexr_module()

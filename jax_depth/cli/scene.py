@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("give --near and --far or --point, not both")
     _check_numbers(args)
     if "parallax" in args.format:
-        from jax_depth.inference.video_file import av_module
+        from jax_depth.video.reading import av_module
 
         try:
             av_module()

@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, words: list[str]) -> None:
     """Refuse what cannot be meant, before anything is loaded."""
-    from jax_depth.inference.video_file import av_module, is_camera
+    from jax_depth.video.reading import av_module, is_camera
 
     if args.range == "clip" and any(map(is_camera, words)):
         raise UsageError("a camera has no end: use --range stream, not clip")

@@ -8,7 +8,7 @@ from jax_depth.cli.usage import UsageError
 
 
 def clip_range(args: argparse.Namespace, config: Any) -> Any:
-    """Return the `range` of `jax_depth.inference.video.VideoDepth`.
+    """Return the `range` of `jax_depth.video.video_depth.VideoDepth`.
 
     Raises:
         UsageError: as `shown_range`.

@@ -5,10 +5,11 @@ dataset = open_dataset("hypersim:/data/hypersim?split=train")
 sample = dataset[0]                       # Sample: rgb, target, mask, kind, unit
 """
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.loader import LoadedBatch, Loader
 from jax_depth.data.registry import DATASETS, open_dataset, open_mixture
-from jax_depth.data.sample import DatasetError, Intrinsics, Sample, SampleError
+from jax_depth.data.sample import DatasetError, Sample, SampleError
 
 __all__ = [
     "DATASETS",

@@ -7,9 +7,10 @@ SCENE/cams/IIIIIIII_cam.txt                  extrinsic, intrinsic, depth range
 
 from pathlib import Path
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
 from jax_depth.data.files import read_pfm, read_rgb
-from jax_depth.data.sample import Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import Sample, labelled_sample
 
 
 class BlendedMvs(Dataset):

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
 from jax_depth.data.files import hdf5_module, read_rgb
-from jax_depth.data.sample import DatasetError, Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import DatasetError, Sample, labelled_sample
 
 SPLITS = ("all", "train", "val", "test")
 _SPLIT_FILE = "metadata_images_split_scene_v1.csv"

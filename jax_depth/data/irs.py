@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
 from jax_depth.data.files import read_exr, read_rgb
-from jax_depth.data.sample import Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import Sample, labelled_sample
 
 _FOCAL, _BASELINE = 480.0, 0.1
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
 from jax_depth.data.files import read_png16, read_rgb
-from jax_depth.data.sample import DatasetError, Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import DatasetError, Sample, labelled_sample
 
 _STEP = np.float32(1 / 256)
 _DRIVE = r"(\d{4}_\d\d_\d\d)(_drive_\d{4}_sync)"

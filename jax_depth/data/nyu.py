@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen
 from jax_depth.data.files import hdf5_module
-from jax_depth.data.sample import DatasetError, Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import DatasetError, Sample, labelled_sample
 
 _KEYS = {"raw": "rawDepths", "filled": "depths"}
 _SPLITS = {"train": "trainNdxs", "test": "testNdxs"}

@@ -4,8 +4,9 @@ import bisect
 import itertools
 from pathlib import Path
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder
-from jax_depth.data.sample import DatasetError, Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import DatasetError, Sample, labelled_sample
 from jax_depth.data.shards import Shard, shard_paths
 
 

@@ -6,6 +6,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from jax_depth.camera import Intrinsics
+
 Kind = Literal["metric_depth", "depth", "inverse_depth"]
 
 # Kind -> units a target of that kind may be in; None is an unknown scale (and, for
@@ -23,21 +25,6 @@ class DatasetError(ValueError):
 
 class SampleError(ValueError):
     """One sample cannot be used: one sentence that names it and the reason."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Intrinsics:
-    """A pinhole camera.
-
-    Attributes:
-        fx, fy: focal lengths in pixels.
-        cx, cy: principal point in pixels, (0, 0) being the centre of the first pixel.
-    """
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
 from jax_depth.data.files import read_dpt, read_rgb
-from jax_depth.data.sample import Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import Sample, labelled_sample
 
 # A tag (float32), then 3x3 intrinsics in float64 (sintel_io.py of the depth toolkit).
 _CAM_TAG, _CAM_BYTES = 202021.25, 4 + 9 * 8

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
 from jax_depth.data.files import read_npy, read_rgb
-from jax_depth.data.sample import DatasetError, Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import DatasetError, Sample, labelled_sample
 
 # Depth beyond which an environment is not believed, metres (Depth Anything 3,
 # arXiv:2511.10647, appendix A), and the one that paper leaves out.

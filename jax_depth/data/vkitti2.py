@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
 from jax_depth.data.files import read_png16, read_rgb
-from jax_depth.data.sample import Intrinsics, Sample, labelled_sample
+from jax_depth.data.sample import Sample, labelled_sample
 
 _CENTIMETRE = np.float32(0.01)
 # Sky, 655.35 m: what 16 bits of centimetres end with.

@@ -3,7 +3,8 @@
 `jitted` has the metrics for use inside a jitted step.
 """
 
-from jax_depth.evaluation.alignment import Alignment, fit_scale_shift
+from jax_depth.alignment import fit_scale_shift
+from jax_depth.evaluation.alignment import Alignment
 from jax_depth.evaluation.boundary import boundary_f1
 from jax_depth.evaluation.metrics import Score, depth_metrics, evaluate, score, spearman
 

@@ -10,12 +10,12 @@ from jaxtyping import Float, UInt8
 
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import SampleError
+from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation import da2k
 from jax_depth.evaluation.alignment import Alignment
 from jax_depth.evaluation.boundary import boundary_f1
 from jax_depth.evaluation.metrics import score
 from jax_depth.evaluation.protocols import DA2K_REPRODUCES, DA2K_SOURCE, Protocol
-from jax_depth.inference.depth_map import DepthMap
 
 # What one picture came to, ready for JSON: "metrics" and whatever else is known.
 Judgement = dict[str, Any]

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from jax_depth.data.files import read_rgb
 from jax_depth.data.sample import DatasetError, SampleError
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 
 SCENES = (
     *("indoor", "outdoor", "non_real", "transparent_reflective"),

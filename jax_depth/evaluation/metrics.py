@@ -10,7 +10,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jax_depth.evaluation.alignment import Aligned, Alignment, Method, Space, align
+from jax_depth.alignment import Method
+from jax_depth.evaluation.alignment import Aligned, Alignment, Space, align
 
 # What `evaluate` returns; `score` has the rest.
 _EVALUATED = ("abs_rel", "rmse", "silog", "d1", "d2", "d3")

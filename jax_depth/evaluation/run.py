@@ -8,9 +8,9 @@ import numpy as np
 
 from jax_depth.config import Resample
 from jax_depth.data.sample import SampleError
+from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation.benchmark import Benchmark, Judgement
 from jax_depth.evaluation.records import Records
-from jax_depth.inference.depth_map import DepthMap
 from jax_depth.inference.preprocess import preprocess
 from jax_depth.inference.resample import resize_cubic
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jax_depth.data.sample import Intrinsics
+from jax_depth.camera import Intrinsics
 
 
 def temporal_alignment_error(

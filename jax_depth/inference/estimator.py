@@ -12,11 +12,11 @@ from PIL.Image import Image as Picture
 
 from jax_depth._typing import Float32, Params
 from jax_depth.config import Dtype, ModelConfig, Resample
-from jax_depth.inference.depth_map import DepthMap, MapKind
+from jax_depth.depth_map import DepthMap, MapKind
+from jax_depth.formats.image import check_source, label_of, read_image
 from jax_depth.inference.engines import Engine, Runs, check_engine
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
-from jax_depth.inference.image import check_source, label_of, read_image
 from jax_depth.inference.memory import keep_freed_memory
 from jax_depth.inference.preprocess import check_options, to_network
 from jax_depth.inference.resample import resize_bilinear

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.config import ModelConfig, Resample
-from jax_depth.inference.image import Pixels, label_of, read_image
+from jax_depth.formats.image import Pixels, label_of, read_image
 from jax_depth.inference.resample import resize_bicubic_uint8, resize_cubic
 
 # Attention in blocks takes memory in proportion to the tokens, its time grows with
@@ -41,7 +41,7 @@ def preprocess(
 
     Args:
         image: a path, a PIL image, or an array (h, w, 3) RGB; everything that
-            `jax_depth.inference.image.read_image` takes.
+            `jax_depth.formats.image.read_image` takes.
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
             Larger shows finer detail and costs more.

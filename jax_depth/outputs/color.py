@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.colormap import colormap as table_of
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from PIL import Image
 
-from jax_depth.inference.depth_map import DepthMap
-from jax_depth.outputs import arrays, exr, pfm, pictures, png16, tiff
-from jax_depth.outputs.atomic import atomic
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats import exr, npy, pfm, png16, tiff
+from jax_depth.formats.atomic import atomic
+from jax_depth.outputs import pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +44,12 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             png16.read_png16,
         ),
         "png-mm": Format((".png",), "16-bit grey in millimetres", png16.write_png_mm),
-        "npy": Format((".npy",), "float32 array", arrays.write_npy, arrays.read_npy),
+        "npy": Format((".npy",), "float32 array", npy.write_npy, npy.read_npy),
         "npz": Format(
             (".npz",),
             "float32 array with kind, unit and model",
-            arrays.write_npz,
-            arrays.read_npz,
+            npy.write_npz,
+            npy.read_npz,
         ),
         "pfm": Format((".pfm",), "portable float map", pfm.write_pfm, pfm.read_pfm),
         "exr": Format((".exr",), "OpenEXR, channel Z", exr.write_exr, exr.read_exr),

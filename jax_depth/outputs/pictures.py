@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.png16 import COMPRESSION
 from jax_depth.outputs.color import colorize, to_gray
-from jax_depth.outputs.png16 import COMPRESSION
 from jax_depth.outputs.side_by_side import side_by_side
 
 

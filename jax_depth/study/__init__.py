@@ -9,3 +9,25 @@ edits           parameters changed by hand: what reaches the output, what does n
 findings        what the figures say, in sentences
 run             all of it over photos; `document` as JSON and CSV, `html` as a page
 """
+
+from typing import TYPE_CHECKING
+
+from jax_depth._lazy import lazy as _lazy
+
+if TYPE_CHECKING:
+    from jax_depth.study.document import to_document as to_document
+    from jax_depth.study.html import to_html as to_html
+    from jax_depth.study.models import open_models as open_models
+    from jax_depth.study.run import Study as Study
+    from jax_depth.study.run import begin as begin
+
+__getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunderAll]
+    __name__,
+    {
+        "Study": "run",
+        "begin": "run",
+        "open_models": "models",
+        "to_document": "document",
+        "to_html": "html",
+    },
+)

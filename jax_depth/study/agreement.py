@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation.alignment import Alignment
 from jax_depth.evaluation.boundary import boundary_f1
 from jax_depth.evaluation.metrics import score
-from jax_depth.inference.depth_map import DepthMap
 from jax_depth.study.common_form import to_disparity
 
 # Farthest depth over nearest, of the map that is taken for the truth. Its own zero is

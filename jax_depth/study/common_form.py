@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 
 # Nearest depth that inverts, as a share of the farthest: metric maps may hold 0.
 _NEAREST = 1e-3

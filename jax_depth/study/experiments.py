@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
-from jax_depth.inference.depth_map import DepthMap, MapKind
+from jax_depth.depth_map import DepthMap, MapKind
 from jax_depth.models.depth_anything import activate
 from jax_depth.study.agreement import agreement
 from jax_depth.study.common_form import canonical, to_disparity

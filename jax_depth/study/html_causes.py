@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.color import colorize
 from jax_depth.study.experiments import FACTOR
 from jax_depth.study.findings import mean_rms, verdict

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.color import colorize
 from jax_depth.outputs.colormap import colormap
 from jax_depth.study.common_form import canonical

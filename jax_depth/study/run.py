@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jax_depth.config import ModelConfig
-from jax_depth.inference.depth_map import DepthMap, MapKind
+from jax_depth.depth_map import DepthMap, MapKind
 from jax_depth.inference.preprocess import to_network
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.depth_anything import activate

@@ -30,7 +30,7 @@ class XlaEngine:
             `rounded_kernels` leaves them.
         batch_size: 1 per CPU device and 8 per GPU or TPU.
         compile: what makes the program of a new size, `compile_forward` unless
-            replaced by one that keeps programs, see `jax_depth.deploy.executable`.
+            replaced by one that keeps programs, see `engines.programs`.
     """
 
     def __init__(

@@ -7,9 +7,9 @@ room = scene.Scene(photo, depth, camera)
 scene.save(room, "room.glb")                        # a mesh that wears the photo
 """
 
-from jax_depth.outputs.scene.camera import camera_from_focal as camera_from_focal
-from jax_depth.outputs.scene.camera import camera_from_view as camera_from_view
-from jax_depth.outputs.scene.camera import find_camera as find_camera
+from jax_depth.formats.exif import camera_from_focal as camera_from_focal
+from jax_depth.formats.exif import camera_from_view as camera_from_view
+from jax_depth.formats.exif import find_camera as find_camera
 from jax_depth.outputs.scene.files import SCENE_FORMATS as SCENE_FORMATS
 from jax_depth.outputs.scene.files import Scene as Scene
 from jax_depth.outputs.scene.files import save as save

@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jax_depth.camera import Intrinsics
 from jax_depth.checkpoint import new_directory
-from jax_depth.data.sample import Intrinsics
-from jax_depth.inference.depth_map import DepthMap
-from jax_depth.outputs.atomic import atomic
-from jax_depth.outputs.png16 import COMPRESSION
-from jax_depth.outputs.scene import colmap
-from jax_depth.outputs.scene.glb import write_glb_mesh, write_glb_points
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats import colmap
+from jax_depth.formats.atomic import atomic
+from jax_depth.formats.glb import write_glb_mesh, write_glb_points
+from jax_depth.formats.ply import write_ply
+from jax_depth.formats.png16 import COMPRESSION
 from jax_depth.outputs.scene.normals import normal_map
-from jax_depth.outputs.scene.ply import write_ply
 from jax_depth.outputs.scene.stereo import (
     PARALLAX,
     anaglyph,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 
 
 def between(depth: DepthMap, near: float, far: float) -> DepthMap:

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jax_depth.data.sample import Intrinsics
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.camera import Intrinsics
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.scene.surface import unproject
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.depth_map import DepthMap
 from jax_depth.inference.resample import resize_bilinear
 
 # Share of the photo's width between the shifts of the nearest and the farthest point;
@@ -99,7 +99,7 @@ def write_parallax(
         OSError: the file cannot be written.
     """
     # Late: PyAV is needed for this file alone.
-    from jax_depth.outputs.video import VideoWriter
+    from jax_depth.video.writing import VideoWriter
 
     with VideoWriter(path, SWAY_RATE) as writer:
         for number, view in enumerate(swaying(photo, depth, parallax)):

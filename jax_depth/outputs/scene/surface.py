@@ -6,8 +6,8 @@ import math
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 
-from jax_depth.data.sample import Intrinsics
-from jax_depth.inference.depth_map import DepthMap
+from jax_depth.camera import Intrinsics
+from jax_depth.depth_map import DepthMap
 
 # Degrees. A floor 1.5 m below the camera is kept up to 28 m; a step of 6 % in depth
 # from one pixel to the next is cut from a focal length of 320 pixels on.

@@ -1,0 +1,83 @@
+"""What a user sent to pixels, within the limits."""
+
+import io
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from jax_depth.app.limits import MEBIBYTE, Limits
+from jax_depth.app.refusal import Refusal
+from jax_depth.formats.image import Pixels, read_image
+
+# Of the formats Pillow knows, those of photos. Others run foreign programs (EPS starts
+# Ghostscript) or are too rarely tested to meet a stranger's bytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
+Image.init()  # or `formats` may only name those that Pillow has met already
+
+
+def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
+    """Return the pixels of a picture that a stranger sent.
+
+    Args:
+        source: the file, or its bytes.
+        limits: the size of the file is checked before it is opened, the number of
+            pixels before they are decoded.
+        name: what sentences call the picture.
+
+    Returns:
+        (h, w, 3) RGB as `read_image` gives it, upright.
+
+    Raises:
+        Refusal: 413 too many bytes or pixels, 415 no picture of a known format, 422
+            empty, damaged, or pixels of a kind that is not taken.
+    """
+    label = repr(name) if name else "the picture"
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    check_bytes(size, limits, label)
+    if size == 0:
+        raise Refusal(422, f"{label} is empty (0 bytes); send a photo")
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        image = Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise Refusal(
+            415,
+            f"{label} is not a picture of a known format; send a JPEG, PNG, WebP, "
+            "AVIF, TIFF, BMP, GIF or PPM",
+        ) from None
+    # Where warnings are errors the milder one of the two is raised.
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Refusal(413, _too_many_pixels(label, "far too many", limits)) from None
+    except Exception as error:  # Pillow's parsers raise whatever they stumble on
+        raise Refusal(
+            422, f"{label} is damaged ({_line(error)}); send it again"
+        ) from None
+    with image:
+        if image.width * image.height > limits.pixels:
+            size = f"{image.width} x {image.height}"
+            raise Refusal(413, _too_many_pixels(label, size, limits))
+        try:
+            return read_image(image, name=name or "the picture")
+        except (ValueError, OSError) as error:
+            raise Refusal(422, _line(error)) from None
+
+
+def check_bytes(size: int, limits: Limits, label: str = "the picture") -> None:
+    """Raise a Refusal for a file that is too large."""
+    if size > limits.upload_bytes:
+        raise Refusal(
+            413,
+            f"{label} has more than {limits.upload_bytes / MEBIBYTE:g} MiB, the most "
+            "this server takes; send a smaller file",
+        )
+
+
+def _too_many_pixels(label: str, size: str, limits: Limits) -> str:
+    return (
+        f"{label} has {size} pixels, more than the {limits.pixels / 1e6:g} million "
+        "this server takes; shrink it"
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,78 @@
+"""An estimator whose pictures wait in the server's queue."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from jax_depth.app.batching import Batcher
+from jax_depth.app.limits import Limits
+from jax_depth.depth_map import DepthMap
+from jax_depth.inference.estimator import Estimator
+from jax_depth.inference.preprocess import to_network
+
+
+class QueuedEstimator:
+    """What `jax_depth.video.video_depth` needs of an estimator.
+
+    The device belongs to the batcher's thread, and photos of other users are computed
+    between two batches of a clip.
+
+    Attributes:
+        config: the model.
+        batch_size: pictures of one call.
+    """
+
+    def __init__(
+        self, estimator: Estimator, size: int, batcher: Batcher, limits: Limits
+    ):
+        """Wrap an estimator.
+
+        Args:
+            estimator: that computes.
+            size: short side in pixels at which it sees a picture.
+            batcher: whose queue it is.
+            limits: of the server.
+        """
+        self.config = estimator.config
+        self.batch_size = batcher.batch_size
+        self._estimator, self._size = estimator, size
+        self._batcher, self._limits = batcher, limits
+
+    def prepare(self, picture: Any) -> Float32[np.ndarray, "1 h w 3"]:
+        """Return an array (h, w, 3) as `run` takes it.
+
+        Raises:
+            ValueError: it is too elongated, or has more patches than the limit.
+        """
+        return to_network(
+            picture,
+            self.config,
+            size=self._size,
+            resample=self._estimator.resample,
+            max_tokens=self._limits.tokens,
+            label="a frame",
+        )
+
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> np.ndarray:
+        """Run pixels and wait for the result.
+
+        Raises:
+            Refusal: the queue is full or the server stops.
+        """
+        waiting = [
+            self._batcher.submit(
+                self.config.name,
+                self._estimator.run,
+                pixels[i : i + 1],
+                self._limits.seconds,
+            )
+            for i in range(len(pixels))
+        ]
+        return np.stack([future.result().values for future in waiting])
+
+    def depth_map(
+        self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
+    ) -> DepthMap:
+        """Return what `run` gave for one picture, at that picture's own size."""
+        return self._estimator.depth_map(values, shape)

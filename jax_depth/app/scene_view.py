@@ -1,0 +1,137 @@
+"""Below a result: the photo as a mesh to turn, and as a GLB file."""
+
+import html
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from jax_depth.app.messages import refusal_html
+from jax_depth.app.refusal import Refusal
+from jax_depth.app.service import Prediction, Service
+from jax_depth.app.store import Store
+from jax_depth.outputs import scene
+
+# Of a mesh in a browser: a phone still turns it, and the file stays below 20 MB.
+_POINTS = 300_000
+
+
+class SceneView:
+    """Components of the view and what they do."""
+
+    def __init__(self, service: Service, store: Store, folder: Path):
+        """Lay out the view, inside a `gr.Blocks` context.
+
+        Args:
+            service: whose threads make the mesh.
+            store: of the results.
+            folder: under which meshes are written.
+        """
+        self._service, self._store, self._folder = service, store, folder
+        with gr.Accordion("In three dimensions", open=False, elem_id="scene"):
+            gr.HTML(
+                "<p>A metric model knows metres. Of any other, say how far the nearest "
+                "and the farthest point are.</p>"
+            )
+            with gr.Row():
+                self._near = gr.Number(
+                    1.0, label="Nearest, metres", min_width=100, elem_id="near"
+                )
+                self._far = gr.Number(
+                    4.0, label="Farthest, metres", min_width=100, elem_id="far"
+                )
+                self._view = gr.Number(
+                    0.0,
+                    label="Field of view, degrees",
+                    info="0: as the photo says",
+                    min_width=100,
+                    elem_id="view",
+                )
+            self._build = gr.Button("Build", elem_id="scene-build")
+            self._note = gr.HTML(elem_id="scene-note")
+            self._mesh = gr.Model3D(
+                label="Drag to turn, scroll to zoom",
+                interactive=False,
+                height=420,
+                elem_id="mesh",
+            )
+            self._file = gr.DownloadButton("GLB", interactive=False, elem_id="glb")
+
+    def connect(
+        self, photo: gr.Image, token: gr.State, outdated: Sequence[Any]
+    ) -> None:
+        """Say whose result is shown.
+
+        Args:
+            photo, token: of the photo tab.
+            outdated: events after which the mesh is of an older result.
+        """
+        shown = [self._note, self._mesh, self._file]
+        self._build.click(
+            self._make,
+            [photo, token, self._near, self._far, self._view],
+            shown,
+            show_progress_on=self._mesh,
+            api_visibility="private",
+        )
+        gr.on(outdated, self._nothing, None, shown, api_visibility="private")
+
+    async def _make(
+        self,
+        photo: str | None,
+        token: str | None,
+        near: float | None,
+        far: float | None,
+        view: float | None,
+    ) -> tuple:
+        """Return the note, the mesh and the download."""
+        try:
+            result = self._store.get(token)
+            if photo is None or result is None:
+                raise Refusal(404, "drop a photo first")
+            folder = self._folder / secrets.token_urlsafe(16)
+            folder.mkdir()
+            path = folder / f"{Path(photo).stem}.glb"
+            note = await self._service.in_thread(
+                _write, result, Path(photo), path, near, far, view
+            )
+        except Refusal as refusal:
+            return refusal_html(refusal), None, gr.DownloadButton(interactive=False)
+        file = gr.DownloadButton(value=str(path), interactive=True)
+        return f"<p>{html.escape(note)}</p>", str(path), file
+
+    @staticmethod
+    def _nothing() -> tuple:
+        return "", None, gr.DownloadButton(interactive=False)
+
+
+def _write(
+    result: Prediction,
+    photo: Path,
+    path: Path,
+    near: float | None,
+    far: float | None,
+    view: float | None,
+) -> str:
+    """Write the mesh and return a sentence about it."""
+    depth, shape = result.depth, result.depth.shape
+    try:
+        if depth.unit == "m":
+            distances = "distances by the model"
+        elif near is None or far is None:
+            raise ValueError(f"{depth.model} knows no metres; state both distances")
+        else:
+            depth = scene.between(depth, near, far)
+            distances = f"distances as stated, {near:g} to {far:g} m"
+        if not view:
+            camera, source = scene.find_camera(photo, shape)
+        else:
+            camera = scene.camera_from_view(shape, view)
+            source = f"{view:g} degrees across the longer side, as stated"
+        made = scene.Scene(result.photo, depth, camera, max_points=_POINTS)
+        scene.save(made, path)
+    except ValueError as error:
+        raise Refusal(422, " ".join(str(error).split())) from None
+    return f"Camera: {source}; {distances}"

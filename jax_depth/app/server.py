@@ -1,0 +1,184 @@
+"""The page and the HTTP call on one port."""
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import logging
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from jax_depth.app.limits import MEBIBYTE, Limits
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp
+
+    from jax_depth.app.service import Service
+    from jax_depth.inference.estimator import Estimator
+
+# Seconds that open pages get to end when the server stops.
+_FAREWELL = 2
+
+_LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """What answers requests.
+
+    Attributes:
+        asgi: the page and the HTTP call, guarded.
+        service: behind both.
+    """
+
+    asgi: "ASGIApp"
+    service: "Service"
+
+
+def gradio_module() -> ModuleType:
+    """Return gradio, told to keep to itself.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    # Read when it is imported.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError:
+        raise ValueError(
+            "the web app needs gradio: pip install 'jax_depth[app]'"
+        ) from None
+    return gradio
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ValueError: the address is taken, or is not of this machine.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        raise ValueError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another "
+            f"with {'--port' if taken else '--host'}"
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine can reach an address."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
+@contextlib.contextmanager
+def application(
+    models: "Mapping[str, Estimator]",
+    *,
+    limits: Limits,
+    batch_size: int,
+    open_to_others: bool = False,
+    page: bool = True,
+) -> "Iterator[Application]":
+    """Yield the application; its threads and files go at the end.
+
+    Args:
+        models: by name, the first is the default.
+        limits: what it takes on.
+        batch_size: photos of one call of the device.
+        open_to_others: whether it may be called by any name, not by those of
+            loopback alone.
+        page: whether there is more than the HTTP call.
+
+    Raises:
+        ValueError: gradio is not installed.
+    """
+    gradio_module()
+    from fastapi import FastAPI
+
+    from jax_depth.app.endpoint import add_endpoint
+    from jax_depth.app.guard import LOOPBACK, Guard
+    from jax_depth.app.service import Service
+
+    with tempfile.TemporaryDirectory(
+        prefix="jax_depth_app_", ignore_cleanup_errors=True
+    ) as name:
+        folder = Path(name).resolve()
+        service = Service(models, limits, batch_size)
+        try:
+            app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+            add_endpoint(app, service)
+            if page:
+                _add_page(app, service, folder)
+            hosts = None if open_to_others else LOOPBACK
+            yield Application(Guard(app, limits, folder, hosts), service)
+        finally:
+            service.close()
+
+
+def _add_page(app: "FastAPI", service: "Service", folder: Path) -> None:
+    """Add the page and its downloads, which keep their files in a folder."""
+    # Read when components are made: where gradio keeps uploads.
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    import gradio
+
+    from jax_depth.app.downloads import add_downloads
+    from jax_depth.app.examples import example_photos
+    from jax_depth.app.page import HEAD, STYLE, THEME, build_page
+    from jax_depth.app.store import Store
+
+    store = Store(service.limits.kept_bytes)
+    add_downloads(app, service, store)
+    page = build_page(service, store, folder, example_photos())
+    gradio.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+        show_error=True,
+        max_file_size=service.limits.upload_bytes,
+        theme=THEME,
+        css=STYLE,
+        head=HEAD,
+    )
+    # Only then does gradio check where a file lies that a call names.
+    page.has_launched = True
+
+
+def http_server(app: "ASGIApp") -> "uvicorn.Server":
+    """Return what answers: `.run(sockets=[...])` until interrupted."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_FAREWELL,
+        server_header=False,
+        h11_max_incomplete_event_size=MEBIBYTE // 16,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
+    return uvicorn.Server(config)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out that open pages were cut off when the server stopped."""
+    error = record.exc_info and record.exc_info[1]
+    cut_off = isinstance(error, asyncio.CancelledError)
+    return not cut_off and "graceful shutdown exceeded" not in record.getMessage()

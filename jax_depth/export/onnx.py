@@ -1,0 +1,177 @@
+"""A model as ONNX: one picture size, any batch, for every runtime that reads ONNX.
+
+jax2onnx translates what JAX traced. Sizes are fixed because the matrices of the
+network's resizes depend on them.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_depth._typing import Array, Float32, Params, UInt8
+from jax_depth.config import ModelConfig, with_encoder
+from jax_depth.deploy.contract import contract
+from jax_depth.deploy.inline import for_other_runtimes
+from jax_depth.inference.preprocess import processing_size
+from jax_depth.inference.resample import cubic_matrix
+from jax_depth.models.depth_anything import check_size, forward
+from jax_depth.models.resize import antialiased_weights, resize_bilinear
+
+SUFFIX = ".onnx"
+# Protocol buffers end here.
+_MAX_BYTES = 2**31 - 1
+
+
+def write_onnx(
+    params: Params,
+    config: ModelConfig,
+    path: str | os.PathLike[str],
+    size: tuple[int, int],
+    preprocessing: bool = False,
+) -> None:
+    """Write a model for pictures of one size.
+
+    Args:
+        params: nested dict of float32 arrays; they go into the file.
+        config: the model, computing in float32.
+        path: the file.
+        size: height and width. Without preprocessing of the network's input "pixels",
+            float32 (batch, h, w, 3), normalised; with it of the photo.
+        preprocessing: take "photo", uint8 RGB (batch, h, w, 3) of any size, resize and
+            normalise it as `preprocess` does, and bring the depth back to its size.
+
+    Raises:
+        ValueError: jax2onnx is missing, the model is too large for one file or does not
+            compute in float32, or the size does not suit it.
+        OSError: the file cannot be written.
+    """
+    convert = _jax2onnx()
+    if config.dtype != "float32":
+        raise ValueError(f"ONNX files are written in float32, not {config.dtype}")
+    total = sum(4 * np.size(leaf) for leaf in jax.tree.leaves(params))
+    if total > _MAX_BYTES:
+        raise ValueError(
+            f"model {config.name!r} has {total / 1e9:.1f} GB of weights, more than an "
+            "ONNX file holds; export it as StableHLO"
+        )
+    config = with_plain_attention(config)
+    if preprocessing:
+        network = processing_size(
+            *size, config.image_size, config.encoder.patch_size, config.resample
+        )
+        function = functools.partial(
+            _photo_to_depth, params=params, config=config, network=network
+        )
+        name, dtype = "photo", jnp.uint8
+    else:
+        check_size((1, *size, 3), config)
+        function = functools.partial(_pixels_to_depth, params=params, config=config)
+        name, dtype = "pixels", jnp.float32
+    shape: Any = ("batch", *size, 3)  # a name is a dimension that may vary
+    with _quiet(), _jax_left_alone():
+        model: Any = convert(
+            for_other_runtimes(function),
+            [jax.ShapeDtypeStruct(shape, dtype)],
+            model_name=config.name,
+            input_names=[name],
+            output_names=["depth"],
+        )
+    for key, text in contract(config, preprocessing).items():
+        model.metadata_props.add(key=key, value=text)
+    with atomic(Path(path)) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def check_installed() -> None:
+    """Raise ValueError if the package that translates to ONNX is missing."""
+    _jax2onnx()
+
+
+def with_plain_attention(config: ModelConfig) -> ModelConfig:
+    """Return the model with attention in one pass, which runtimes fuse."""
+    return with_encoder(config, attention="one_pass")
+
+
+def _pixels_to_depth(pixels, *, params: Params, config: ModelConfig):
+    return forward(params, pixels, config)
+
+
+def _photo_to_depth(
+    photo: UInt8[Array, "b h w 3"],
+    *,
+    params: Params,
+    config: ModelConfig,
+    network: tuple[int, int],
+) -> Float32[Array, "b h w"]:
+    pixels = photo.astype(jnp.float32)
+    size = photo.shape[1:3]
+    if config.resample == "original":
+        pixels = _resized(pixels, cubic_matrix, network, (1, 2)) / 255
+    else:
+        # Pillow rounds to uint8 after each pass, columns first.
+        for axis in (2, 1):
+            pixels = _resized(pixels, _pillow_matrix, network, (axis,))
+            pixels = jnp.clip(jnp.floor(pixels + 0.5), 0, 255)
+        pixels = pixels / 255
+    mean, std = np.array([config.mean, config.std], np.float32).reshape(2, 1, 1, 1, 3)
+    depth = forward(params, (pixels - mean) / std, config)
+    return resize_bilinear(depth[..., None], size)[..., 0]
+
+
+def _resized(x, matrix, size: tuple[int, int], axes: tuple[int, ...]):
+    for axis in axes:
+        n_in, n_out = x.shape[axis], size[axis - 1]
+        if n_in != n_out:
+            sums = "oh,bhwc->bowc" if axis == 1 else "ow,bhwc->bhoc"
+            weights = matrix(n_in, n_out).astype(np.float32)
+            x = jnp.einsum(sums, weights, x, precision=jax.lax.Precision.HIGHEST)
+    return x
+
+
+def _pillow_matrix(n_in: int, n_out: int) -> np.ndarray:
+    return antialiased_weights(n_in, n_out, 0.0)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence onnx_ir, which warns of every value whose type it leaves out."""
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _jax_left_alone() -> Iterator[None]:
+    """Undo what jax2onnx 0.17 does to jax as it loads its plugins.
+
+    It puts a function that takes no positional axis in the place of `jax.numpy.cumsum`,
+    for the whole process (`plugins/jax/numpy/cumsum.py`).
+    """
+    cumsum = jnp.cumsum
+    try:
+        yield
+    finally:
+        setattr(jnp, "cumsum", cumsum)  # noqa: B010
+
+
+def _jax2onnx() -> Any:
+    try:
+        from jax2onnx import to_onnx
+    except ImportError:
+        raise ValueError(
+            "exporting to ONNX needs the package jax2onnx: pip install "
+            "'jax_depth[export]'"
+        ) from None
+    return to_onnx

@@ -1,0 +1,108 @@
+"""A model as StableHLO: one program for every batch, size and platform.
+
+The file is a safetensors file. Its tensor "program" (uint8) is what `jax.export`
+serialised, versioned by StableHLO's compatibility rules; the other tensors are the
+weights, so both can be read without a copy and the weights can be left out. Its
+metadata say what goes in and what comes out. `jax`, `safetensors` and NumPy load and
+run it; nothing of this package and no Flax is needed:
+
+    with safe_open("tiny.stablehlo", "numpy") as file:
+        program = jax.export.deserialize(file.get_tensor("program").tobytes())
+        weights = {k: file.get_tensor(k) for k in file.keys() if k != "program"}
+    depth = program.call(weights, pixels)
+"""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from jax_depth._typing import Params
+from jax_depth.checkpoint import flatten, unflatten
+from jax_depth.config import ModelConfig
+from jax_depth.export.contract import contract
+from jax_depth.formats.atomic import atomic
+from jax_depth.formats.safetensors import write_safetensors
+from jax_depth.models.depth_anything import forward
+
+SUFFIX = ".stablehlo"
+PROGRAM = "program"
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export_program(params: Params, config: ModelConfig) -> export.Exported:
+    """Return `forward` of a model for any batch and size on all platforms.
+
+    Its arguments are a flat dict of float32 weights, named as in a native model
+    directory ("encoder/norm/scale"), and pixels, float32 (b, h, w, 3) with h and w
+    multiples of the patch size. Attention takes one pass, whose memory grows with the
+    square of the number of patches: blocks have to be counted while tracing.
+
+    Args:
+        params: nested dict; only names, shapes and dtypes matter.
+        config: the model.
+
+    Raises:
+        ValueError: a bare encoder, or one that resizes positions with antialiasing.
+    """
+    patch = config.encoder.patch_size
+    b, h, w = export.symbolic_shape("b, h, w")
+    pixels = jax.ShapeDtypeStruct((b, patch * h, patch * w, 3), jnp.float32)
+    leaves = {
+        name: jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+        for name, leaf in flatten(params).items()
+    }
+
+    @jax.jit
+    def depth(weights, pixels):
+        return forward(unflatten(weights), pixels, config)
+
+    return export.export(depth, platforms=PLATFORMS)(leaves, pixels)
+
+
+def write_stablehlo(
+    params: Params,
+    config: ModelConfig,
+    path: str | os.PathLike[str],
+    weights: bool = True,
+) -> None:
+    """Write a model's program, and its weights unless told otherwise.
+
+    Args:
+        params: nested dict of arrays.
+        config: the model, with the dtype it shall compute in.
+        path: the file.
+        weights: False leaves them out; a native model directory's `model.safetensors`
+            holds them by the same names.
+
+    Raises:
+        ValueError: the package flatbuffers is missing, or as `export_program`.
+        OSError: the file cannot be written.
+    """
+    check_installed()
+    program = export_program(params, config).serialize()
+    tensors = {PROGRAM: np.frombuffer(program, np.uint8)}
+    if weights:
+        tensors |= {
+            name: np.asarray(leaf, np.float32) for name, leaf in flatten(params).items()
+        }
+    call = (
+        "jax.export.deserialize(program).call(weights, pixels); weights: dict of the "
+        "other tensors by name" + ("" if weights else ", which are not in this file")
+    )
+    metadata = {"format": "jax_depth StableHLO 1", "call": call, **contract(config)}
+    with atomic(Path(path)) as temporary:
+        write_safetensors(temporary, tensors, None, metadata)
+
+
+def check_installed() -> None:
+    """Raise ValueError if the package that `jax.export` needs is missing."""
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "exporting needs the package flatbuffers: pip install 'jax_depth[export]'"
+        ) from None

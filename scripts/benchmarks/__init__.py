@@ -1,0 +1,1 @@
+"""What this library is measured against; run from the repository, not shipped."""

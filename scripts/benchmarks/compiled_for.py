@@ -1,0 +1,221 @@
+"""Compile S, B and L for accelerators that are not there: docs/compiled-for.md.
+
+    pip install '.[aot]'
+    python scripts/benchmarks compiled-for --models small --minutes 25
+    pip install jax-cuda12-plugin jax-cuda12-pjrt  # of jaxlib's version, for the H100
+
+For each model, forward pass and training step it finds the largest batch per chip that
+fits a TPU v5e, a TPU v6e and an H100 at 518 x 518. Every compilation is kept in
+docs/compiled-for.json; a later call goes on with what is missing there, so any number
+of calls, on any number of machines, fills the table. `--minutes` is time, after which
+no compilation is begun.
+
+Each compilation is a process of its own: at some batches libtpu dies of a stack
+overflow, which is recorded, and a smaller batch is tried.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jax_depth.catalog import MODELS
+from jax_depth.deploy.absent_devices import absent_mesh, compile_forward, compile_train
+from jax_depth.deploy.accelerators import ACCELERATORS
+from jax_depth.deploy.inspection import inspect
+from jax_depth.training.overrides import override
+from jax_depth.training.recipes import RECIPES
+
+DOCS = Path(__file__).parents[2] / "docs"
+RESULTS, PAGE = DOCS / "compiled-for.json", DOCS / "compiled-for.md"
+SIZE = 518
+LAYOUTS = {"v5e": "2x2", "v6e": "2x2", "h100": "4"}
+SIZES = ("small", "base", "large")
+PROGRAMS = ("forward", "train")
+# Two batches per chip through which a line is laid.
+FIRST = {"forward": (2, 8), "train": (1, 3)}
+# libtpu says it in two ways.
+_TOO_LARGE = re.compile(
+    r"Used ([\d.]+\w) of ([\d.]+\w)"
+    r"|temporaries \(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)"
+)
+# From where the line ends the next try is smaller: by little where memory was short.
+SMALLER = {"does_not_fit": 11 / 12, "compiler_died": 3 / 4}
+
+
+def main(arguments: list[str]) -> None:
+    """Compile what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--models", default=",".join(SIZES))
+    parser.add_argument("--programs", default=",".join(PROGRAMS))
+    parser.add_argument("--chips", default=",".join(LAYOUTS))
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.one:
+        model, program, chip, batch = args.one
+        jax.config.update("jax_platforms", "cpu")
+        print(json.dumps(compile_one(model, program, chip, int(batch))))
+        return
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    deadline = time.monotonic() + 60 * args.minutes
+    for model in args.models.split(","):
+        for program in args.programs.split(","):
+            for chip in args.chips.split(","):
+                search(found, model, program, chip, deadline)
+    PAGE.write_text(page(found))
+
+
+def search(found: dict, model: str, program: str, chip: str, deadline: float) -> None:
+    """Compile until the largest batch that fits a chip is known, or time is up."""
+
+    def measured(batch: int, on: str = chip) -> dict[str, Any] | None:
+        key = f"{model} {program} {on} {batch}"
+        if key not in found:
+            if time.monotonic() > deadline:
+                return None
+            found[key] = in_a_process(model, program, on, str(batch))
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            print(key, found[key], flush=True)
+        return found[key]
+
+    # What a batch needs hardly depends on which TPU: the line is laid on the first.
+    first = "v5e" if ACCELERATORS[chip].platform == "tpu" else chip
+    points = [measured(batch, first) for batch in FIRST[program]]
+    if not all(point and "peak_bytes" in point for point in points):
+        return
+    low, high = (point["peak_bytes"] for point in points if point)
+    slope = (high - low) / (FIRST[program][1] - FIRST[program][0])
+    usable = ACCELERATORS[chip].usable
+    batch = FIRST[program][0] + int((usable - low) / slope)
+    batch = max(batch - batch % 2, 1)
+    while batch > FIRST[program][1]:
+        result = measured(batch)
+        if result is None or "peak_bytes" in result:
+            return
+        batch = int(batch * next(SMALLER[word] for word in SMALLER if word in result))
+
+
+def in_a_process(*words: str) -> dict[str, Any]:
+    """Return `compile_one` of a new process, or how the compiler died."""
+    command = [sys.executable, Path(__file__).parent, "compiled-for", "--one", *words]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode == -signal.SIGSEGV:
+        result: dict[str, Any] = {"compiler_died": "stack overflow"}
+    elif done.returncode:
+        sys.exit(f"{' '.join(words)}: {done.returncode} {done.stderr[-2000:]}")
+    else:
+        result = json.loads(done.stdout.splitlines()[-1])
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return result | {"cpu_seconds": round(seconds)}
+
+
+def compile_one(model: str, program: str, chip: str, batch: int) -> dict[str, Any]:
+    """Compile one program for four chips; return its facts, or what it lacks."""
+    mesh = absent_mesh(f"{chip}:{LAYOUTS[chip]}")
+    try:
+        if program == "train":
+            settings = [
+                f"model.architecture=depth-anything-v2-{model}",
+                "model.remat=true",
+                "model.scan=true",
+                f"data.size={SIZE}",
+                f"data.batch={batch * mesh.size}",
+            ]
+            recipe = override(RECIPES["v2-teacher"], settings)
+            compiled = compile_train(recipe, mesh)
+        else:
+            config = MODELS[f"depth-anything-v2-{model}"].config
+            encoder = dataclasses.replace(config.encoder, scan=True)
+            config = dataclasses.replace(config, dtype="bfloat16", encoder=encoder)
+            compiled = compile_forward(config, mesh, batch * mesh.size, SIZE)
+    except jax.errors.JaxRuntimeError as error:
+        if match := _TOO_LARGE.search(str(error)):
+            used, of = filter(None, match.groups())
+            return {"does_not_fit": f"{used} of {of}"}
+        raise
+    facts = inspect(compiled)
+    # The compiler for GPUs compiles what no GPU could hold.
+    if facts.peak_bytes > (usable := ACCELERATORS[chip].usable):
+        gib = 2**30
+        return {"does_not_fit": f"{facts.peak_bytes / gib:.1f}G of {usable / gib:.1f}G"}
+    return dataclasses.asdict(facts)
+
+
+def page(found: dict[str, dict]) -> str:
+    """Return the page of everything compiled so far."""
+    rows = []
+    for model in SIZES:
+        for program in PROGRAMS:
+            for chip in LAYOUTS:
+                rows.append(_row(found, model, program, chip))
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return _TEXT.format(table=table)
+
+
+def _row(found: dict, model: str, program: str, chip: str) -> list[str]:
+    def batches(word: str) -> list[int]:
+        start = f"{model} {program} {chip} "
+        return [
+            int(k.split()[-1])
+            for k in found
+            if k.startswith(start) and word in found[k]
+        ]
+
+    name = [model.capitalize()[0], program, ACCELERATORS[chip].title]
+    fits = batches("peak_bytes")
+    if not fits or max(fits) <= max(FIRST[program]):
+        return [*name, "not compiled yet", "", "", "", ""]
+    best = found[f"{model} {program} {chip} {max(fits)}"]
+    failures = {
+        "does not fit": batches("does_not_fit"),
+        "kills the compiler": batches("compiler_died"),
+    }
+    above = ", ".join(f"{min(n)} {word}" for word, n in failures.items() if n)
+    kinds = ", ".join(f"{n} {k}" for k, n in sorted(best["collectives"].items()))
+    products = ", ".join(f"{n} {k}" for k, n in sorted(best["products"].items()))
+    gib = f"{best['peak_bytes'] / 2**30:.2f}"
+    above = above or "not tried"
+    return [*name, str(max(fits)), gib, above, kinds or "none", products]
+
+
+_TEXT = """# Compiled for, not run on
+
+Programs of V2 Small, Base and Large at 518 x 518 in bfloat16 that were compiled for
+accelerators on a machine without one: by libtpu for TPUs, by jax-cuda12-plugin for the
+H100. That shows that they compile, that they fit, and what they exchange and compute
+in; it says nothing about speed or numbers on a chip, on which none of them has run.
+Written by `scripts/benchmarks compiled-for`, which goes on where its last call stopped.
+
+- Four chips (2x2, or four H100 of a host), the batch split over all, parameters on
+  each.
+- Blocks are scanned (`model.scan`), which compiles in two thirds of the time; a product
+  in the body of a loop counts once.
+- "train" is a step of the recipe `v2-teacher` with that model: float32 parameters,
+  AdamW, moving average, rematerialised blocks, no FSDP, which would make room for more.
+- A v5e has 16 GiB, of which a program may take 15.75; a v6e 32, of which 31.25; an H100
+  80 GB, of which 72 are counted as usable.
+- The batch is the largest that was compiled and fits; the search lays a line through
+  the memory of two small batches and compiles where it meets the limit, then a twelfth
+  less and so on. At many a batch this libtpu dies of a stack overflow while it fuses
+  convolutions; then a quarter less is tried.
+- An operand of the products in float32 belongs to a product of rounded values that is
+  kept in float32, as attention's logits are.
+- Without a GPU no kernel is timed: for the H100 all products go to cuBLAS and cuDNN,
+  and a real one may pick others.
+
+| model | program | chip | batch per chip | peak GiB | above | exchanges | products |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+{table}
+"""
