@@ -18,8 +18,9 @@ import numpy as np
 
 from jax_depth._typing import Array, Float32, Params, UInt8
 from jax_depth.config import ModelConfig, with_encoder
-from jax_depth.deploy.contract import contract
-from jax_depth.deploy.inline import for_other_runtimes
+from jax_depth.export.contract import contract
+from jax_depth.export.inline import for_other_runtimes
+from jax_depth.formats.atomic import atomic
 from jax_depth.inference.preprocess import processing_size
 from jax_depth.inference.resample import cubic_matrix
 from jax_depth.models.depth_anything import check_size, forward
