@@ -39,6 +39,8 @@ class EncoderConfig:
             DINOv2 with registers.
         position_antialias: True only for DINOv2 with registers.
         registers: number of register tokens, 0 or 4.
+        norm_epsilon: of the final LayerNorm; 1e-5 in Depth Anything 3.
+        mask_token: whether checkpoints carry DINOv2's unused mask token.
         scan: run the blocks between two taps as one `lax.scan`: a shorter
             compilation, the same numbers.
         remat: recompute each block in the backward pass: less memory, the same
@@ -60,9 +62,40 @@ class EncoderConfig:
     position_offset: float = 0.1
     position_antialias: bool = False
     registers: int = 0
+    norm_epsilon: float = 1e-6
+    mask_token: bool = True
     scan: bool = False
     remat: bool = False
     attention: Attention = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class AnyViewConfig(EncoderConfig):
+    """Encoder of Depth Anything 3's any-view models (arXiv:2511.10647).
+
+    Taps have twice the width: the last block that looked at one view, beside the
+    tapped one.
+
+    Attributes:
+        start: block from which queries and keys are normalised and rotated, class
+            tokens are camera tokens, and odd blocks look at all views.
+        rope_base: base of the rotary frequencies.
+    """
+
+    norm_epsilon: float = 1e-5
+    mask_token: bool = False
+    start: int = 4
+    rope_base: float = 100.0
+
+    def __post_init__(self):
+        if self.scan:
+            raise ValueError(
+                "scan is not for any-view encoders, whose blocks differ; use remat"
+            )
+        if not 1 <= self.start < self.depth:
+            raise ValueError(
+                f"start {self.start} is none of the blocks 1 to {self.depth - 1}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +163,24 @@ class PromptHeadConfig(HeadConfig):
     """
 
     activation: Activation = "sigmoid"
+
+
+@dataclasses.dataclass(frozen=True)
+class SkyHeadConfig(HeadConfig):
+    """Head of Depth Anything 3 mono and metric: `HeadConfig` and a second map, sky."""
+
+    activation: Activation = "exp"
+
+
+@dataclasses.dataclass(frozen=True)
+class DualHeadConfig(HeadConfig):
+    """Head of Depth Anything 3's any-view models.
+
+    Two chains over the same levels, for depth and for rays, each with a confidence;
+    and the cameras.
+    """
+
+    activation: Activation = "exp"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,11 +291,17 @@ def from_json(text: str) -> ModelConfig:
     return _build(ModelConfig, document, "model")
 
 
-_ENCODER_TYPES: dict[str, type] = {"dinov2": EncoderConfig, "hybrid": HybridConfig}
+_ENCODER_TYPES: dict[str, type] = {
+    "dinov2": EncoderConfig,
+    "hybrid": HybridConfig,
+    "any_view": AnyViewConfig,
+}
 _ENCODER_NAMES = {cls: name for name, cls in _ENCODER_TYPES.items()}
 _HEAD_TYPES: dict[str, type] = {
     "dpt": HeadConfig,
     "prompt_dpt": PromptHeadConfig,
+    "sky_dpt": SkyHeadConfig,
+    "dual_dpt": DualHeadConfig,
 }
 _HEAD_NAMES = {cls: name for name, cls in _HEAD_TYPES.items()}
 

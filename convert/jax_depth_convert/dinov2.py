@@ -7,7 +7,7 @@ import dataclasses
 
 from jax_depth_convert.rules import Rule, layer, norm
 
-_BLOCK = (
+BLOCK = (
     *norm("blocks.{n}.norm1", "block_{n}/norm1"),
     *layer("blocks.{n}.attn.qkv", "block_{n}/attn/qkv", "linear"),
     *layer("blocks.{n}.attn.proj", "block_{n}/attn/proj", "linear"),
@@ -28,7 +28,7 @@ _OTHER_BLOCKS = tuple(
         rule, pattern=rule.pattern.replace("blocks.", prefix), written=False
     )
     for prefix in ("blocks.{chunk}.", "")
-    for rule in _BLOCK
+    for rule in BLOCK
 )
 
 ENCODER = (
@@ -37,7 +37,7 @@ ENCODER = (
     Rule("mask_token", "mask_token"),
     Rule("register_tokens", "register_tokens"),
     *layer("patch_embed.proj", "patch_embed", "conv"),
-    *_BLOCK,
+    *BLOCK,
     *_OTHER_BLOCKS,
     *norm("norm", "norm"),
 )

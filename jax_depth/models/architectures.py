@@ -12,11 +12,14 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from jax_depth.config import (
+    AnyViewConfig,
+    DualHeadConfig,
     EncoderConfig,
     HeadConfig,
     HybridConfig,
     ModelConfig,
     PromptHeadConfig,
+    SkyHeadConfig,
 )
 
 Axis = Literal["views", "frames"]
@@ -63,6 +66,7 @@ ENCODERS: Mapping[type, EncoderRow] = MappingProxyType(
     {
         EncoderConfig: EncoderRow("vit:VisionTransformer", keys="dinov2"),
         HybridConfig: EncoderRow("hybrid:HybridEncoder", float32=("depthwise",)),
+        AnyViewConfig: EncoderRow("any_view:AnyViewTransformer", keys="any_view"),
     }
 )
 
@@ -74,6 +78,23 @@ NETWORKS: Mapping[type, NetworkRow] = MappingProxyType(
             "prompted:PromptDepthAnything",
             takes=("prompt",),
             keys="prompt_depth_anything",
+        ),
+        SkyHeadConfig: NetworkRow(
+            "sky_dpt:SkyDepthAnything",
+            float32=("output_conv3", "sky_output_conv3"),
+            keys="depth_anything_3_mono",
+        ),
+        DualHeadConfig: NetworkRow(
+            "depth_anything_3:AnyViewDepth",
+            axis="views",
+            takes=("extrinsics", "intrinsics", "reference"),
+            float32=(
+                "output_conv3",
+                "level_3_output",
+                "camera_decoder",
+                "camera_encoder",
+            ),
+            keys="depth_anything_3",
         ),
     }
 )

@@ -4,7 +4,7 @@ Which network a config means is in `architectures.py`.
 """
 
 import functools
-from typing import Any, Literal, get_args
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,8 +15,8 @@ from jax_depth.config import ModelConfig
 from jax_depth.models import architectures
 from jax_depth.models.dpt import DPTHead
 from jax_depth.models.output import Output
+from jax_depth.models.reference_view import Reference, check_reference
 
-Reference = Literal["first", "middle", "saddle_balanced", "saddle_sim_range"]
 _REFERENCE: Reference = "saddle_balanced"
 
 
@@ -235,10 +235,7 @@ def _run(
 def _understood(conditions: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """Return the arguments for this network; refuse what it would not look at."""
     reference = conditions.get("reference", _REFERENCE)
-    if reference not in get_args(Reference):
-        raise ValueError(
-            f"reference {reference!r} is not one of {', '.join(get_args(Reference))}"
-        )
+    check_reference(reference)
     takes = architectures.network_row(config).takes
     given = {
         name: value

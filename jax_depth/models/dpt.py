@@ -10,7 +10,7 @@ Upstream: DepthAnything/Depth-Anything-V2 `depth_anything_v2/dpt.py` and
 `util/blocks.py`; the activation after the last convolution belongs to the model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -44,6 +44,7 @@ class FusionBlock(nn.Module):
     """Merge a coarser path into a level, then resize to the next level's size."""
 
     dtype: Any = jnp.float32
+    dead_unit: bool = True
 
     @nn.compact
     def __call__(
@@ -52,7 +53,8 @@ class FusionBlock(nn.Module):
         level: Float[Array, "b h w c"],
         size: tuple[int, int],
     ) -> Float32[Array, "b h2 w2 c"]:
-        return lift(merge(path, level, self.dtype), size, self.dtype)
+        merged = merge(path, level, self.dtype, self.dead_unit)
+        return lift(merged, size, self.dtype)
 
 
 class DPTHead(nn.Module):
@@ -82,12 +84,7 @@ class DPTHead(nn.Module):
             to_level(i, reassemble(i, x, config, dtype), config, dtype)
             for i, x in enumerate(maps)
         ]
-        named = {f"level_{i + 1}": level for i, level in enumerate(levels)}
-        path = None
-        for i in (3, 2, 1, 0):
-            block = FusionBlock(dtype, name=f"refinenet_{i + 1}")
-            path = block(path, levels[i], next_size(levels, i))
-            named[f"path_{i + 1}"] = path
+        path, named = fuse(levels, dtype)
         raw, outputs = predict(path, size, config, dtype)
         return raw, named | outputs
 
@@ -97,11 +94,16 @@ class DPTHead(nn.Module):
 
 
 def reassemble(
-    i: int, x: Float[Array, "b h w c"], config: HeadConfig, dtype: Any
+    i: int,
+    x: Float[Array, "b h w c"],
+    config: HeadConfig,
+    dtype: Any,
+    embed: Callable[[Array], Array] | None = None,
 ) -> Float32[Array, "b h2 w2 o"]:
-    """Project tap `i` and bring it to its level's stride."""
+    """Project tap `i`, `embed` where it lies, and bring it to its level's stride."""
     channels, resize = config.channels[i], config.resize[i]
     x = Conv(channels, 1, dtype=dtype, name=f"project_{i}")(x)
+    x = x if embed is None else embed(x)
     name = f"resize_{i}"
     if resize == "up4":
         return UpConv(channels, 4, dtype, name=name)(x)
@@ -121,22 +123,51 @@ def to_level(
     return Conv(features, 3, padding=1, use_bias=False, dtype=dtype, name=name)(x)
 
 
+def fuse(
+    levels: Sequence[Array], dtype: Any, suffix: str = "", dead_unit: bool = True
+) -> tuple[Float32[Array, "b h w c"], dict[str, Array]]:
+    """Return the finest path, and the levels and all paths by name.
+
+    Args:
+        levels: finest first.
+        dtype: what products compute in.
+        suffix: of the names of this chain's blocks and paths.
+        dead_unit: see `merge`.
+    """
+    named = {f"level_{i + 1}": level for i, level in enumerate(levels)}
+    path = None
+    for i in (3, 2, 1, 0):
+        block = FusionBlock(dtype, dead_unit, name=f"refinenet_{i + 1}{suffix}")
+        path = block(path, levels[i], next_size(levels, i))
+        named[f"path_{i + 1}{suffix}"] = path
+    assert path is not None
+    return path, named
+
+
 def next_size(levels: Sequence[Array], i: int) -> tuple[int, int]:
     """Return (h, w) that the fusion of level `i` ends in: the next finer level's."""
     _, h, w, _ = levels[i].shape
-    return levels[i - 1].shape[1:3] if i else (2 * h, 2 * w)
+    if not i:
+        return 2 * h, 2 * w
+    _, h, w, _ = levels[i - 1].shape
+    return h, w
 
 
 def merge(
-    path: Float[Array, "b h w c"] | None, level: Float[Array, "b h w c"], dtype: Any
+    path: Float[Array, "b h w c"] | None,
+    level: Float[Array, "b h w c"],
+    dtype: Any,
+    dead_unit: bool = True,
 ) -> Float32[Array, "b h w c"]:
-    """Add a level to the coarser path: the first half of a fusion block."""
+    """Add a level to the coarser path: the first half of a fusion block.
+
+    The coarsest level has nothing to merge, yet checkpoints of V1 and V2 carry its
+    unit's weights; `dead_unit` creates them for the way back.
+    """
     rcu1 = ResidualConvUnit(dtype, name="rcu1")
     if path is not None:
         level = path + rcu1(level)
-    elif rcu1.is_initializing():
-        # The coarsest level has nothing to merge, yet every checkpoint carries the
-        # unit's weights: create them for the way back.
+    elif dead_unit and rcu1.is_initializing():
         rcu1(level)
     return ResidualConvUnit(dtype, name="rcu2")(level)
 

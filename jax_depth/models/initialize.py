@@ -18,8 +18,8 @@ def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     Tokens, position embeddings and dense kernels are normal with deviation 0.02 as in
     DINOv2 (`init_weights_vit_timm`); convolutions normal with deviation
     1 / sqrt(fan in); LayerScale and norms start at 1, biases at 0. The very last bias
-    of a relative model starts at 1: its final ReLU is dead at 3 of 8 seeds under
-    torch's default initialisation.
+    of a relative model starts at 1, as does that of a field of view: its final ReLU
+    is dead at 3 of 8 seeds under torch's default initialisation.
 
     Args:
         config: the model.
@@ -47,5 +47,9 @@ def _moments(path: list[str], shape: tuple[int, ...], config: ModelConfig):
         return 0.0, 0.02
     if name == "kernel":
         return 0.0, 0.02 if len(shape) == 2 else 1 / math.sqrt(math.prod(shape[:-1]))
-    alive = path == ["head", "output_conv3", "bias"] and config.kind == "inverse_depth"
-    return (1.0 if alive else 0.0), 0.0
+    if name == "camera_token":
+        return 0.0, 1.0
+    dead = [["camera_decoder", "fov", "bias"]]
+    if config.kind == "inverse_depth":
+        dead.append(["head", "output_conv3", "bias"])
+    return (1.0 if path in dead else 0.0), 0.0

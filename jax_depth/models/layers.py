@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.models.attention import attend
 from jax_depth.models.precision import convolve, einsum
+from jax_depth.models.rope import Rope, rotate
 
 # Modules know shapes; `initialize.py` knows distributions. Drawing hundreds of small
 # arrays inside modules takes XLA half a minute to compile.
@@ -118,21 +119,30 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention with a fused qkv projection, softmax in float32.
 
-    `method` is `EncoderConfig.attention`.
+    `method` is `EncoderConfig.attention`. With `qk_norm` queries and keys pass a
+    LayerNorm of the head's width, one for all heads, before they are rotated.
     """
 
     heads: int
     method: str = "auto"
     dtype: Any = jnp.float32
+    qk_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float32[Array, "b n d"]:
+    def __call__(
+        self, x: Float[Array, "b n d"], rope: Rope | None = None
+    ) -> Float32[Array, "b n d"]:
         b, n, d = x.shape
         qkv = Dense(3 * d, self.dtype, name="qkv")(x)
         # Heads before tokens: products over strided heads take XLA:CPU four times
         # as long.
         qkv = qkv.reshape(b, n, 3, self.heads, d // self.heads)
         q, k, v = qkv.transpose(2, 0, 3, 1, 4)
+        if self.qk_norm:
+            q = LayerNorm(1e-5, name="q_norm")(q)
+            k = LayerNorm(1e-5, name="k_norm")(k)
+        if rope is not None:
+            q, k = rotate(q, rope), rotate(k, rope)
         q = q * (d // self.heads) ** -0.5
         y = attend(q, k, v, self.method, self.dtype)
         y = y.transpose(0, 2, 1, 3).reshape(b, n, d)
@@ -173,14 +183,21 @@ class Block(nn.Module):
     mlp_hidden: int
     attention: str = "auto"
     dtype: Any = jnp.float32
+    qk_norm: bool = False
+    epsilon: float = 1e-6
 
     @nn.compact
-    def __call__(self, x: Float32[Array, "b n d"]) -> Float32[Array, "b n d"]:
-        attention = Attention(self.heads, self.attention, self.dtype, name="attn")
-        y = attention(LayerNorm(name="norm1")(x))
+    def __call__(
+        self, x: Float32[Array, "b n d"], rope: Rope | None = None
+    ) -> Float32[Array, "b n d"]:
+        attention = Attention(
+            self.heads, self.attention, self.dtype, self.qk_norm, name="attn"
+        )
+        y = attention(LayerNorm(self.epsilon, name="norm1")(x), rope)
         x = x + LayerScale(name="ls1")(y)
         mlp = SwiGlu if self.mlp == "swiglu" else Mlp
-        y = mlp(self.mlp_hidden, self.dtype, name="mlp")(LayerNorm(name="norm2")(x))
+        mlp = mlp(self.mlp_hidden, self.dtype, name="mlp")
+        y = mlp(LayerNorm(self.epsilon, name="norm2")(x))
         return x + LayerScale(name="ls2")(y)
 
 

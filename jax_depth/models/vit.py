@@ -56,7 +56,7 @@ class VisionTransformer(nn.Module):
             x = self._run_blocks(x, start, stop)
             named[f"block_{stop - 1}"] = x
 
-        norm = LayerNorm(name="norm")
+        norm = LayerNorm(config.norm_epsilon, name="norm")
         special = 1 + config.registers
         tokens = norm(x)
         patches = tokens[:, special:].reshape(b, *grid, config.width)
@@ -73,9 +73,10 @@ class VisionTransformer(nn.Module):
         d, side = config.width, config.position_grid
         cls_token = self.param("cls_token", _zeros, (1, 1, d))
         position = self.param("pos_embed", _zeros, (1, 1 + side * side, d))
-        # Masked patches of DINOv2's own training; unused here, kept so that a
-        # checkpoint returns to PyTorch complete.
-        self.param("mask_token", _zeros, (1, d))
+        if config.mask_token:
+            # Masked patches of DINOv2's own training; unused here, kept so that a
+            # checkpoint returns to PyTorch complete.
+            self.param("mask_token", _zeros, (1, d))
 
         patch = Conv(
             d,
