@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
-from jax_depth.training import bounds, overrides
+from jax_depth.training import overrides
 from jax_depth.training.optimizer import from_settings, schedule
 from jax_depth.training.recipe import OptimizerSettings, leaves
 from jax_depth.training.recipes import OURS, RECIPES, SOURCES, sources
+from jax_depth.training.setting import ranges
 from jax_depth.training.start import model_config
 
 SMOKE = RECIPES["smoke"]
@@ -126,7 +127,7 @@ def test_every_number_has_its_range_and_infinity_is_a_number():
         if isinstance(value[0] if isinstance(value, tuple) and value else value, NUMBER)
         and not isinstance(value, bool)
     }
-    assert numbers == set(bounds.BOUNDS)
+    assert numbers == set(ranges(SMOKE))
     changed = overrides.override(SMOKE, ["optimizer.clip_norm=inf"])
     assert changed.optimizer.clip_norm == float("inf")
     assert overrides.from_json(overrides.to_json(changed)) == changed

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageFilter
 
+from jax_depth.training.setting import BELOW_1, FROM_0, SHARE, Range, setting
+
 _COLOUR_SPREADS = (
     "gamma",
     "contrast",
@@ -41,21 +43,23 @@ class Augmentation:
         jpeg: quality.
     """
 
-    crop: tuple[float, float] = (0.5, 1.0)
-    stretch: float = 0.25
-    flip_share: float = 0.5
-    gamma: float = 0.4
-    contrast: float = 0.35
-    brightness: float = 0.25
-    saturation: float = 0.6
-    channel_gain: float = 0.12
-    grey_share: float = 0.08
-    blur_share: float = 0.25
-    blur: tuple[float, float] = (0.3, 1.5)
-    noise_share: float = 0.35
-    noise: tuple[float, float] = (0.005, 0.05)
-    jpeg_share: float = 0.3
-    jpeg: tuple[int, int] = (25, 90)
+    crop: tuple[float, float] = setting(Range(0, 1, True, ordered=True), (0.5, 1.0))
+    stretch: float = setting(FROM_0, 0.25)
+    flip_share: float = setting(SHARE, 0.5)
+    gamma: float = setting(FROM_0, 0.4)
+    # The picture is divided by it.
+    contrast: float = setting(BELOW_1, 0.35)
+    brightness: float = setting(SHARE, 0.25)
+    saturation: float = setting(SHARE, 0.6)
+    channel_gain: float = setting(SHARE, 0.12)
+    grey_share: float = setting(SHARE, 0.08)
+    blur_share: float = setting(SHARE, 0.25)
+    blur: tuple[float, float] = setting(Range(ordered=True), (0.3, 1.5))
+    noise_share: float = setting(SHARE, 0.35)
+    noise: tuple[float, float] = setting(Range(ordered=True), (0.005, 0.05))
+    jpeg_share: float = setting(SHARE, 0.3)
+    # The greatest quality is left out of what is drawn.
+    jpeg: tuple[int, int] = setting(Range(1, 100, ordered=True, strict=True), (25, 90))
 
     @classmethod
     def flip_only(cls) -> "Augmentation":

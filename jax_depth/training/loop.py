@@ -172,6 +172,7 @@ class _Run:
             alignment=alignment,
             context=lambda: meshes.held_activations(mesh),
             shardings=shardings,
+            seed=seed,
         )
 
     def step(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

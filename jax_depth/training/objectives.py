@@ -8,17 +8,14 @@ import jax.numpy as jnp
 from jax_depth._typing import Array, Bool, Float32, PRNGKeyArray
 from jax_depth.config import ModelConfig
 from jax_depth.models.depth_anything import activate
-from jax_depth.training import losses
+from jax_depth.training.losses import gauge
 from jax_depth.training.recipe import LossSettings
 from jax_depth.training.step import Batch
 
-Parts = dict[str, Array]
-Objective = Callable[[Float32[Array, "b h w"], Batch], tuple[Float32[Array, ""], Parts]]
+__all__ = ["cutmix", "gauge", "objective"]
 
-_RELATIVE = {
-    "affine_invariant": losses.affine_invariant,
-    "trimmed": losses.trimmed,
-}
+Parts = dict[str, Array]
+Objective = Callable[..., tuple[Float32[Array, ""], Parts]]
 
 
 def objective(
@@ -26,7 +23,7 @@ def objective(
     config: ModelConfig,
     kinds: tuple[str, ...] = ("labelled", "pseudo"),
 ) -> Objective:
-    """Return (raw output, batch) -> (loss, its parts) for a recipe.
+    """Return (raw output, batch, key) -> (loss, its parts) for a recipe.
 
     Measured and pseudo-labelled pictures are averaged apart and weighted; a batch
     without one of them has 0 there. Relative terms see the output before its ReLU,
@@ -36,91 +33,46 @@ def objective(
         settings: of the recipe.
         config: of the model.
         kinds: of pictures that occur; the terms of others are not computed.
-    """
 
-    def total(raw, batch):
+    Raises:
+        ValueError: a term that does not exist or does not go with the model.
+    """
+    metric = config.kind == "metric_depth"
+    model = "metric_depth" if metric else "inverse_depth"
+    terms = [(term, term.function(model)) for term in settings.listed()]
+    trims = {"labelled": settings.trim, "pseudo": settings.pseudo_trim}
+
+    def total(raw, batch, key=None):
         parts: Parts = {}
         value = jnp.zeros((), jnp.float32)
-        for kind in kinds:
-            weight = getattr(settings, kind)
+        pred = activate(raw, config) if metric else raw
+        key = jax.random.key(0) if key is None else key
+        for number, kind in enumerate(kinds):
             chosen = batch.pseudo if kind == "pseudo" else ~batch.pseudo
-            trim = settings.trim if kind == "labelled" else settings.pseudo_trim
             mask = batch.mask & chosen[:, None, None]
-            if config.kind == "metric_depth":
-                terms = _metric_terms(settings, activate(raw, config), batch, mask)
-            else:
-                terms = _relative_terms(settings, raw, batch, mask, trim)
-            value = value + weight * sum(terms.values(), jnp.zeros((), jnp.float32))
-            parts |= {f"{kind}/{name}": term for name, term in terms.items()}
+            of_kind = jnp.zeros((), jnp.float32)
+            for position, (term, function) in enumerate(terms):
+                part = term.weight * function(
+                    pred,
+                    batch.target,
+                    mask,
+                    key=jax.random.fold_in(key, 2 * position + number),
+                    region=batch.region if settings.cutmix else None,
+                    trim=trims[kind],
+                )
+                parts[f"{kind}/{term.name}"] = part
+                of_kind = of_kind + part
+            value = value + getattr(settings, kind) * of_kind
         return value, parts
 
     return total
 
 
-def _relative_terms(settings, raw, batch, mask, trim: float) -> Parts:
-    target = batch.target
-    if settings.main == "least_squares":
-        terms = {"least_squares": losses.least_squares(raw, target, mask)}
-    elif settings.cutmix:
-        main = losses.cutmix_consistency(raw, target, batch.region, mask, trim)
-        terms = {settings.main: main}
-    else:
-        terms = {settings.main: _RELATIVE[settings.main](raw, target, mask, trim)}
-    if settings.gradient:
-        # Inside each part of a mixed picture, and never across the seam.
-        gradient = jnp.zeros((), jnp.float32)
-        regions = (batch.region, ~batch.region) if settings.cutmix else (None,)
-        for region in regions:
-            part = mask if region is None else mask & region
-            judged = part & losses.usable(target, part)[:, None, None]
-            # Under `part`, as the main term has them: medians are a tenth of a step.
-            maps = losses.normalize(raw, part), losses.normalize(target, part)
-            gradient = gradient + losses.gradient_matching(*maps, judged)
-        terms["gradient"] = settings.gradient * gradient
-    if settings.gauge:
-        judged = mask & losses.usable(target, mask)[:, None, None]
-        some = jnp.maximum(judged.any((1, 2)).sum(), 1).astype(jnp.float32)
-        terms["gauge"] = settings.gauge * gauge(raw, target, judged).sum() / some
-    if settings.ordinal:
-        ranking = losses.ordinal_ranking(raw, target, mask, jax.random.key(0))
-        terms["ordinal"] = settings.ordinal * ranking
-    return terms
-
-
-def _metric_terms(settings, depth, batch, mask) -> Parts:
-    focus = settings.variance_focus
-    terms = {"silog": losses.silog(depth, batch.target, mask, focus)}
-    if settings.gradient:
-        gradient = losses.log_gradient(depth, batch.target, mask)
-        terms["log_gradient"] = settings.gradient * gradient
-    return terms
-
-
-def gauge(
-    raw: Float32[Array, "b h w"],
-    target: Float32[Array, "b h w"],
-    mask: Bool[Array, "b h w"],
-) -> Float32[Array, " b"]:
-    """Return how far each output is from spread 1 and from zero at infinity.
-
-    The other relative terms see neither the output's scale nor its shift, and nothing
-    else holds them: in a network trained from scratch they drift by orders of
-    magnitude, the coarse path drowns the fine ones, and the final ReLU cuts whole
-    pictures off.
-
-    The median over the spread is compared with the target's, up to 3: in a picture
-    with sky the sky comes to lie at 0, and a wall far from everything at 3.
-    """
-    t, s = losses.median_and_spread(raw, mask)
-    t_target, s_target = losses.median_and_spread(target, mask)
-    wanted = jnp.clip(t_target / jnp.maximum(s_target, 1e-6), 0.0, 3.0)
-    held = jnp.maximum(jax.lax.stop_gradient(s), 0.1)
-    distance = jnp.abs(t / held - wanted) + jnp.square(jnp.log(s + 1e-3))
-    return jnp.where(mask.any((1, 2)), distance, 0.0)
-
-
 def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:
-    """Paste a box of the next pseudo-labelled picture into some of them.
+    """Paste a box of another pseudo-labelled picture of the batch into some of them.
+
+    In a random order of the pseudo-labelled pictures each takes from the next, so that
+    whatever else stands in the batch, and wherever, the share is what it says.
 
     The box covers 1 - lambda of the picture, lambda uniform, anywhere it fits by its
     centre (Yun et al. 2019, arXiv:1905.04899, algorithm A1).
@@ -134,10 +86,14 @@ def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:
         The batch with `region` False inside the boxes.
     """
     b, h, w = batch.mask.shape
-    draws = jax.random.uniform(key, (4, b), jnp.float32)
-    other = jax.tree.map(lambda x: jnp.roll(x, -1, 0), batch)
-    assert batch.pseudo is not None and other.pseudo is not None
-    chosen = (draws[0] < share) & batch.pseudo & other.pseudo
+    assert batch.pseudo is not None
+    draws = jax.random.uniform(key, (5, b), jnp.float32)
+    order = jnp.argsort(jnp.where(batch.pseudo, draws[4], 2.0))  # they come first
+    count = jnp.maximum(batch.pseudo.sum(), 1)
+    partner = order[(jnp.argsort(order) + 1) % count]
+    other = jax.tree.map(lambda x: x[partner], batch)
+    # Alone a picture would be pasted into itself.
+    chosen = (draws[0] < share) & batch.pseudo & (count > 1)
     side = jnp.sqrt(1.0 - draws[1])
 
     def inside(size: int, centre) -> Bool[Array, "b _"]:

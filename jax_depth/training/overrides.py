@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from jax_depth.training.losses.registry import Term
 from jax_depth.training.recipe import Recipe, leaves
 
 # Words for values that Python writes otherwise.
@@ -37,7 +38,9 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 
 def to_json(recipe: Recipe) -> str:
     """Return a recipe as an indented JSON document."""
-    return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
+    document = dataclasses.asdict(recipe)
+    document["loss"]["terms"] = [term.to_json() for term in recipe.loss.terms]
+    return json.dumps(document, indent=2) + "\n"
 
 
 def from_json(text: str) -> Recipe:
@@ -129,9 +132,17 @@ def _check(key: str, value: Any, kind: Any) -> Any:
         if value is None and type(None) in options:
             return None
         return _check(key, value, next(o for o in options if o is not type(None)))
+    if kind is Term:
+        try:
+            return Term.from_json(value)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
     if origin is tuple:
         if isinstance(value, str | int | float):
             value = (value,)
+        if options[0] is Term and isinstance(value, tuple) and len(value) > 1:
+            # One term, and not a list of them.
+            value = (value,) if isinstance(value[1], int | float) else value
         if isinstance(value, list | tuple):
             if options[-1] is Ellipsis:
                 options = (options[0],) * len(value)

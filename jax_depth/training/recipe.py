@@ -7,8 +7,22 @@ run is decided elsewhere: the same recipe, data and seed give the same run.
 import dataclasses
 from typing import Literal
 
-from jax_depth.training import bounds
 from jax_depth.training.augment import Augmentation
+from jax_depth.training.losses.registry import Term
+from jax_depth.training.setting import (
+    ABOVE_0,
+    BELOW_1,
+    FROM_0,
+    FROM_1,
+    SHARE,
+    TO_INFINITY,
+    Range,
+    check,
+    leaves,
+    setting,
+)
+
+__all__ = ["leaves"]  # and the dataclasses
 
 _AS_IS = Augmentation.flip_only()
 
@@ -33,11 +47,11 @@ class ModelSettings:
 
     architecture: str
     kind: Literal["inverse_depth", "metric_depth"] = "inverse_depth"
-    max_depth: float | None = None
+    max_depth: float | None = setting(ABOVE_0, None)
     init: str = ""
     init_parts: Literal["all", "encoder"] = "all"
     frozen: tuple[str, ...] = ()
-    lora_rank: int = 0
+    lora_rank: int = setting(FROM_0, 0)
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     remat: bool = False
     scan: bool = False
@@ -59,16 +73,16 @@ class DataSettings:
         unreadable_limit: samples that cannot be used before the run ends.
     """
 
-    size: int = 518
-    batch: int = 32
-    pseudo_share: float = 0.0
-    min_depth: float = 1e-3
-    max_depth: float = 1e6
+    size: int = setting(FROM_1, 518)
+    batch: int = setting(FROM_1, 32)
+    pseudo_share: float = setting(SHARE, 0.0)
+    min_depth: float = setting(ABOVE_0, 1e-3)
+    max_depth: float = setting(TO_INFINITY, 1e6)
     augmentation: Augmentation = _AS_IS
     pseudo_augmentation: Augmentation = _AS_IS
-    threads: int = 8
-    prefetch: int = 4
-    unreadable_limit: int = 100
+    threads: int = setting(FROM_0, 8)
+    prefetch: int = setting(FROM_0, 4)
+    unreadable_limit: int = setting(FROM_0, 100)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,23 +102,41 @@ class LossSettings:
         feature: weight of the alignment to a frozen encoder.
         feature_reference: that encoder, a catalogue name or file.
         feature_margin: cosine above which a token is left alone.
+        terms: further ones, each (name, weight, options) of a registered loss or of
+            one's own, "package.module:function"; see `losses.registry`.
     """
 
     main: Literal["affine_invariant", "trimmed", "least_squares", "silog"] = (
         "affine_invariant"
     )
-    trim: float = 0.0
-    pseudo_trim: float = 0.0
-    gradient: float = 0.5
-    variance_focus: float = 0.5
-    labelled: float = 1.0
-    pseudo: float = 1.0
-    gauge: float = 0.0
-    ordinal: float = 0.0
-    cutmix: float = 0.0
-    feature: float = 0.0
+    trim: float = setting(BELOW_1, 0.0)
+    pseudo_trim: float = setting(BELOW_1, 0.0)
+    gradient: float = setting(FROM_0, 0.5)
+    variance_focus: float = setting(SHARE, 0.5)
+    labelled: float = setting(FROM_0, 1.0)
+    pseudo: float = setting(FROM_0, 1.0)
+    gauge: float = setting(FROM_0, 0.0)
+    ordinal: float = setting(FROM_0, 0.0)
+    cutmix: float = setting(SHARE, 0.0)
+    feature: float = setting(FROM_0, 0.0)
     feature_reference: str = ""
-    feature_margin: float = 0.85
+    feature_margin: float = setting(Range(-1, 1), 0.85)
+    terms: tuple[Term, ...] = ()
+
+    def listed(self) -> tuple[Term, ...]:
+        """Return every term on maps: (name, weight, options), the main one first."""
+        metric = self.main == "silog"
+        options = {"variance_focus": self.variance_focus} if metric else {}
+        # MiDaS aligns the gradients as it aligns the maps.
+        squares = self.main == "least_squares"
+        align = {"align": "least_squares"} if squares else {}
+        others = (
+            Term("log_gradient" if metric else "gradient", self.gradient, align),
+            *(() if metric else (Term("gauge", self.gauge),)),
+            *(() if metric else (Term("ordinal", self.ordinal),)),
+        )
+        weighty = [term for term in others if term.weight]
+        return Term(self.main, 1.0, options), *weighty, *self.terms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,21 +159,21 @@ class OptimizerSettings:
         average: decay of the parameters' moving average, per step.
     """
 
-    learning_rate: float = 5e-6
-    head_factor: float = 10.0
-    lora_factor: float = 20.0
-    layer_decay: float = 1.0
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.01
+    learning_rate: float = setting(ABOVE_0, 5e-6)
+    head_factor: float = setting(FROM_0, 10.0)
+    lora_factor: float = setting(FROM_0, 20.0)
+    layer_decay: float = setting(SHARE, 1.0)
+    b1: float = setting(BELOW_1, 0.9)
+    b2: float = setting(BELOW_1, 0.999)
+    eps: float = setting(ABOVE_0, 1e-8)
+    weight_decay: float = setting(FROM_0, 0.01)
     decay_all: bool = False
-    clip_norm: float = 1.0
+    clip_norm: float = setting(TO_INFINITY, 1.0)
     schedule: Literal["constant", "linear", "polynomial", "cosine"] = "linear"
-    warmup: int = 0
-    cooldown: int = 0
-    accumulate: int = 1
-    average: float = 0.9999
+    warmup: int = setting(FROM_0, 0)
+    cooldown: int = setting(FROM_0, 0)
+    accumulate: int = setting(FROM_1, 1)
+    average: float = setting(SHARE, 0.9999)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,16 +193,16 @@ class RunSettings:
         skip_limit: consecutive steps without a finite gradient that end the run.
     """
 
-    steps: int
-    seed: int = 0
-    save_every: int = 1000
-    evaluate_every: int = 5000
-    evaluate_images: int = 64
-    log_every: int = 50
-    keep: int = 2
-    fsdp: int = 1
-    shard_above: int = 2**18
-    skip_limit: int = 10
+    steps: int = setting(FROM_1)
+    seed: int = setting(Range(0, 2**31 - 1), 0)
+    save_every: int = setting(FROM_1, 1000)
+    evaluate_every: int = setting(FROM_1, 5000)
+    evaluate_images: int = setting(FROM_1, 64)
+    log_every: int = setting(FROM_1, 50)
+    keep: int = setting(FROM_1, 2)
+    fsdp: int = setting(FROM_1, 1)
+    shard_above: int = setting(FROM_0, 2**18)
+    skip_limit: int = setting(FROM_1, 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +218,9 @@ class Recipe:
 
     def __post_init__(self):
         try:
-            bounds.check(leaves(self))
+            check(self)
+            self._check_depths()
+            self._check_terms()
         except ValueError as error:
             raise ValueError(f"recipe {self.name!r}: {error}") from None
         metric = self.model.kind == "metric_depth"
@@ -214,21 +248,28 @@ class Recipe:
                 "the encoder to stay close to"
             )
 
+    def _check_depths(self) -> None:
+        least = self.data.min_depth
+        for key, most in {
+            "data.max_depth": self.data.max_depth,
+            "model.max_depth": self.model.max_depth,
+        }.items():
+            if most is not None and not least < most:
+                raise ValueError(
+                    f"data.min_depth={least:g} must be below {key}={most:g}: no pixel "
+                    "lies between"
+                )
+
+    def _check_terms(self) -> None:
+        for term in self.loss.terms:
+            try:
+                # What cannot be imported here may be so where the run goes on.
+                if ":" not in term.text:
+                    term.function(self.model.kind)
+            except ValueError as error:
+                raise ValueError(f"loss.terms: {error}") from None
+
 
 def frozen_prefixes(settings: ModelSettings) -> tuple[str, ...]:
     """Return the prefixes of parameters that do not learn."""
     return settings.frozen + (("encoder",) if settings.lora_rank else ())
-
-
-def leaves(recipe: Recipe) -> dict[str, object]:
-    """Return {"optimizer.learning_rate": 5e-6, ...} of every setting."""
-
-    def walk(value, prefix: str):
-        for field in dataclasses.fields(value):
-            child, key = getattr(value, field.name), prefix + field.name
-            if dataclasses.is_dataclass(child):
-                yield from walk(child, key + ".")
-            else:
-                yield key, child
-
-    return dict(walk(recipe, ""))

@@ -8,6 +8,7 @@ pass; a step whose gradient is not finite changes nothing but the step's number.
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, cast, no_type_check
 
@@ -140,13 +141,15 @@ def make_step(
     alignment: Alignment | None = None,
     context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     shardings: Any = None,
+    seed: int = 0,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
     """Return the jitted step; the state passed in is donated.
 
     Args:
         config: the model.
         optimizer: the one the state was made with.
-        loss: (raw output, batch) -> (scalar, dict of scalars to report).
+        loss: (raw output, batch) -> (scalar, dict of scalars to report); one with a
+            parameter `key` is given a PRNG key, another one at every step.
         decay: of the moving average, reached after a warm-up of (1 + t) / (10 + t).
         accumulate: batches to an optimiser step, as in `optimizer`.
         mix: (batch, number of the batch) -> batch; augmentation on the device.
@@ -154,15 +157,21 @@ def make_step(
             encoder's parameters after the batch.
         context: entered where the networks run, see `mesh.held_activations`.
         shardings: of the state, see `mesh.state_shardings`; None on one device.
+        seed: of the keys of `loss`.
     """
 
-    def objective(trained: Flat, frozen: Flat, batch: Batch, reference: Params | None):
+    wants_key = "key" in inspect.signature(loss).parameters
+
+    def objective(
+        trained: Flat, frozen: Flat, batch: Batch, reference: Params | None, number
+    ):
         merged = adapters.merge(trained | frozen)
         params = traverse_util.unflatten_dict(merged, sep="/")
         pixels = normalize_rgb(batch.rgb, config)
         with context():
             raw, named = raw_and_features(params, pixels, config)
-        value, parts = loss(raw, batch)
+        more = {"key": jax.random.fold_in(jax.random.key(seed), number)}
+        value, parts = loss(raw, batch, **(more if wants_key else {}))
         if alignment is not None:
             assert reference is not None and batch.pseudo is not None
             with context():
@@ -180,7 +189,7 @@ def make_step(
         if mix is not None:
             batch = mix(batch, state.step)
         (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(
-            state.trained, state.frozen, batch, reference
+            state.trained, state.frozen, batch, reference, state.step
         )
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)]
         finite = jnp.stack(finite).all()

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Bool, Float, Float32, PRNGKeyArray
+from jax_depth.training.losses.registry import register
 from jax_depth.training.losses.statistics import TINY, masked, mean_over_images
 
 
+@register("ordinal", "inverse_depth")
 def ordinal_ranking(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],
@@ -25,7 +27,8 @@ def ordinal_ranking(
         pred: of the kind of `target`, any scale.
         target: positive under the mask; disparity or depth.
         mask: True where `target` is known.
-        key: draws the pairs, the same for every image up to the image's mask.
+        key: draws the pairs, the same for every image up to the image's mask; a new
+            one at every step, or the same pixels are compared for a whole run.
         pairs: per image.
         tolerance: least relative difference that counts as an order.
 

@@ -1,9 +1,9 @@
-"""Losses of metric depth, on logarithms."""
+"""SiLog, the loss of metric depth."""
 
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Bool, Float, Float32
-from jax_depth.training.losses.relative import gradient_matching
+from jax_depth.training.losses.registry import register
 from jax_depth.training.losses.statistics import (
     TINY,
     masked,
@@ -12,6 +12,7 @@ from jax_depth.training.losses.statistics import (
 )
 
 
+@register("silog", "metric_depth")
 def silog(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],
@@ -40,24 +41,3 @@ def silog(
     alive = variance > TINY**2
     root = jnp.sqrt(jnp.where(alive, variance, 1.0))
     return mean_over_images(jnp.where(alive, root, 0.0), mask.any((1, 2)))
-
-
-def log_gradient(
-    pred: Float[Array, "b h w"],
-    target: Float[Array, "b h w"],
-    mask: Bool[Array, "b h w"],
-    scales: int = 4,
-) -> Float32[Array, ""]:
-    """Multi-scale gradient matching of logarithms, for sharp edges in metres.
-
-    Args:
-        pred, target: depth in metres; values below 1e-6 count as 1e-6.
-        mask: True where `target` is known.
-        scales: see `gradient_matching`.
-
-    Source: `gradient_matching` (MiDaS, equation 11) of log depth, where a common
-    factor cancels; no Depth Anything recipe states it.
-    """
-    log_pred = jnp.log(jnp.maximum(masked(pred, mask, 1.0), TINY))
-    log_target = jnp.log(jnp.maximum(masked(target, mask, 1.0), TINY))
-    return gradient_matching(log_pred, log_target, mask, scales)
