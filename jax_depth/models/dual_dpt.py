@@ -73,10 +73,8 @@ class DualDPTHead(nn.Module):
         x = Conv(2, 1, name="output_conv3")(x)
         named["confidence_raw"] = x[..., 1]
 
-        ray_head = RayOutput(
-            config.features, config.output_channels, dtype, name="rays"
-        )
-        named["output_1_aux"], named["rays_raw"] = ray_head(rays, size)
+        ray_output = RayOutput(config, dtype, name="rays")
+        named["output_1_aux"], named["rays_raw"] = ray_output(rays, size)
         return x[..., 0], named
 
 
