@@ -8,7 +8,13 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jax_depth.config import EncoderConfig, HeadConfig, HybridConfig, ModelConfig
+from jax_depth.config import (
+    EncoderConfig,
+    HeadConfig,
+    HybridConfig,
+    ModelConfig,
+    PromptHeadConfig,
+)
 
 Slice = tuple[tuple[float, float, float], ...]
 
@@ -52,6 +58,11 @@ class Entry:
 _APACHE = "Apache-2.0"
 _NC = "CC-BY-NC-4.0"
 _UNSTATED = "not stated"
+_DISPUTED = (
+    "MIT as its authors state (Westlake-AGI-Lab/Distill-Any-Depth#32); it begins with "
+    "weights of Depth Anything V2, whose base and large ones are CC-BY-NC-4.0, and "
+    "users dispute that MIT can be given to those (#40)"
+)
 
 _SIZES = ("small", "base", "large", "giant")
 _LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
@@ -86,6 +97,7 @@ _PARAMETERS = {
     "large": 335_315_649,
     "giant": 1_258_132_225,
 }
+_PROMPT_PARAMETERS = {"small": 25_083_073, "large": 340_046_529}
 _ENCODER_PARAMETERS = {
     "small": 22_056_576,
     "base": 86_580_480,
@@ -163,8 +175,8 @@ def _metric(scene: str, size: str, golden: Slice) -> Entry:
         repository=f"{stem}-{scene.title()}-{size.title()}-hf",
         original=f"{stem}-{dataset}-{size.title()}/{file}",
         golden=golden,
-        note="licence of the metric weights unclear "
-        "(DepthAnything/Depth-Anything-V2#245)",
+        note="neither of its two repositories carries a licence tag, and the question "
+        "has no answer (DepthAnything/Depth-Anything-V2#245)",
     )
 
 
@@ -180,6 +192,7 @@ def _distilled(size: str, golden: Slice) -> Entry:
         repository=f"{owner}/Distill-Any-Depth-{size.title()}-hf",
         original=f"xingyang1/Distill-Any-Depth/{size}/model.safetensors",
         golden=golden,
+        note="" if size == "small" else _DISPUTED,
     )
 
 
@@ -198,6 +211,27 @@ def _dinov2(size: str, registers: int) -> Entry:
         licence=_APACHE,
         repository=f"facebook/dinov2-{infix}{size}",
         original=f"https://dl.fbaipublicfiles.com/dinov2/{stem}/{file}",
+    )
+
+
+def _prompted(name: str, size: str, note: str = "") -> Entry:
+    head = _HEADS[size]
+    repository = f"depth-anything/prompt-depth-anything-vit{_LETTERS[size]}"
+    if name != size:
+        repository += name.removeprefix(size)
+    return Entry(
+        config=ModelConfig(
+            f"prompt-depth-anything-{name}",
+            _encoder(size, _TAPS_V2[size]),
+            PromptHeadConfig(head.features, head.channels),
+            kind="metric_depth",
+            image_size=756,
+        ),
+        parameters=_PROMPT_PARAMETERS[size],
+        licence=_APACHE,
+        repository=f"{repository}-hf",
+        original=f"{repository}/model.ckpt",
+        note=note,
     )
 
 
@@ -309,6 +343,47 @@ _ENTRIES = [
             (51.9098, 50.7529, 51.4494),
             (50.1745, 50.5491, 50.8818),
         ),
+    ),
+    Entry(
+        config=ModelConfig(
+            "distill-any-depth-large-2w",
+            _encoder("large", _TAPS_V2["large"]),
+            _HEADS["large"],
+        ),
+        parameters=_PARAMETERS["large"],
+        licence="MIT",
+        repository="xingyang1/Distill-Any-Depth",
+        file="Distill-Any-Depth-Dav2-Teacher-Large-2w-iter/model.safetensors",
+        original="xingyang1/Distill-Any-Depth/"
+        "Distill-Any-Depth-Dav2-Teacher-Large-2w-iter/model.safetensors",
+        # One teacher, twenty thousand ("2w") steps, from V2's encoder.
+        note=_DISPUTED,
+    ),
+    Entry(
+        config=ModelConfig(
+            "depth-anything-ac-small",
+            _encoder("small", _TAPS_V2["small"]),
+            _HEADS["small"],
+        ),
+        parameters=_PARAMETERS["small"],
+        licence=_NC,
+        repository="ghost233lism/DepthAnything-AC",
+        file="checkpoints/depth_anything_AC_vits.pth",
+        original="ghost233lism/DepthAnything-AC/checkpoints/depth_anything_AC_vits.pth",
+        note="licence as tagged on the hub; the code's repository states none. Trained "
+        "for night, fog, rain and blur",
+    ),
+    _prompted("small", "small"),
+    _prompted(
+        "small-transparent",
+        "small",
+        "licence as tagged on the model card where there is one, the code's otherwise",
+    ),
+    _prompted(
+        "large",
+        "large",
+        "tagged Apache-2.0 by the organisation that tags the V2-L it is built on "
+        "CC-BY-NC-4.0",
     ),
     *(_dinov2(size, 0) for size in _SIZES),
     *(_dinov2(size, 4) for size in _SIZES),

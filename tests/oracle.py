@@ -4,12 +4,16 @@ import numpy as np
 import torch
 import transformers
 
+from jax_depth.config import PromptHeadConfig
+
 # transformers announces every model it builds.
 transformers.utils.logging.set_verbosity_error()
 
 
 def depth_anything(config, seed: int = 0):
     """Return a transformers model of the architecture of our `ModelConfig`."""
+    if isinstance(config.head, PromptHeadConfig):
+        return prompt_depth_anything(config, seed)
     encoder, head = config.encoder, config.head
     backbone = _dinov2_config(
         encoder,
@@ -110,3 +114,34 @@ def run(model, pixels: np.ndarray):
             torch.from_numpy(np.moveaxis(pixels, -1, 1).copy()),
             output_hidden_states=True,
         )
+
+
+def prompt_depth_anything(config, seed: int = 0):
+    """Return transformers' Prompt Depth Anything of our `ModelConfig`."""
+    encoder, head = config.encoder, config.head
+    backbone = _dinov2_config(
+        encoder,
+        out_indices=[tap + 1 for tap in encoder.taps],
+        apply_layernorm=True,
+        reshape_hidden_states=False,
+    )
+    hf_config = transformers.PromptDepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=encoder.width,
+        patch_size=encoder.patch_size,
+        neck_hidden_sizes=list(head.channels),
+        fusion_hidden_size=head.features,
+        head_hidden_size=head.output_channels,
+        depth_estimation_type="metric",
+        max_depth=None,
+    )
+    return revive(transformers.PromptDepthAnythingForDepthEstimation(hf_config), seed)
+
+
+def run_prompted(model, pixels: np.ndarray, prompt: np.ndarray):
+    """Run it on (b, h, w, 3) pixels and (b, h2, w2) prompts -> (b, h, w)."""
+    with torch.no_grad():
+        return model(
+            torch.from_numpy(np.moveaxis(pixels, -1, 1).copy()),
+            prompt_depth=torch.from_numpy(prompt[:, None]),
+        ).predicted_depth.numpy()

@@ -5,7 +5,12 @@ import dataclasses
 import numpy as np
 
 from jax_depth.checkpoint import leaf_shapes, unflatten
-from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
+from jax_depth.config import (
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    PromptHeadConfig,
+)
 
 HEAD = HeadConfig(features=16, channels=(8, 12, 16, 20), output_channels=8)
 GELU = EncoderConfig(
@@ -26,6 +31,12 @@ METRIC_SWIGLU = dataclasses.replace(
     kind="metric_depth",
     max_depth=20.0,
 )
+PROMPT = ModelConfig(
+    "small-prompt",
+    GELU,
+    PromptHeadConfig(features=16, channels=(8, 12, 16, 20), output_channels=8),
+    kind="metric_depth",
+)
 ENCODER = ModelConfig(
     "small-encoder", dataclasses.replace(GELU, taps=()), None, kind="features"
 )
@@ -34,7 +45,7 @@ REGISTERS = dataclasses.replace(
     name="small-registers",
     encoder=dataclasses.replace(ENCODER.encoder, registers=4, position_antialias=True),
 )
-ALL = (RELATIVE, METRIC_SWIGLU, ENCODER, REGISTERS)
+ALL = (RELATIVE, METRIC_SWIGLU, ENCODER, REGISTERS, PROMPT)
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype="float32") -> dict:

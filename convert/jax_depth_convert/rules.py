@@ -16,7 +16,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,10 @@ TRANSFORMS: Mapping[str, tuple[int, ...] | None] = {
 # Suggesting a near key takes a millisecond; a wholly wrong file has hundreds.
 _MAX_SUGGESTIONS = 20
 
+# How far a file's constant may lie from its formula: other programs compute it in
+# float32.
+_CONSTANT = 1e-5
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -45,6 +49,9 @@ class Rule:
         part: (i, count): the tensor is the i-th of `count` equal slices of the
             leaf's last axis, as query, key and value are of a fused projection.
         written: False for a spelling that is read but never written.
+        alias: a second key for values that another rule's key holds, as of a module
+            that is registered twice. It may stand alone or beside that key, which it
+            must then equal, and is never written.
     """
 
     pattern: str
@@ -52,6 +59,27 @@ class Rule:
     transform: str = "same"
     part: tuple[int, int] = (0, 1)
     written: bool = True
+    alias: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A tensor of a published layout whose values follow from the architecture.
+
+    It is no leaf of ours: checked where a file has it, written on the way back.
+
+    Attributes:
+        pattern: its key, as in `Rule`.
+        path: a leaf of our tree that is there whenever the constant is.
+        value: that leaf's shape -> the constant, float32.
+    """
+
+    pattern: str
+    path: str
+    value: Callable[[tuple[int, ...]], np.ndarray]
+
+
+Rules: TypeAlias = Sequence[Rule | Constant]
 
 
 class Leaf:
@@ -92,7 +120,10 @@ def part(key: str, path: str, index: int, count: int, **kwargs) -> tuple[Rule, .
     )
 
 
-def below(rules: Iterable[Rule], key: str, path: str) -> tuple[Rule, ...]:
+AnyRule = TypeVar("AnyRule", bound=Rule | Constant)
+
+
+def below(rules: Iterable[AnyRule], key: str, path: str) -> tuple[AnyRule, ...]:
     """Return `rules` with a prefix before every key and every path."""
     return tuple(
         dataclasses.replace(rule, pattern=key + rule.pattern, path=path + rule.path)
@@ -102,11 +133,11 @@ def below(rules: Iterable[Rule], key: str, path: str) -> tuple[Rule, ...]:
 
 def written(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """Return the rules of the spelling that published files have."""
-    return tuple(rule for rule in rules if rule.written)
+    return tuple(rule for rule in rules if rule.written and not rule.alias)
 
 
 def match(
-    rules: Sequence[Rule], state: Mapping[str, Any], targets: Mapping[str, Any]
+    rules: Rules, state: Mapping[str, Any], targets: Mapping[str, Any]
 ) -> dict[str, Leaf]:
     """Fill every target from a state dict, each source key used exactly once.
 
@@ -116,15 +147,19 @@ def match(
         targets: path to anything with `shape`.
 
     Returns:
-        A leaf for every path in `targets`.
+        A leaf for every path in `targets`. Asked for its values, one that has an
+        alias raises ValueError if the two differ.
 
     Raises:
         ValueError: one message with every unexpected, missing, doubled or
-            wrongly shaped key.
+            wrongly shaped key, and every constant that is another.
     """
+    rules, constants = _sorted_out(rules)
+    problems = _constant_problems(constants, state, targets)
+    state = {k: x for k, x in state.items() if not _constant_of(constants, k, targets)}
     unexpected: list[str] = []
-    problems: list[str] = []
     filled: dict[str, dict[tuple[int, int], tuple[Rule, str]]] = {}
+    aliases: dict[str, list[tuple[Rule, str]]] = {}
     for key in state:
         hits = [(rule, path) for rule in rules if (path := _path_of(rule, key))]
         if len(hits) > 1:
@@ -133,6 +168,10 @@ def match(
             unexpected.append(key)
         else:
             rule, path = hits[0]
+            problems += _shape_problems(rule, key, state[key], targets[path])
+            if rule.alias:
+                aliases.setdefault(path, []).append((rule, key))
+                continue
             slots = filled.setdefault(path, {})
             other = next(
                 (k for p, (_, k) in slots.items() if p[1] != rule.part[1]), None
@@ -142,7 +181,9 @@ def match(
                 problems.append(f"{key!r} and {other!r} are both {path}")
             else:
                 slots[rule.part] = (rule, key)
-                problems += _shape_problems(rule, key, state[key], targets[path])
+    for path, twins in aliases.items():
+        if path not in filled:
+            filled[path] = {twins[0][0].part: twins.pop(0)}
 
     missing = [
         key for path in targets for key in _missing(rules, path, filled.get(path, {}))
@@ -150,16 +191,20 @@ def match(
     problems = _name_problems(rules, unexpected, missing, state, targets) + problems
     if problems:
         raise ValueError("; ".join(problems))
-    return {path: _assemble(state, filled[path], targets[path]) for path in targets}
+    return {
+        path: _assemble(state, filled[path], targets[path], aliases.get(path, ()))
+        for path in targets
+    }
 
 
-def invert(rules: Sequence[Rule], leaves: Mapping[str, Any]) -> dict[str, Leaf]:
+def invert(rules: Rules, leaves: Mapping[str, Any]) -> dict[str, Leaf]:
     """Return the state dict of a layout from our leaves, by path.
 
     Raises:
         ValueError: a leaf the layout has no key for.
     """
     state = {}
+    rules, constants = _sorted_out(rules)
     rules = written(rules)
     for path, leaf in leaves.items():
         keys = _keys_of(rules, path)
@@ -167,7 +212,53 @@ def invert(rules: Sequence[Rule], leaves: Mapping[str, Any]) -> dict[str, Leaf]:
             raise ValueError(f"{path}: the layout has no key for it")
         for rule, key in keys:
             state[key] = _slice(leaf, rule)
+        for constant, key in _keys_of(constants, path):
+            state[key] = _constant(constant, leaf)
     return state
+
+
+def _sorted_out(rules: Rules) -> tuple[list[Rule], list[Constant]]:
+    constants = [rule for rule in rules if isinstance(rule, Constant)]
+    return [rule for rule in rules if isinstance(rule, Rule)], constants
+
+
+def _constant_of(constants, key: str, targets) -> tuple[Constant, str] | None:
+    """Return the constant that a key is, and the leaf that it stands beside."""
+    for constant in constants:
+        path = _path_of(constant, key)
+        if path and path in targets:
+            return constant, path
+    return None
+
+
+def _constant_problems(constants, state, targets) -> list[str]:
+    problems = []
+    for key in state:
+        hit = _constant_of(constants, key, targets)
+        if hit is None:
+            continue
+        constant, path = hit
+        wanted = constant.value(tuple(targets[path].shape))
+        found = np.asarray(state[key])
+        if found.shape != wanted.shape:
+            problems.append(
+                f"{key!r} has shape {found.shape}, the model needs {wanted.shape}"
+            )
+            continue
+        # Files in half precision hold it rounded.
+        rounding = 1e-2 if np.dtype(found.dtype).itemsize < 4 else _CONSTANT
+        apart = np.abs(found.astype(np.float64) - wanted).max()
+        if not apart <= rounding * max(1.0, np.abs(wanted).max()):
+            problems.append(
+                f"{key!r} is a constant of this model, and the file's is another, off "
+                f"by {apart:.2g}"
+            )
+    return problems
+
+
+def _constant(constant: Constant, leaf: Any) -> Leaf:
+    value = constant.value(tuple(leaf.shape))
+    return Leaf(value.shape, leaf.dtype, lambda: value.astype(leaf.dtype))
 
 
 def _missing(rules: Sequence[Rule], path: str, slots: Mapping) -> list[str]:
@@ -184,12 +275,12 @@ def _missing(rules: Sequence[Rule], path: str, slots: Mapping) -> list[str]:
     return [key for _, key in _keys_of(siblings, path)]
 
 
-def _path_of(rule: Rule, key: str) -> str | None:
+def _path_of(rule: Rule | Constant, key: str) -> str | None:
     hit = _regex(rule.pattern).fullmatch(key)
     return hit and rule.path.format(**hit.groupdict())
 
 
-def _keys_of(rules: Iterable[Rule], path: str) -> list[tuple[Rule, str]]:
+def _keys_of(rules: Iterable[AnyRule], path: str) -> list[tuple[AnyRule, str]]:
     """Return the rules of a leaf, each with its key."""
     return [
         (rule, rule.pattern.format(**hit.groupdict()))
@@ -247,18 +338,25 @@ def _nearest(key: str, others: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(key, others, n=1, cutoff=0.3)
 
 
-def _assemble(state, slots, target) -> Leaf:
+def _assemble(state, slots, target, aliases) -> Leaf:
     parts = [slots[p] for p in sorted(slots)]
     dtypes = {np.dtype(state[key].dtype) for _, key in parts}
     # Slices of one layer stored in two precisions meet in the one that holds both.
     dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
 
+    def piece(rule: Rule, key: str) -> np.ndarray:
+        axes = TRANSFORMS[rule.transform]
+        array = np.asarray(state[key])
+        return array if axes is None else array.transpose(axes)
+
     def values() -> np.ndarray:
-        pieces = []
-        for rule, key in parts:
-            axes = TRANSFORMS[rule.transform]
-            array = np.asarray(state[key])
-            pieces.append(array if axes is None else array.transpose(axes))
+        pieces = [piece(rule, key) for rule, key in parts]
+        for rule, key in aliases:
+            if not np.array_equal(piece(rule, key), pieces[0], equal_nan=True):
+                raise ValueError(
+                    f"{key!r} and {parts[0][1]!r} are one tensor under two names and "
+                    "differ; give the file as it was published"
+                )
         if len(pieces) == 1:
             return pieces[0]
         return np.concatenate([p.astype(dtype, copy=False) for p in pieces], axis=-1)

@@ -10,7 +10,9 @@ import numpy as np
 from jax_depth._typing import Params
 from jax_depth.checkpoint import check, flatten, leaf_shapes, unflatten
 from jax_depth.config import EncoderConfig, ModelConfig
-from jax_depth_convert.depth_anything import PREFIXES, TABLES, Layout
+from jax_depth.models.architectures import published_keys
+from jax_depth_convert.depth_anything import Layout
+from jax_depth_convert.layouts import PublishedLayout, layout_of, layouts_of
 from jax_depth_convert.rules import Leaf, invert, match
 
 # Added to every key by DistributedDataParallel and by torch.compile.
@@ -18,7 +20,11 @@ _WRAPPERS = ("module.", "_orig_mod.")
 _BLOCK = re.compile(
     r"(?:.*\.)?(?:blocks(?:\.\d+)?|encoder\.layer|backbone|pretrained)\.(\d+)\..*"
 )
+_NESTED = re.compile(r"([\w.]+\.)depth_head\..*")
 _SWIGLU = re.compile(r".*\.mlp\.(?:w12|weights_in|gate_proj)\..*")
+
+# What messages call the kinds of networks that have no name of their own.
+_KINDS = {"depth_anything": "depth model", "dinov2": "encoder"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Recognised:
         depth: number of blocks.
         mlp: "gelu" or "swiglu".
         registers: number of register tokens.
+        keys: which kind of network, as in `jax_depth.models.architectures`.
     """
 
     layout: Layout
@@ -42,18 +49,19 @@ class Recognised:
     depth: int
     mlp: Literal["gelu", "swiglu"]
     registers: int
+    keys: str = "depth_anything"
 
     def fits(self, config: ModelConfig) -> bool:
         """Whether a model has this geometry."""
         encoder = config.encoder
         return isinstance(encoder, EncoderConfig) and (
-            (config.head is not None, encoder.width, encoder.depth)
-            == (self.head, self.width, self.depth)
+            (published_keys(config), encoder.width, encoder.depth)
+            == (self.keys, self.width, self.depth)
             and (encoder.mlp, encoder.registers) == (self.mlp, self.registers)
         )
 
     def __str__(self) -> str:
-        kind = "depth model" if self.head else "encoder"
+        kind = _KINDS.get(self.keys, self.keys.replace("_", " ") + " model")
         extra = f" and {self.registers} registers" if self.registers else ""
         return (
             f"a {kind} of width {self.width} with {self.depth} blocks{extra} in the "
@@ -68,19 +76,15 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
         ValueError: the keys belong to no layout known here.
     """
     state = strip_wrappers(state)
-    layouts = [
-        layout
-        for layout, prefixes in PREFIXES.items()
-        if any(key.startswith(prefixes) for key in state)
-    ]
+    layouts = layouts_of(state)
     if len(layouts) != 1:
         first = ", ".join(map(repr, list(state)[:3])) or "none at all"
         raise ValueError(
-            f"the keys ({first}, ...) are not those of Depth Anything V1, V2 or "
-            "DINOv2 in the original or the transformers layout; other models cannot "
-            "be converted"
+            f"the keys ({first}, ...) are not those of Depth Anything V1, V2, a "
+            "relative of theirs or DINOv2 in the original or the transformers layout; "
+            "other models cannot be converted"
         )
-    layout, head = layouts[0]
+    keys, layout = layouts[0].keys, layouts[0].layout
     width = _sizes(state, "cls_token", 3, -1)
     if not width:
         raise ValueError(
@@ -91,11 +95,12 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
     registers = _sizes(state, "register_tokens", 3, 1)
     return Recognised(
         layout=layout,
-        head=head,
+        head=keys != "dinov2",
         width=width[0],
         depth=1 + max(blocks, default=-1),
         mlp="swiglu" if any(map(_SWIGLU.fullmatch, state)) else "gelu",
         registers=registers[0] if registers else 0,
+        keys=keys,
     )
 
 
@@ -152,9 +157,10 @@ def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf
     published_encoder(config)
     state = {key: _as_array(key, x) for key, x in strip_wrappers(state).items()}
     found = recognise(state)
-    rules = TABLES[found.layout, found.head]
+    row = layout_of(found.keys, found.layout)
+    assert row is not None
     try:
-        return match(rules, state, leaf_shapes(config))
+        return match(row.rules, state, leaf_shapes(config))
     except ValueError as error:
         raise ValueError(
             f"the weights, {found}, do not fit model {config.name!r}: {error}"
@@ -172,7 +178,17 @@ def invert_params(
         )
     leaves = flatten(params)
     check(leaves, config, "parameters")
-    return invert(TABLES[layout, config.head is not None], leaves)
+    return invert(_layout_to_write(config, layout).rules, leaves)
+
+
+def _layout_to_write(config: ModelConfig, layout: Layout) -> PublishedLayout:
+    row = layout_of(published_keys(config), layout)
+    if row is None:
+        raise ValueError(
+            f"model {config.name!r}: nobody publishes it in the {layout} layout; use "
+            "layout='original'"
+        )
+    return row
 
 
 def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +199,11 @@ def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
         if not prefix:
             break
         state = {key[len(prefix) :]: value for key, value in state.items()}
+    # Lightning names the attribute that held the network in its training code.
+    name = next((hit[1] for key in state if (hit := _NESTED.fullmatch(key))), "")
+    encoder = any(key.startswith(f"{name}pretrained.") for key in state)
+    if name and encoder and all(key.startswith(name) for key in state):
+        state = {key[len(name) :]: value for key, value in state.items()}
     return state
 
 
@@ -214,7 +235,7 @@ def published_encoder(config: ModelConfig) -> EncoderConfig:
     Raises:
         ValueError: it has none.
     """
-    if isinstance(config.encoder, EncoderConfig):
+    if published_keys(config) and isinstance(config.encoder, EncoderConfig):
         return config.encoder
     raise ValueError(
         f"model {config.name!r} has no PyTorch counterpart; keep it in the native "

@@ -6,15 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jax_depth.safetensors_io import write_safetensors
+
 from jax_depth._typing import Params
 from jax_depth.checkpoint import new_directory
-from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
+from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, PromptHeadConfig
 from jax_depth.formats.safetensors import write_safetensors
+from jax_depth.models.architectures import published_keys
 from jax_depth_convert.state_dicts import invert_params, published_encoder
 
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 _ENCODERS = ("dinov2", "dinov2_with_registers")
+_HEADS: Mapping[str, type[HeadConfig]] = {
+    "depth_anything": HeadConfig,
+    "prompt_depth_anything": PromptHeadConfig,
+}
+_ARCHITECTURES: Mapping[str, str] = {
+    "depth_anything": "DepthAnythingForDepthEstimation",
+    "prompt_depth_anything": "PromptDepthAnythingForDepthEstimation",
+}
 # Defaults of Dinov2Config and DepthAnythingConfig; older files leave them out.
 _ENCODER_DEFAULTS: Mapping[str, Any] = {
     "hidden_size": 768,
@@ -68,13 +79,13 @@ def config_from_transformers(path: Path) -> ModelConfig:
     try:
         if kind in _ENCODERS:
             return ModelConfig(name, _encoder(document, (), path), None, "features")
-        if kind == "depth_anything":
+        if kind in _HEADS:
             return _depth_model(document, name, path)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: malformed ({type(error).__name__}: {error})"
         ) from None
-    known = ", ".join(("depth_anything", *_ENCODERS))
+    known = ", ".join((*_HEADS, *_ENCODERS))
     raise ValueError(f"{path}: model_type {kind!r} is not one of {known}")
 
 
@@ -161,16 +172,19 @@ def _depth_model(document: Mapping, name: str, path: Path) -> ModelConfig:
         int(name.removeprefix("stage")) for name in backbone["out_features"]
     ]
     metric = values["depth_estimation_type"] == "metric"
+    head = _HEADS[document["model_type"]]
+    prompted = head is PromptHeadConfig
     return ModelConfig(
         name=name,
         encoder=_encoder(backbone, tuple(stage - 1 for stage in stages), path),
-        head=HeadConfig(
+        head=head(
             features=values["fusion_hidden_size"],
             channels=tuple(values["neck_hidden_sizes"]),
             output_channels=values["head_hidden_size"],
         ),
         kind="metric_depth" if metric else "inverse_depth",
-        max_depth=float(values["max_depth"]) if metric else None,
+        max_depth=float(values["max_depth"]) if metric and not prompted else None,
+        image_size=756 if prompted else 518,
     )
 
 
@@ -189,10 +203,14 @@ def _model_document(config: ModelConfig) -> dict[str, Any]:
         registers = "WithRegisters" if encoder.registers else ""
         return {"architectures": [f"Dinov2{registers}Model"], **backbone}
     metric = config.kind == "metric_depth"
+    kind = published_keys(config) or ""
+    prompted = kind == "prompt_depth_anything"
     # Its strict configuration takes whole numbers only.
-    max_depth = int(config.max_depth or 1)
+    max_depth = None if prompted else int(config.max_depth or 1)
+    activation = "sigmoid" if metric else "relu"
     inexpressible = (
         config.kind == "depth"
+        or head.activation != activation
         or encoder.registers
         or head.resize != _RESIZE
         or len(set(encoder.taps)) < len(encoder.taps)
@@ -206,8 +224,8 @@ def _model_document(config: ModelConfig) -> dict[str, Any]:
         )
     stages = [tap + 1 for tap in encoder.taps]
     return {
-        "architectures": ["DepthAnythingForDepthEstimation"],
-        "model_type": "depth_anything",
+        "architectures": [_ARCHITECTURES[kind]],
+        "model_type": kind,
         "backbone_config": {
             **backbone,
             "out_indices": stages,
@@ -260,8 +278,11 @@ def _encoder_document(encoder: EncoderConfig, name: str) -> dict[str, Any]:
 
 def _processor_document(config: ModelConfig) -> dict[str, Any]:
     size = config.image_size
+    prompted = published_keys(config) == "prompt_depth_anything"
+    name = "PromptDepthAnything" if prompted else "DPT"
     return {
-        "image_processor_type": "DPTImageProcessor",
+        "image_processor_type": f"{name}ImageProcessor",
+        **({"prompt_scale_to_meter": 0.001} if prompted else {}),
         "do_resize": True,
         "size": {"height": size, "width": size},
         "keep_aspect_ratio": True,

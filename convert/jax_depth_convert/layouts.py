@@ -1,0 +1,78 @@
+"""Every published layout: how it is recognised, and its table of keys.
+
+Adding one is a row here; `models/architectures.py` says which row's `keys` a model
+has.
+"""
+
+import dataclasses
+from typing import Any
+
+from jax_depth_convert import prompt_depth_anything
+from jax_depth_convert.depth_anything import PREFIXES, TABLES, Layout
+from jax_depth_convert.rules import Rules
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedLayout:
+    """One layout of one kind of network.
+
+    Attributes:
+        keys: the kind, as in `models/architectures.py`.
+        layout: "original" or "transformers".
+        rules: its table.
+        marks: parts of keys, one of which such a file holds and no unrelated one.
+        extends: the `keys` whose marks such a file holds as well, in this layout.
+    """
+
+    keys: str
+    layout: Layout
+    rules: Rules
+    marks: tuple[str, ...]
+    extends: str | None = None
+
+    def marked(self, key: str) -> bool:
+        """Whether a key is one by which the layout is known."""
+        # Below an encoder or a head the same parts of names come again.
+        return any(
+            mark in key if self.extends else key.startswith(mark) for mark in self.marks
+        )
+
+
+LAYOUTS = (
+    *(
+        PublishedLayout(
+            "depth_anything" if head else "dinov2",
+            layout,
+            TABLES[layout, head],
+            PREFIXES[layout, head],
+        )
+        for layout, head in TABLES
+    ),
+    PublishedLayout(
+        "prompt_depth_anything",
+        "original",
+        prompt_depth_anything.ORIGINAL,
+        (".resConfUnit_depth.",),
+        extends="depth_anything",
+    ),
+    PublishedLayout(
+        "prompt_depth_anything",
+        "transformers",
+        prompt_depth_anything.TRANSFORMERS,
+        (".prompt_depth_layer.",),
+        extends="depth_anything",
+    ),
+)
+
+
+def layouts_of(state: Any) -> list[PublishedLayout]:
+    """Return the layouts whose marks are among the keys: one in a sound file."""
+    found = [row for row in LAYOUTS if any(map(row.marked, state))]
+    extended = {(row.extends, row.layout) for row in found}
+    return [row for row in found if (row.keys, row.layout) not in extended]
+
+
+def layout_of(keys: str | None, layout: str) -> PublishedLayout | None:
+    """Return one layout of one kind of network, None where nobody publishes it."""
+    rows = (row for row in LAYOUTS if (row.keys, row.layout) == (keys, layout))
+    return next(rows, None)
