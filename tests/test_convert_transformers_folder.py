@@ -104,9 +104,12 @@ def test_every_catalogue_model_is_described(tmp_path, name):
     from jax_depth_convert.transformers_folder import _model_document
 
     config = MODELS[name].config
-    theirs = transformers.DepthAnythingConfig(
-        **{k: v for k, v in _model_document(config).items() if k != "architectures"}
-    )
+    document = _model_document(config)
+    cls = {
+        "depth_anything": transformers.DepthAnythingConfig,
+        "prompt_depth_anything": transformers.PromptDepthAnythingConfig,
+    }[document["model_type"]]
+    theirs = cls(**{k: v for k, v in document.items() if k != "architectures"})
     theirs.save_pretrained(tmp_path / name)
     assert config_from_transformers(tmp_path / name / "config.json") == config
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jax_depth.catalog import MODELS
-from jax_depth.models.depth_anything import check_size, forward, param_shapes
+from jax_depth.models.architectures import network_row
+from jax_depth.models.depth_anything import apply, check_size, forward, param_shapes
 from jax_depth.models.initialize import init
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "parameters.json").read_text())
@@ -47,11 +48,17 @@ def test_forward_shape(name):
     config = MODELS[name].config
     patch = config.encoder.patch_size
     pixels = jax.ShapeDtypeStruct((2, 3 * patch, 5 * patch, 3), np.float32)
-    depth = jax.eval_shape(
-        lambda p, x: forward(p, x, config), param_shapes(config), pixels
+    row = network_row(config)
+    conditions = {"prompt": jax.ShapeDtypeStruct((2, 6, 8), np.float32)}
+    conditions = {name: x for name, x in conditions.items() if name in row.takes}
+    output = jax.eval_shape(
+        lambda p, x, c: apply(p, x, config, **c),
+        param_shapes(config),
+        pixels,
+        conditions,
     )
-    assert depth.shape == (2, 3 * patch, 5 * patch)
-    assert depth.dtype == np.float32
+    assert output.depth.shape == (2, 3 * patch, 5 * patch)
+    assert output.depth.dtype == np.float32
 
 
 def test_init_gives_a_plain_dict_of_living_parameters():

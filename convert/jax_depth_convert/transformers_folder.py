@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jax_depth.safetensors_io import write_safetensors
-
 from jax_depth._typing import Params
 from jax_depth.checkpoint import new_directory
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, PromptHeadConfig
@@ -85,7 +83,7 @@ def config_from_transformers(path: Path) -> ModelConfig:
         raise ValueError(
             f"{path}: malformed ({type(error).__name__}: {error})"
         ) from None
-    known = ", ".join((*_HEADS, *_ENCODERS))
+    known = ", ".join(sorted((*_HEADS, *_ENCODERS)))
     raise ValueError(f"{path}: model_type {kind!r} is not one of {known}")
 
 
