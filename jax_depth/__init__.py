@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from jax_depth.models.depth_anything import forward as forward
     from jax_depth.models.initialize import init as init
     from jax_depth.models.output import Output as Output
+    from jax_depth.models.temporal import stream_init as stream_init
+    from jax_depth.models.temporal import stream_step as stream_step
     from jax_depth.weights import load_params as load_params
 
 __version__ = "0.1.0"
@@ -50,6 +52,8 @@ __getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunde
         # Pure functions over a dict of parameters
         "apply": "models.depth_anything",
         "Output": "models.output",
+        "stream_init": "models.temporal",
+        "stream_step": "models.temporal",
         "forward": "models.depth_anything",
         "features": "models.depth_anything",
         "init": "models.initialize",

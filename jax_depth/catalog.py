@@ -14,6 +14,7 @@ from jax_depth.config import (
     HybridConfig,
     ModelConfig,
     PromptHeadConfig,
+    VideoHeadConfig,
 )
 
 Slice = tuple[tuple[float, float, float], ...]
@@ -98,6 +99,11 @@ _PARAMETERS = {
     "giant": 1_258_132_225,
 }
 _PROMPT_PARAMETERS = {"small": 25_083_073, "large": 340_046_529}
+_VIDEO_PARAMETERS = {
+    "small": 29_035_137,
+    "base": 114_441_409,
+    "large": 384_390_337,
+}
 _ENCODER_PARAMETERS = {
     "small": 22_056_576,
     "base": 86_580_480,
@@ -231,6 +237,32 @@ def _prompted(name: str, size: str, note: str = "") -> Entry:
         licence=_APACHE,
         repository=f"{repository}-hf",
         original=f"{repository}/model.ckpt",
+        note=note,
+    )
+
+
+def _video(size: str, metric: bool) -> Entry:
+    head = _HEADS[size]
+    infix = "metric-" if metric else ""
+    title = f"Video-Depth-Anything-{size.title()}"
+    repository = f"depth-anything/{'Metric-' if metric else ''}{title}"
+    prefix = "metric_" if metric else ""
+    file = f"{prefix}video_depth_anything_vit{_LETTERS[size]}.pth"
+    note = ""
+    if metric and size != "small":
+        note = "licence as the code's README states it for base and large"
+    return Entry(
+        config=ModelConfig(
+            f"video-depth-anything-{infix}{size}",
+            _encoder(size, _TAPS_V2[size]),
+            VideoHeadConfig(head.features, head.channels),
+            kind="metric_depth" if metric else "inverse_depth",
+        ),
+        parameters=_VIDEO_PARAMETERS[size],
+        licence=_APACHE if size == "small" else _NC,
+        repository=repository,
+        file=file,
+        original=f"{repository}/{file}",
         note=note,
     )
 
@@ -385,6 +417,8 @@ _ENTRIES = [
         "tagged Apache-2.0 by the organisation that tags the V2-L it is built on "
         "CC-BY-NC-4.0",
     ),
+    *(_video(size, False) for size in _SIZES[:3]),
+    *(_video(size, True) for size in _SIZES[:3]),
     *(_dinov2(size, 0) for size in _SIZES),
     *(_dinov2(size, 4) for size in _SIZES),
 ]

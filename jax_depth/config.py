@@ -184,6 +184,19 @@ class DualHeadConfig(HeadConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class VideoHeadConfig(HeadConfig):
+    """Head of Video Depth Anything (Chen et al. 2025, arXiv:2501.12375).
+
+    `HeadConfig` and four modules whose attention runs along time.
+
+    Attributes:
+        frames: most frames of one clip, and the window of the published method.
+    """
+
+    frames: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A whole network and what its output means.
 
@@ -300,6 +313,7 @@ _ENCODER_NAMES = {cls: name for name, cls in _ENCODER_TYPES.items()}
 _HEAD_TYPES: dict[str, type] = {
     "dpt": HeadConfig,
     "prompt_dpt": PromptHeadConfig,
+    "video_dpt": VideoHeadConfig,
     "sky_dpt": SkyHeadConfig,
     "dual_dpt": DualHeadConfig,
 }

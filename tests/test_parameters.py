@@ -47,8 +47,9 @@ def test_every_model_is_pinned():
 def test_forward_shape(name):
     config = MODELS[name].config
     patch = config.encoder.patch_size
-    pixels = jax.ShapeDtypeStruct((2, 3 * patch, 5 * patch, 3), np.float32)
     row = network_row(config)
+    axis = (2,) if row.axis is None else (2, 2)
+    pixels = jax.ShapeDtypeStruct((*axis, 3 * patch, 5 * patch, 3), np.float32)
     conditions = {"prompt": jax.ShapeDtypeStruct((2, 6, 8), np.float32)}
     conditions = {name: x for name, x in conditions.items() if name in row.takes}
     output = jax.eval_shape(
@@ -57,7 +58,7 @@ def test_forward_shape(name):
         pixels,
         conditions,
     )
-    assert output.depth.shape == (2, 3 * patch, 5 * patch)
+    assert output.depth.shape == (*axis, 3 * patch, 5 * patch)
     assert output.depth.dtype == np.float32
 
 

@@ -7,7 +7,7 @@ has.
 import dataclasses
 from typing import Any
 
-from jax_depth_convert import prompt_depth_anything
+from jax_depth_convert import prompt_depth_anything, video_depth_anything
 from jax_depth_convert.depth_anything import PREFIXES, TABLES, Layout
 from jax_depth_convert.rules import Rules
 
@@ -60,6 +60,13 @@ LAYOUTS = (
         "transformers",
         prompt_depth_anything.TRANSFORMERS,
         (".prompt_depth_layer.",),
+        extends="depth_anything",
+    ),
+    PublishedLayout(
+        "video_depth_anything",
+        "original",
+        video_depth_anything.ORIGINAL,
+        ("head.motion_modules.",),
         extends="depth_anything",
     ),
 )

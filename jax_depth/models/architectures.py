@@ -20,6 +20,7 @@ from jax_depth.config import (
     ModelConfig,
     PromptHeadConfig,
     SkyHeadConfig,
+    VideoHeadConfig,
 )
 
 Axis = Literal["views", "frames"]
@@ -78,6 +79,9 @@ NETWORKS: Mapping[type, NetworkRow] = MappingProxyType(
             "prompted:PromptDepthAnything",
             takes=("prompt",),
             keys="prompt_depth_anything",
+        ),
+        VideoHeadConfig: NetworkRow(
+            "temporal:VideoDepthAnything", axis="frames", keys="video_depth_anything"
         ),
         SkyHeadConfig: NetworkRow(
             "sky_dpt:SkyDepthAnything",

@@ -26,8 +26,8 @@ _BLOCK_LOGITS = 2**21
 @functools.partial(jax.jit, static_argnames=("method", "dtype"))
 def attend(
     q: Float[Array, "b heads n c"],
-    k: Float[Array, "b heads n c"],
-    v: Float[Array, "b heads n c"],
+    k: Float[Array, "b heads m c"],
+    v: Float[Array, "b heads m c"],
     method: str = "auto",
     dtype: Any = jnp.float32,
 ) -> Float32[Array, "b heads n c"]:
