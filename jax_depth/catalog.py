@@ -17,8 +17,6 @@ from jax_depth.config import (
     VideoHeadConfig,
 )
 
-Slice = tuple[tuple[float, float, float], ...]
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -33,9 +31,6 @@ class Entry:
         file: the weights in it, in a layout that `jax_depth_convert` recognises.
         original: where the authors' own PyTorch file is: "repository/file" or an
             address.
-        golden: published depth of the top-left 3x3 pixels of COCO val2017
-            000000039769 at 518x686 through transformers' preprocessing, to 1e-4
-            (transformers, `convert_depth_anything_to_hf.py`).
         bundled: whether the weights come with this package.
         note: what a user should know before using the weights.
     """
@@ -46,7 +41,6 @@ class Entry:
     repository: str | None = None
     file: str = "model.safetensors"
     original: str | None = None
-    golden: Slice | None = None
     bundled: bool = False
     note: str = ""
 
@@ -128,7 +122,7 @@ def _encoder(size: str, taps: tuple[int, ...], *, registers: int = 0) -> Encoder
     )
 
 
-def _v1(size: str, golden: Slice) -> Entry:
+def _v1(size: str) -> Entry:
     return Entry(
         config=ModelConfig(
             f"depth-anything-{size}", _encoder(size, _TAPS_V1[size]), _HEADS[size]
@@ -137,13 +131,12 @@ def _v1(size: str, golden: Slice) -> Entry:
         licence=_APACHE,
         repository=f"LiheYoung/depth-anything-{size}-hf",
         original=f"LiheYoung/depth_anything_vit{_LETTERS[size]}14/pytorch_model.bin",
-        golden=golden,
         note="licence as tagged on the model card; the question in "
         "LiheYoung/Depth-Anything#252 has no answer",
     )
 
 
-def _v2(size: str, golden: Slice | None) -> Entry:
+def _v2(size: str) -> Entry:
     config = ModelConfig(
         f"depth-anything-v2-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
     )
@@ -157,11 +150,10 @@ def _v2(size: str, golden: Slice | None) -> Entry:
         licence=_APACHE if size == "small" else _NC,
         repository=f"{repository}-hf",
         original=f"{repository}/depth_anything_v2_vit{_LETTERS[size]}.pth",
-        golden=golden,
     )
 
 
-def _metric(scene: str, size: str, golden: Slice) -> Entry:
+def _metric(scene: str, size: str) -> Entry:
     dataset, max_depth = {
         "indoor": ("Hypersim", 20.0),
         "outdoor": ("VKITTI", 80.0),
@@ -180,13 +172,12 @@ def _metric(scene: str, size: str, golden: Slice) -> Entry:
         licence=_UNSTATED,
         repository=f"{stem}-{scene.title()}-{size.title()}-hf",
         original=f"{stem}-{dataset}-{size.title()}/{file}",
-        golden=golden,
         note="neither of its two repositories carries a licence tag, and the question "
         "has no answer (DepthAnything/Depth-Anything-V2#245)",
     )
 
 
-def _distilled(size: str, golden: Slice) -> Entry:
+def _distilled(size: str) -> Entry:
     # The base port is not by the authors, who published it in their own layout only.
     owner = "lc700x" if size == "base" else "xingyang1"
     return Entry(
@@ -197,7 +188,6 @@ def _distilled(size: str, golden: Slice) -> Entry:
         licence="MIT",
         repository=f"{owner}/Distill-Any-Depth-{size.title()}-hf",
         original=f"xingyang1/Distill-Any-Depth/{size}/model.safetensors",
-        golden=golden,
         note="" if size == "small" else _DISPUTED,
     )
 
@@ -289,93 +279,14 @@ _TINY = Entry(
 
 _ENTRIES = [
     _TINY,
-    _v1(
-        "small",
-        ((8.8204, 8.6468, 8.6195), (8.3313, 8.6027, 8.7526), (8.6526, 8.6866, 8.7453)),
+    *(_v1(size) for size in _TAPS_V1),
+    *(_v2(size) for size in _SIZES),
+    *(
+        _metric(scene, size)
+        for scene in ("indoor", "outdoor")
+        for size in ("small", "base", "large")
     ),
-    _v1(
-        "base",
-        (
-            (26.3997, 26.3004, 26.3928),
-            (26.2260, 26.2092, 26.3427),
-            (26.0719, 26.0483, 26.1254),
-        ),
-    ),
-    _v1(
-        "large",
-        (
-            (87.9968, 87.7493, 88.2704),
-            (87.1927, 87.6611, 87.3640),
-            (86.7789, 86.9469, 86.7991),
-        ),
-    ),
-    _v2(
-        "small",
-        ((2.6751, 2.6211, 2.6571), (2.5820, 2.6138, 2.6271), (2.6160, 2.6141, 2.6306)),
-    ),
-    _v2(
-        "base",
-        ((4.3576, 4.3723, 4.3908), (4.3231, 4.3146, 4.3611), (4.3016, 4.3170, 4.3121)),
-    ),
-    _v2(
-        "large",
-        (
-            (162.2751, 161.8504, 162.8788),
-            (160.3138, 160.8050, 161.9835),
-            (159.3812, 159.9884, 160.0768),
-        ),
-    ),
-    _v2("giant", None),
-    _metric(
-        "indoor",
-        "small",
-        ((1.3349, 1.2946, 1.2801), (1.2793, 1.2337, 1.2899), (1.2629, 1.2218, 1.2476)),
-    ),
-    _metric(
-        "indoor",
-        "base",
-        ((1.4601, 1.3824, 1.4904), (1.5031, 1.4349, 1.4274), (1.4570, 1.4578, 1.4200)),
-    ),
-    _metric(
-        "indoor",
-        "large",
-        ((1.5040, 1.5019, 1.5218), (1.5087, 1.5195, 1.5149), (1.5437, 1.5128, 1.5252)),
-    ),
-    _metric(
-        "outdoor",
-        "small",
-        ((9.5804, 8.0339, 7.7386), (7.9890, 7.2464, 7.7149), (7.7021, 7.2330, 7.3304)),
-    ),
-    _metric(
-        "outdoor",
-        "base",
-        ((10.2916, 9.0933, 8.8622), (9.1964, 9.3393, 9.0644), (8.9618, 9.4201, 9.2262)),
-    ),
-    _metric(
-        "outdoor",
-        "large",
-        (
-            (14.0137, 13.3627, 13.1080),
-            (13.2522, 13.3943, 13.3705),
-            (13.0581, 13.4505, 13.3925),
-        ),
-    ),
-    _distilled(
-        "small",
-        ((2.5653, 2.5249, 2.5570), (2.4897, 2.5235, 2.5355), (2.5255, 2.5261, 2.5422)),
-    ),
-    _distilled(
-        "base",
-        ((4.8976, 4.9075, 4.9403), (4.8872, 4.8906, 4.9448), (4.8712, 4.8898, 4.8838)),
-    ),
-    _distilled(
-        "large",
-        (
-            (55.1067, 51.1828, 51.6803),
-            (51.9098, 50.7529, 51.4494),
-            (50.1745, 50.5491, 50.8818),
-        ),
-    ),
+    *(_distilled(size) for size in ("small", "base", "large")),
     Entry(
         config=ModelConfig(
             "distill-any-depth-large-2w",

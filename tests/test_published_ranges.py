@@ -10,9 +10,9 @@ import os
 
 import numpy as np
 import pytest
+from published_slices import PUBLISHED_SLICES
 
 from jax_depth import preprocess, weights
-from jax_depth.catalog import MODELS
 from jax_depth.cli.photos import find_photos
 from jax_depth.formats.image import read_image
 from jax_depth.models.depth_anything import activate
@@ -57,20 +57,20 @@ def test_the_ranges_of_the_thread(tmp_path):
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", [name for name, one in MODELS.items() if one.golden])
+@pytest.mark.parametrize("name", PUBLISHED_SLICES)
 def test_the_study_sees_the_published_pixels(name):
     photo = _needed("JAX_DEPTH_GOLDEN_PHOTO", name)
     (estimator,) = open_models([name], resample="transformers").values()
     pixels = preprocess(photo, estimator.config, resample="transformers")
     raw = probe(estimator.params, pixels, estimator.config)["raw"]
     depth = np.asarray(activate(raw[None], estimator.config))[0]
-    golden = MODELS[name].golden
+    golden = PUBLISHED_SLICES[name]
     # Published to four decimals.
     np.testing.assert_allclose(depth[:3, :3], golden, rtol=1e-4, atol=1e-4)
 
 
 def test_the_published_first_pixels_differ_as_the_page_says():
-    first = {name: one.golden[0][0] for name, one in MODELS.items() if one.golden}
+    first = {name: rows[0][0] for name, rows in PUBLISHED_SLICES.items()}
     sizes = ("small", "base", "large")
     v1 = [first[f"depth-anything-{size}"] for size in sizes]
     v2 = [first[f"depth-anything-v2-{size}"] for size in sizes]
