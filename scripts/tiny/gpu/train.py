@@ -314,7 +314,7 @@ def main() -> None:
     while not feed.banks:
         if feed.failed:
             raise feed.failed
-        if processes and not any(process.is_alive() for process in processes):
+        if all(process.exitcode for process in processes):
             raise SystemExit("no frame was drawn; the renderer's message is above")
         time.sleep(0.2)
     start = time.time()
@@ -328,7 +328,6 @@ def run(arguments, state, step, make, feed, photos, judge, checkpoints, began) -
     number = int(state.step)
     first, last_look, last_log = number, time.time(), None
     metrics: dict = {}
-    # The bundled weights on these frames, to compare with.
     start = time.time()
     while (now := time.time()) - began < arguments.budget:
         if feed.failed:
