@@ -4,12 +4,22 @@
 known architecture is adding a row here and one in `convert/README.md`.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from jax_depth.catalog_depth_anything_3 import depth_anything_3
+from jax_depth.catalog_entry import (
+    APACHE,
+    HEADS,
+    NC,
+    SHAPES,
+    SIZES,
+    TAPS_V2,
+    UNSTATED,
+    Entry,
+    encoder,
+)
 from jax_depth.config import (
-    EncoderConfig,
     HeadConfig,
     HybridConfig,
     ModelConfig,
@@ -17,74 +27,19 @@ from jax_depth.config import (
     VideoHeadConfig,
 )
 
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One published model.
-
-    Attributes:
-        config: the network and what its output means.
-        parameters: number of parameters as published, unused ones included.
-        licence: of the weights, as their publisher states it.
-        repository: Hugging Face repository whose `file` is loaded; None where there
-            is none.
-        file: the weights in it, in a layout that `jax_depth_convert` recognises.
-        original: where the authors' own PyTorch file is: "repository/file" or an
-            address.
-        bundled: whether the weights come with this package.
-        note: what a user should know before using the weights.
-    """
-
-    config: ModelConfig
-    parameters: int
-    licence: str
-    repository: str | None = None
-    file: str = "model.safetensors"
-    original: str | None = None
-    bundled: bool = False
-    note: str = ""
-
-    @property
-    def non_commercial(self) -> bool:
-        """Whether the licence forbids commercial use."""
-        return "-NC-" in self.licence
-
-
-_APACHE = "Apache-2.0"
-_NC = "CC-BY-NC-4.0"
-_UNSTATED = "not stated"
 _DISPUTED = (
     "MIT as its authors state (Westlake-AGI-Lab/Distill-Any-Depth#32); it begins with "
     "weights of Depth Anything V2, whose base and large ones are CC-BY-NC-4.0, and "
     "users dispute that MIT can be given to those (#40)"
 )
 
-_SIZES = ("small", "base", "large", "giant")
 _LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
-_SHAPES = {  # width, depth, heads, mlp_hidden
-    "small": (384, 12, 6, 1536),
-    "base": (768, 12, 12, 3072),
-    "large": (1024, 24, 16, 4096),
-    "giant": (1536, 40, 24, 4096),
-}
-_HEADS = {
-    "small": HeadConfig(64, (48, 96, 192, 384)),
-    "base": HeadConfig(128, (96, 192, 384, 768)),
-    "large": HeadConfig(256, (256, 512, 1024, 1024)),
-    "giant": HeadConfig(384, (1536, 1536, 1536, 1536)),
-}
 # V1 tapped the last four blocks by accident (get_intermediate_layers(n=4)); V2's
 # lists are upstream's own, and the large one is not an even split.
 _TAPS_V1 = {
     "small": (8, 9, 10, 11),
     "base": (8, 9, 10, 11),
     "large": (20, 21, 22, 23),
-}
-_TAPS_V2 = {
-    "small": (2, 5, 8, 11),
-    "base": (2, 5, 8, 11),
-    "large": (4, 11, 17, 23),
-    "giant": (9, 19, 29, 39),
 }
 _PARAMETERS = {
     "small": 24_785_089,
@@ -106,29 +61,13 @@ _ENCODER_PARAMETERS = {
 }
 
 
-def _encoder(size: str, taps: tuple[int, ...], *, registers: int = 0) -> EncoderConfig:
-    width, depth, heads, hidden = _SHAPES[size]
-    return EncoderConfig(
-        width=width,
-        depth=depth,
-        heads=heads,
-        taps=taps,
-        mlp="swiglu" if size == "giant" else "gelu",
-        mlp_hidden=hidden,
-        registers=registers,
-        # dinov2/hub/backbones.py: the register models antialias, without offset.
-        position_offset=0.0 if registers else 0.1,
-        position_antialias=bool(registers),
-    )
-
-
 def _v1(size: str) -> Entry:
     return Entry(
         config=ModelConfig(
-            f"depth-anything-{size}", _encoder(size, _TAPS_V1[size]), _HEADS[size]
+            f"depth-anything-{size}", encoder(size, _TAPS_V1[size]), HEADS[size]
         ),
         parameters=_PARAMETERS[size],
-        licence=_APACHE,
+        licence=APACHE,
         repository=f"LiheYoung/depth-anything-{size}-hf",
         original=f"LiheYoung/depth_anything_vit{_LETTERS[size]}14/pytorch_model.bin",
         note="licence as tagged on the model card; the question in "
@@ -138,16 +77,16 @@ def _v1(size: str) -> Entry:
 
 def _v2(size: str) -> Entry:
     config = ModelConfig(
-        f"depth-anything-v2-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
+        f"depth-anything-v2-{size}", encoder(size, TAPS_V2[size]), HEADS[size]
     )
     if size == "giant":
         note = "never released by its authors"
-        return Entry(config, _PARAMETERS[size], _NC, note=note)
+        return Entry(config, _PARAMETERS[size], NC, note=note)
     repository = f"depth-anything/Depth-Anything-V2-{size.title()}"
     return Entry(
         config=config,
         parameters=_PARAMETERS[size],
-        licence=_APACHE if size == "small" else _NC,
+        licence=APACHE if size == "small" else NC,
         repository=f"{repository}-hf",
         original=f"{repository}/depth_anything_v2_vit{_LETTERS[size]}.pth",
     )
@@ -163,13 +102,13 @@ def _metric(scene: str, size: str) -> Entry:
     return Entry(
         config=ModelConfig(
             f"depth-anything-v2-metric-{scene}-{size}",
-            _encoder(size, _TAPS_V2[size]),
-            _HEADS[size],
+            encoder(size, TAPS_V2[size]),
+            HEADS[size],
             kind="metric_depth",
             max_depth=max_depth,
         ),
         parameters=_PARAMETERS[size],
-        licence=_UNSTATED,
+        licence=UNSTATED,
         repository=f"{stem}-{scene.title()}-{size.title()}-hf",
         original=f"{stem}-{dataset}-{size.title()}/{file}",
         note="neither of its two repositories carries a licence tag, and the question "
@@ -182,7 +121,7 @@ def _distilled(size: str) -> Entry:
     owner = "lc700x" if size == "base" else "xingyang1"
     return Entry(
         config=ModelConfig(
-            f"distill-any-depth-{size}", _encoder(size, _TAPS_V2[size]), _HEADS[size]
+            f"distill-any-depth-{size}", encoder(size, TAPS_V2[size]), HEADS[size]
         ),
         parameters=_PARAMETERS[size],
         licence="MIT",
@@ -199,32 +138,32 @@ def _dinov2(size: str, registers: int) -> Entry:
     return Entry(
         config=ModelConfig(
             f"dinov2-{size}{suffix}",
-            _encoder(size, (), registers=registers),
+            encoder(size, (), registers=registers),
             None,
             kind="features",
         ),
-        parameters=_ENCODER_PARAMETERS[size] + registers * _SHAPES[size][0],
-        licence=_APACHE,
+        parameters=_ENCODER_PARAMETERS[size] + registers * SHAPES[size][0],
+        licence=APACHE,
         repository=f"facebook/dinov2-{infix}{size}",
         original=f"https://dl.fbaipublicfiles.com/dinov2/{stem}/{file}",
     )
 
 
 def _prompted(name: str, size: str, note: str = "") -> Entry:
-    head = _HEADS[size]
+    head = HEADS[size]
     repository = f"depth-anything/prompt-depth-anything-vit{_LETTERS[size]}"
     if name != size:
         repository += name.removeprefix(size)
     return Entry(
         config=ModelConfig(
             f"prompt-depth-anything-{name}",
-            _encoder(size, _TAPS_V2[size]),
+            encoder(size, TAPS_V2[size]),
             PromptHeadConfig(head.features, head.channels),
             kind="metric_depth",
             image_size=756,
         ),
         parameters=_PROMPT_PARAMETERS[size],
-        licence=_APACHE,
+        licence=APACHE,
         repository=f"{repository}-hf",
         original=f"{repository}/model.ckpt",
         note=note,
@@ -232,7 +171,7 @@ def _prompted(name: str, size: str, note: str = "") -> Entry:
 
 
 def _video(size: str, metric: bool) -> Entry:
-    head = _HEADS[size]
+    head = HEADS[size]
     infix = "metric-" if metric else ""
     title = f"Video-Depth-Anything-{size.title()}"
     repository = f"depth-anything/{'Metric-' if metric else ''}{title}"
@@ -244,12 +183,12 @@ def _video(size: str, metric: bool) -> Entry:
     return Entry(
         config=ModelConfig(
             f"video-depth-anything-{infix}{size}",
-            _encoder(size, _TAPS_V2[size]),
+            encoder(size, TAPS_V2[size]),
             VideoHeadConfig(head.features, head.channels),
             kind="metric_depth" if metric else "inverse_depth",
         ),
         parameters=_VIDEO_PARAMETERS[size],
-        licence=_APACHE if size == "small" else _NC,
+        licence=APACHE if size == "small" else NC,
         repository=repository,
         file=file,
         original=f"{repository}/{file}",
@@ -273,14 +212,14 @@ _TINY = Entry(
         std=(128 / 255, 128 / 255, 128 / 255),
     ),
     parameters=3_843_521,
-    licence=_APACHE,
+    licence=APACHE,
     bundled=True,
 )
 
 _ENTRIES = [
     _TINY,
     *(_v1(size) for size in _TAPS_V1),
-    *(_v2(size) for size in _SIZES),
+    *(_v2(size) for size in SIZES),
     *(
         _metric(scene, size)
         for scene in ("indoor", "outdoor")
@@ -290,8 +229,8 @@ _ENTRIES = [
     Entry(
         config=ModelConfig(
             "distill-any-depth-large-2w",
-            _encoder("large", _TAPS_V2["large"]),
-            _HEADS["large"],
+            encoder("large", TAPS_V2["large"]),
+            HEADS["large"],
         ),
         parameters=_PARAMETERS["large"],
         licence="MIT",
@@ -305,11 +244,11 @@ _ENTRIES = [
     Entry(
         config=ModelConfig(
             "depth-anything-ac-small",
-            _encoder("small", _TAPS_V2["small"]),
-            _HEADS["small"],
+            encoder("small", TAPS_V2["small"]),
+            HEADS["small"],
         ),
         parameters=_PARAMETERS["small"],
-        licence=_NC,
+        licence=NC,
         repository="ghost233lism/DepthAnything-AC",
         file="checkpoints/depth_anything_AC_vits.pth",
         original="ghost233lism/DepthAnything-AC/checkpoints/depth_anything_AC_vits.pth",
@@ -328,10 +267,11 @@ _ENTRIES = [
         "tagged Apache-2.0 by the organisation that tags the V2-L it is built on "
         "CC-BY-NC-4.0",
     ),
-    *(_video(size, False) for size in _SIZES[:3]),
-    *(_video(size, True) for size in _SIZES[:3]),
-    *(_dinov2(size, 0) for size in _SIZES),
-    *(_dinov2(size, 4) for size in _SIZES),
+    *(_video(size, False) for size in SIZES[:3]),
+    *(_video(size, True) for size in SIZES[:3]),
+    *depth_anything_3(),
+    *(_dinov2(size, 0) for size in SIZES),
+    *(_dinov2(size, 4) for size in SIZES),
 ]
 
 MODELS: Mapping[str, Entry] = MappingProxyType(
@@ -340,10 +280,10 @@ MODELS: Mapping[str, Entry] = MappingProxyType(
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
-        **{f"vit{_LETTERS[size]}": f"depth-anything-v2-{size}" for size in _SIZES},
+        **{f"vit{_LETTERS[size]}": f"depth-anything-v2-{size}" for size in SIZES},
         **{
             f"dinov2_vit{_LETTERS[size]}14{suffix}": f"dinov2-{size}{registers}"
-            for size in _SIZES
+            for size in SIZES
             for suffix, registers in (("", ""), ("_reg", "-registers"))
         },
     }

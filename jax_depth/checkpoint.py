@@ -29,6 +29,8 @@ from jax_depth.formats.safetensors import (
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+# Tensors of a published file that no network reads, for the way back.
+UNUSED = "unused.safetensors"
 
 # Differences of weights and model that are named before the others are counted.
 _SHOWN = 5
@@ -47,6 +49,7 @@ def save(
     params: Params,
     config: ModelConfig,
     dtype: StorageDtype | None = "float32",
+    unused: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a native model directory; it appears whole or not at all.
 
@@ -57,6 +60,7 @@ def save(
             for its values.
         config: the model of `params`.
         dtype: how weights are stored; None keeps each leaf's own.
+        unused: tensors of the published file that no network reads, by key.
 
     Raises:
         ValueError: parameters that do not fit `config` (one message for all), a
@@ -73,10 +77,12 @@ def save(
                 f"{name}: dtype {leaf.dtype} is not one of {', '.join(_STORAGE)}; "
                 "give the dtype to store"
             )
-    with new_directory(directory, replaces=(CONFIG, WEIGHTS)) as temporary:
+    with new_directory(directory, replaces=(CONFIG, WEIGHTS, UNUSED)) as temporary:
         text = to_json(config)
         metadata = {"format": _FORMAT, "checked": _seal(leaves, text)}
         write_safetensors(temporary / WEIGHTS, leaves, dtype, metadata)
+        if unused:
+            write_safetensors(temporary / UNUSED, unused, dtype)
         (temporary / CONFIG).write_text(text, encoding="utf-8")
 
 
@@ -112,6 +118,12 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
     if read_metadata(directory / WEIGHTS).get("checked") != _seal(leaves, text):
         check(leaves, config, directory / WEIGHTS)
     return unflatten(leaves), config
+
+
+def load_unused(directory: str | os.PathLike) -> dict[str, Any]:
+    """Return what `save` was given as `unused`."""
+    file = Path(directory) / UNUSED
+    return dict(read_safetensors(file)) if file.is_file() else {}
 
 
 def is_native(directory: str | os.PathLike) -> bool:

@@ -11,7 +11,14 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
-Resample = Literal["original", "transformers"]
+Resample = Literal[
+    "original",
+    "transformers",
+    "upper_bound_resize",
+    "upper_bound_crop",
+    "lower_bound_resize",
+    "lower_bound_crop",
+]
 Attention = Literal["auto", "one_pass", "blocked", "flash"]
 Resize = Literal["up4", "up2", "keep", "down2"]
 Activation = Literal["relu", "sigmoid", "exp"]
@@ -213,11 +220,16 @@ class ModelConfig:
             field, ends in "sigmoid" where this is given.
         dtype: what matrix products and convolutions compute in. Parameters,
             normalisation, softmax and the output stay float32.
-        image_size: short side in pixels that pictures are resized to.
+        image_size: short side in pixels that pictures are resized to; the long side
+            for the "upper_bound" ways of Depth Anything 3.
         resample: how: "original" as in the authors' code (cv2's cubic, which takes
             every n-th pixel of a large photo) or "transformers" (Pillow's bicubic,
             which averages them).
         mean, std: per-channel RGB normalisation of values in [0, 1].
+        canonical_focal: of a model whose depth is that of a camera of so many pixels
+            focal length; times focal / canonical_focal it is metres.
+        metric: the second network of a nested model, which says how many metres the
+            first one's depth is; its parameters stand below "metric".
     """
 
     name: str
@@ -230,6 +242,8 @@ class ModelConfig:
     resample: Resample = "original"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    canonical_focal: float | None = None
+    metric: "ModelConfig | None" = None
 
     def __post_init__(self):
         if self.max_depth is not None and self.kind != "metric_depth":
@@ -273,13 +287,19 @@ class ModelConfig:
 
 def to_json(config: ModelConfig) -> str:
     """Return `config` as an indented JSON document."""
+    return json.dumps(_to_document(config), indent=2) + "\n"
+
+
+def _to_document(config: ModelConfig) -> dict[str, Any]:
     document = dataclasses.asdict(config)
     names = _ENCODER_NAMES | _HEAD_NAMES
     for part in ("encoder", "head"):
         if document[part] is not None:
             kind = names[type(getattr(config, part))]
             document[part] = {"type": kind, **document[part]}
-    return json.dumps(document, indent=2) + "\n"
+    if config.metric is not None:
+        document["metric"] = _to_document(config.metric)
+    return document
 
 
 def from_json(text: str) -> ModelConfig:
@@ -293,9 +313,15 @@ def from_json(text: str) -> ModelConfig:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"the model description is not JSON: {error}") from None
+    return _from_document(document)
+
+
+def _from_document(document: Any) -> ModelConfig:
     if not isinstance(document, dict):
         raise ValueError("the model description must be a JSON object")
     document = dict(document)
+    if document.get("metric") is not None:
+        document["metric"] = _from_document(document["metric"])
     if not isinstance(document.get("encoder"), dict):
         raise ValueError('the model description needs an "encoder" object')
     document["encoder"] = _part(document["encoder"], "encoder", _ENCODER_TYPES, None)

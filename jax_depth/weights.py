@@ -151,14 +151,16 @@ def _load_entry(entry: Entry):
     file = _hub_file(entry) or _download(entry)
     import jax_depth_convert
 
-    params = jax_depth_convert.from_torch(jax_depth_convert.read(file), entry.config)
+    state = jax_depth_convert.read(file)
+    params = jax_depth_convert.from_torch(state, entry.config)
     if entry.licence != "Apache-2.0":
         detail = f" ({entry.note})" if entry.note else ""
         print(
             f"{name}: licence of the weights: {entry.licence}{detail}", file=sys.stderr
         )
     try:
-        checkpoint.save(directory, params, entry.config)
+        unused = jax_depth_convert.unused(state)
+        checkpoint.save(directory, params, entry.config, unused=unused)
     except OSError as error:
         warnings.warn(
             f"{name}: converted weights could not be cached in {directory} ({error}); "

@@ -76,7 +76,7 @@ CASES = {
     "two-views-given-cameras": (ANY_VIEW, 1, 2, 28, 42, {"cameras": True}),
     "four-views-two-scenes": (ANY_VIEW, 2, 4, 28, 42, {}),
     "three-views-middle": (ANY_VIEW, 1, 3, 28, 42, {"reference": "middle"}),
-    "five-views-range": (ANY_VIEW, 1, 5, 28, 28, {"reference": "saddle_sim_range"}),
+    "five-views-first": (ANY_VIEW, 1, 5, 28, 28, {"reference": "first"}),
     "trained-grid": (ANY_VIEW, 1, 2, 56, 56, {}),
     "odd-start": (ODD_START, 1, 4, 28, 42, {}),
     "mono": (MONO, 2, 1, 42, 70, {}),
@@ -294,6 +294,20 @@ def run_case(case: str) -> dict[str, np.ndarray]:
     return run(net, pixels_of(case), **arguments)
 
 
+def selected(tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the views that the authors' strategies choose by class tokens (b, v, d).
+
+    Of "saddle_sim_range" only where similarities of both signs occur: otherwise two
+    views tie and rounding decides.
+    """
+    import torch
+    from depth_anything_3.model.reference_view_selector import select_reference_view
+
+    x = torch.from_numpy(tokens)[:, :, None]
+    names = ("first", "middle", "saddle_balanced", "saddle_sim_range")
+    return {name: select_reference_view(x, name).numpy() for name in names}
+
+
 if __name__ == "__main__":
     document = {}
     # What follows from another stage by one function is not kept.
@@ -305,4 +319,7 @@ if __name__ == "__main__":
             # Wide maps by every fourth channel: half a megabyte instead of two.
             thin = stage.startswith(("tap", "path", "level", "output_1"))
             document[f"{name}/{stage}"] = array[..., ::4] if thin else array
+    tokens = np.random.default_rng(0).standard_normal((8, 5, 16)).astype(np.float32)
+    document |= {f"selected/{k}": x for k, x in selected(tokens).items()}
+    document["selected/tokens"] = tokens
     np.savez_compressed(sys.argv[1], **document)

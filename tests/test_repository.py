@@ -23,6 +23,8 @@ RANKS = {
     "camera": 0,
     "alignment": 0,
     "models": 1,
+    "catalog_entry": 2,
+    "catalog_depth_anything_3": 2,
     "catalog": 2,
     "formats": 2,
     "checkpoint": 2,

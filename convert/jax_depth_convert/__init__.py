@@ -11,7 +11,13 @@ another on disk. See `convert/README.md` in the repository for every published f
 from jax_depth_convert.conversion import convert, load, write
 from jax_depth_convert.hub_folder import write_hub_folder
 from jax_depth_convert.readers import read
-from jax_depth_convert.state_dicts import Recognised, from_torch, recognise, to_torch
+from jax_depth_convert.state_dicts import (
+    Recognised,
+    from_torch,
+    recognise,
+    to_torch,
+    unused,
+)
 from jax_depth_convert.transformers_folder import write_transformers_folder
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "read",
     "recognise",
     "to_torch",
+    "unused",
     "write",
     "write_hub_folder",
     "write_transformers_folder",

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import difflib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ import numpy as np
 from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS
+from jax_depth.catalog_depth_anything_3 import DEPTH_ANYTHING_3_NAMES
 from jax_depth.checkpoint import StorageDtype, flatten, unflatten
 from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.formats.safetensors import write_safetensors
@@ -22,6 +25,7 @@ from jax_depth_convert.state_dicts import (
     invert_params,
     match_state,
     recognise,
+    unused,
 )
 from jax_depth_convert.transformers_folder import (
     config_from_transformers,
@@ -52,13 +56,16 @@ def load(
         ValueError: an unknown name, a broken file, weights that do not fit the
             model, or a file that does not tell which model it is and no `model`.
     """
-    leaves, config = _load_leaves(Path(source), model)
+    leaves, config, _ = _load_leaves(Path(source), model)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
     return unflatten(arrays), config
 
 
-def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig]:
-    """Return `load`'s leaves by path, those of published layouts not yet computed."""
+def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig, dict]:
+    """Return `load`'s leaves by path, those of published layouts not yet computed.
+
+    Then the model, and the tensors that no network here reads.
+    """
     named = _config_of(model) if model is not None else None
     if checkpoint.is_native(path):
         params, config = checkpoint.load(path)
@@ -67,13 +74,13 @@ def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig]:
                 f"{path}: holds model {config.name!r}, not {named.name!r}; leave the "
                 "model out"
             )
-        return flatten(params), config
+        return flatten(params), config, checkpoint.load_unused(path)
     state = read(path)
     found = _described(path)
     try:
         size = recognise(state)
         config = _decide(named, found, size)
-        return match_state(state, config), config
+        return match_state(state, config), config, unused(state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -97,8 +104,8 @@ def convert(
     Raises:
         FileNotFoundError, FileExistsError, ValueError: as `load` and the writers do.
     """
-    leaves, config = _load_leaves(Path(source), model)
-    write(unflatten(leaves), config, destination, to, dtype)
+    leaves, config, rest = _load_leaves(Path(source), model)
+    write(unflatten(leaves), config, destination, to, dtype, rest)
     return config
 
 
@@ -108,6 +115,7 @@ def write(
     destination: str | os.PathLike,
     to: Target = "native",
     dtype: StorageDtype | None = None,
+    unused: Mapping[str, Any] | None = None,
 ) -> None:
     """Write parameters in a layout; the second half of `convert`.
 
@@ -115,6 +123,7 @@ def write(
         params: nested dict of arrays.
         config: their model.
         destination, to, dtype: as in `convert`.
+        unused: tensors that no network here reads, see `jax_depth_convert.unused`.
 
     Raises:
         FileExistsError, ValueError: as the writers do.
@@ -125,11 +134,11 @@ def write(
             f"layout {to!r} is unknown; use native, original or transformers"
         )
     if to == "native":
-        checkpoint.save(destination, params, config, dtype)
+        checkpoint.save(destination, params, config, dtype, unused)
     elif to == "transformers":
         write_transformers_folder(params, config, destination, dtype)
     else:
-        _write_original(params, config, destination, dtype)
+        _write_original(params, config, destination, dtype, unused)
 
 
 def _config_of(model: str | ModelConfig) -> ModelConfig:
@@ -152,12 +161,24 @@ def _described(path: Path) -> ModelConfig | None:
     if not in_folder or not file.is_file():
         return None
     # The V1 hub repositories have a config.json too, with a size and no more.
-    if '"model_type"' not in file.read_text(encoding="utf-8", errors="replace"):
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if name := _hub_name(text):
+        return MODELS[name].config
+    if '"model_type"' not in text:
         return None
     config = config_from_transformers(file)
     same = [e.config for e in MODELS.values() if _same_network(e.config, config)]
     # Distill-Any-Depth is V2's network again: then only the folder's name is known.
     return same[0] if len(same) == 1 else config
+
+
+def _hub_name(text: str) -> str | None:
+    """Return the model that a config.json of Depth Anything 3's hub class names."""
+    try:
+        name = json.loads(text)["model_name"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return DEPTH_ANYTHING_3_NAMES.get(name) if isinstance(name, str) else None
 
 
 def _same_network(one: ModelConfig, other: ModelConfig) -> bool:
@@ -187,7 +208,7 @@ def _decide(
     if not fitting:
         raise ValueError(f"is {size}, a size no known model has; give its ModelConfig")
     raise ValueError(
-        f"is {size}, and V1, V2 and metric files of one size cannot be told apart; "
+        f"is {size}, and files of several models of one size cannot be told apart; "
         f"name the model: one of {names}"
     )
 
@@ -200,7 +221,7 @@ def _agrees(named: ModelConfig, found: ModelConfig) -> bool:
     return parts == (found.encoder, found.head, found.kind, found.max_depth)
 
 
-def _write_original(params, config, destination: Path, dtype) -> None:
+def _write_original(params, config, destination: Path, dtype, unused) -> None:
     writers = {".safetensors": write_safetensors}
     writers |= dict.fromkeys((".pth", ".pt", ".bin"), write_pth)
     write = writers.get(destination.suffix)
@@ -209,7 +230,7 @@ def _write_original(params, config, destination: Path, dtype) -> None:
             f"{destination}: the original layout is one file; end its name in "
             ".safetensors or .pth"
         )
-    state = invert_params(params, config, "original")
+    state = invert_params(params, config, "original") | dict(unused or {})
     temporary = destination.with_name(f".{os.getpid()}.{destination.name}")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)

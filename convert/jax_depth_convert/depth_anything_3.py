@@ -29,6 +29,11 @@ _DUAL_HEAD = (
     *layer("scratch.output_conv2_aux.{l}.0", "rays/level_{l}_hidden", "conv"),
     # .1 and .3 permute axes, .4 is a ReLU. One LayerNorm serves the four levels.
     *norm("scratch.output_conv2_aux.0.2", "rays/norm"),
+    *(
+        dataclasses.replace(rule, alias=True)
+        for level in (1, 2, 3)
+        for rule in norm(f"scratch.output_conv2_aux.{level}.2", "rays/norm")
+    ),
     *layer("scratch.output_conv2_aux.{l}.5", "rays/level_{l}_output", "conv"),
 )
 
@@ -67,3 +72,4 @@ MONO = (
     *below(dinov2.ENCODER, "backbone.pretrained.", "encoder/"),
     *below(_SKY_HEAD, "head.", "head/"),
 )
+NESTED = (*below(ANY_VIEW, "da3.", ""), *below(MONO, "da3_metric.", "metric/"))

@@ -7,7 +7,11 @@ has.
 import dataclasses
 from typing import Any
 
-from jax_depth_convert import prompt_depth_anything, video_depth_anything
+from jax_depth_convert import (
+    depth_anything_3,
+    prompt_depth_anything,
+    video_depth_anything,
+)
 from jax_depth_convert.depth_anything import PREFIXES, TABLES, Layout
 from jax_depth_convert.rules import Rules
 
@@ -22,6 +26,9 @@ class PublishedLayout:
         rules: its table.
         marks: parts of keys, one of which such a file holds and no unrelated one.
         extends: the `keys` whose marks such a file holds as well, in this layout.
+        prefix: what published files have in front of every key of the table.
+        dead: beginnings of keys whose networks are not built here: left out of the
+            parameters, see `unused`.
     """
 
     keys: str
@@ -29,6 +36,8 @@ class PublishedLayout:
     rules: Rules
     marks: tuple[str, ...]
     extends: str | None = None
+    prefix: str = ""
+    dead: tuple[str, ...] = ()
 
     def marked(self, key: str) -> bool:
         """Whether a key is one by which the layout is known."""
@@ -68,6 +77,29 @@ LAYOUTS = (
         video_depth_anything.ORIGINAL,
         ("head.motion_modules.",),
         extends="depth_anything",
+    ),
+    PublishedLayout(
+        "depth_anything_3",
+        "original",
+        depth_anything_3.ANY_VIEW,
+        ("cam_dec.", "cam_enc.", "head.scratch.refinenet1_aux."),
+        prefix="model.",
+        dead=("gs_head.",),
+    ),
+    PublishedLayout(
+        "depth_anything_3_mono",
+        "original",
+        depth_anything_3.MONO,
+        ("head.scratch.sky_output_conv2.",),
+        prefix="model.",
+    ),
+    PublishedLayout(
+        "depth_anything_3_nested",
+        "original",
+        depth_anything_3.NESTED,
+        ("da3.", "da3_metric."),
+        prefix="model.",
+        dead=("da3.gs_head.",),
     ),
 )
 

@@ -17,6 +17,8 @@ from jax_depth_convert.rules import Leaf, invert, match
 
 # Added to every key by DistributedDataParallel and by torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
+# The hub's class of Depth Anything 3 holds its network as `model`.
+_HUB = ("model.",)
 _BLOCK = re.compile(
     r"(?:.*\.)?(?:blocks(?:\.\d+)?|encoder\.layer|backbone|pretrained)\.(\d+)\..*"
 )
@@ -75,14 +77,14 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
     Raises:
         ValueError: the keys belong to no layout known here.
     """
-    state = strip_wrappers(state)
+    state = strip_wrappers(state, _HUB)
     layouts = layouts_of(state)
     if len(layouts) != 1:
         first = ", ".join(map(repr, list(state)[:3])) or "none at all"
         raise ValueError(
-            f"the keys ({first}, ...) are not those of Depth Anything V1, V2, a "
-            "relative of theirs or DINOv2 in the original or the transformers layout; "
-            "other models cannot be converted"
+            f"the keys ({first}, ...) are not those of Depth Anything V1, V2 or 3, "
+            "a relative of theirs or DINOv2 in the original or the transformers "
+            "layout; other models cannot be converted"
         )
     keys, layout = layouts[0].keys, layouts[0].layout
     width = _sizes(state, "cls_token", 3, -1)
@@ -130,8 +132,28 @@ def from_torch(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
     return unflatten({path: np.asarray(leaf) for path, leaf in leaves.items()})
 
 
+def unused(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a published file that no network here reads, by key.
+
+    The giant of Depth Anything 3 carries a head for Gaussian splats, 35.6 million
+    numbers: `from_torch` leaves them out, and `to_torch` takes them back.
+    """
+    stripped = strip_wrappers(state, _HUB)
+    rows = layouts_of(stripped)
+    dead = rows[0].dead if len(rows) == 1 else ()
+    prefix = rows[0].prefix if rows else ""
+    return {
+        prefix + key: value
+        for key, value in stripped.items()
+        if dead and key.startswith(dead)
+    }
+
+
 def to_torch(
-    params: Params, config: ModelConfig, layout: Layout = "original"
+    params: Params,
+    config: ModelConfig,
+    layout: Layout = "original",
+    unused: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the state dict of a published layout, the inverse of `from_torch`.
 
@@ -139,6 +161,7 @@ def to_torch(
         params: our parameters.
         config: their model.
         layout: "original" (Depth Anything's or DINOv2's own) or "transformers".
+        unused: what `unused` gave, to be returned as well.
 
     Returns:
         Key to array, C order, each with its own memory; every tensor is bit-equal
@@ -148,17 +171,19 @@ def to_torch(
         ValueError: parameters that do not fit `config`, an unknown layout, or a
             model that has no published layout.
     """
-    state = invert_params(params, config, layout)
+    state = invert_params(params, config, layout) | dict(unused or {})
     return {key: np.array(leaf, order="C") for key, leaf in state.items()}
 
 
 def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf]:
     """Return `from_torch`'s leaves by path, not yet computed."""
     published_encoder(config)
-    state = {key: _as_array(key, x) for key, x in strip_wrappers(state).items()}
+    state = {key: _as_array(key, x) for key, x in strip_wrappers(state, _HUB).items()}
     found = recognise(state)
     row = layout_of(found.keys, found.layout)
     assert row is not None
+    if row.dead:
+        state = {k: x for k, x in state.items() if not k.startswith(row.dead)}
     try:
         return match(row.rules, state, leaf_shapes(config))
     except ValueError as error:
@@ -178,7 +203,8 @@ def invert_params(
         )
     leaves = flatten(params)
     check(leaves, config, "parameters")
-    return invert(_layout_to_write(config, layout).rules, leaves)
+    row = _layout_to_write(config, layout)
+    return {row.prefix + k: x for k, x in invert(row.rules, leaves).items()}
 
 
 def _layout_to_write(config: ModelConfig, layout: Layout) -> PublishedLayout:
@@ -191,11 +217,15 @@ def _layout_to_write(config: ModelConfig, layout: Layout) -> PublishedLayout:
     return row
 
 
-def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `state` without a wrapper's prefix on every key."""
+def strip_wrappers(
+    state: Mapping[str, Any], also: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return `state` without a wrapper's prefix, or one of `also`, on every key."""
     state = dict(state)
     while state:
-        prefix = next((p for p in _WRAPPERS if all(k.startswith(p) for k in state)), "")
+        prefix = next(
+            (p for p in (*_WRAPPERS, *also) if all(k.startswith(p) for k in state)), ""
+        )
         if not prefix:
             break
         state = {key[len(prefix) :]: value for key, value in state.items()}

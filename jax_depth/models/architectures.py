@@ -126,6 +126,8 @@ def encoder(config: ModelConfig, dtype: Any, name: str | None = None) -> Any:
 
 def published_keys(config: ModelConfig) -> str | None:
     """Return which table of `jax_depth_convert` a model's files follow, if any do."""
+    if config.metric is not None:
+        return "depth_anything_3_nested"
     if encoder_row(config).keys is None:
         return None
     return encoder_row(config).keys if config.head is None else network_row(config).keys
@@ -137,6 +139,8 @@ def stays_float32(path: tuple[str, ...], config: ModelConfig) -> bool:
     Args:
         path: of the parameter in the tree.
     """
+    if config.metric is not None and path[0] == "metric":
+        return stays_float32(path[1:], config.metric)
     layers = (*encoder_row(config).float32, *network_row(config).float32)
     return any(layer in path for layer in layers)
 

@@ -182,7 +182,10 @@ def param_shapes(config: ModelConfig) -> dict:
         if name == "pixels" or name in row.takes
     }
     init = functools.partial(architectures.network(config).init, method="run")
-    return jax.eval_shape(init, jax.random.key(0), **examples)["params"]
+    shapes = jax.eval_shape(init, jax.random.key(0), **examples)["params"]
+    if config.metric is not None:
+        shapes = {**shapes, "metric": param_shapes(config.metric)}
+    return shapes
 
 
 def check_size(shape: tuple[int, ...], config: ModelConfig) -> tuple[int, int]:
