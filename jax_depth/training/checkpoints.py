@@ -5,10 +5,15 @@ A run's folder is also a native model directory: `config.json` and
 newest where there is none, and `jax_depth.load` takes the folder.
 """
 
+import contextlib
 import dataclasses
+import errno
 import logging
+import math
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,8 @@ from jax_depth.config import ModelConfig
 from jax_depth.training.step import TrainState
 
 METRIC = "abs_rel"
+# Bytes of free space below which a failed save is taken for a full disk.
+_LITTLE = 1 << 20
 
 
 class Checkpoints:
@@ -38,27 +45,39 @@ class Checkpoints:
     Args:
         workdir: of the run.
         keep: newest ones to keep, besides the best.
+        metric: of an evaluation, by which the best is chosen.
+        greatest: the best has the greatest metric, not the least.
     """
 
-    def __init__(self, workdir: Path | str, keep: int = 2):
+    def __init__(
+        self,
+        workdir: Path | str,
+        keep: int = 2,
+        metric: str = METRIC,
+        greatest: bool = False,
+    ):
+        self._metric, self._greatest = metric, greatest
+        self._need = 0
+        self._folder = Path(os.path.abspath(workdir)) / "checkpoints"
         policy = AnyPreservationPolicy(
             [
                 LatestN(keep),
                 BestN(
-                    get_metric_fn=lambda metrics: metrics[METRIC],
-                    reverse=True,
+                    # Of an evaluation without it, as under another setting, the worst.
+                    get_metric_fn=self._judged,
+                    reverse=not greatest,
                     n=1,
                     keep_checkpoints_without_metrics=False,
                 ),
             ]
         )
         self._manager = ocp.CheckpointManager(
-            Path(os.path.abspath(workdir)) / "checkpoints",
+            self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 # The policy decides alone, but metrics are not written without this.
-                best_fn=lambda metrics: metrics[METRIC],
-                best_mode="min",
+                best_fn=self._judged,
+                best_mode="max" if greatest else "min",
             ),
         )
         # Not every checkpoint is judged; Orbax would warn at each that is not.
@@ -74,12 +93,17 @@ class Checkpoints:
         Args:
             state: of the run.
             metrics: of an evaluation of exactly this state.
+
+        Raises:
+            OSError: the disk is full; the sentence says how much is missing.
         """
         number = int(state.step)
         if number in self._manager.all_steps():
             return
+        self._need = size_of(state)
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_dump(state)))
-        self._manager.save(number, args=arguments, metrics=metrics)
+        with self._full():
+            self._manager.save(number, args=arguments, metrics=metrics)
 
     def restore(self, number: int, like: TrainState) -> TrainState:
         """Return a saved state, laid out as `like` is, on whatever devices it is."""
@@ -90,18 +114,99 @@ class Checkpoints:
         fields["optimizer"] = jax.tree.unflatten(structure, fields["optimizer"])
         return TrainState(**fields)
 
+    def restore_newest(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
+        """Return the newest state that is sound, and a sentence on each that is not.
+
+        A damaged one is set aside as `checkpoints/STEP.damaged`.
+
+        Raises:
+            ValueError: there are some, all damaged.
+        """
+        notes: list[str] = []
+        numbers = sorted(self._manager.all_steps(), reverse=True)
+        for number in numbers:
+            state, reason = None, "another process cannot read it"
+            try:
+                state = jax.block_until_ready(self.restore(number, like))
+            except (
+                Exception
+            ) as error:  # whatever lies below: zarr, zstd, JSON, the disk
+                reason = _shortly(error)
+            if _everywhere(state is not None):
+                return state, notes
+            place = self._folder / str(number)
+            notes.append(f"the checkpoint {place} is damaged ({reason})")
+            if jax.process_index() == 0:
+                aside = place.with_name(f"{number}.damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                place.rename(aside)
+            _everywhere(True)
+            self._manager.reload()
+        if notes:
+            raise ValueError(
+                "; ".join(notes) + f"; none is left in {self._folder}: remove it to "
+                "begin anew"
+            )
+        return None, notes
+
     def best(self) -> float | None:
         """Return the best metric among the kept checkpoints."""
         values = [self._manager.metrics(number) for number in self._manager.all_steps()]
-        return min((v[METRIC] for v in values if v), default=None)
+        found = [v[self._metric] for v in values if v and self._metric in v]
+        return (max if self._greatest else min)(found, default=None)
+
+    def _judged(self, metrics: dict[str, float]) -> float:
+        worst = -math.inf if self._greatest else math.inf
+        return metrics.get(self._metric, worst)
 
     def wait(self) -> None:
         """Return when everything begun is on disk."""
-        self._manager.wait_until_finished()
+        with self._full():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Wait, and end the threads that save."""
-        self._manager.close()
+        with self._full():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _full(self) -> Iterator[None]:
+        """Turn what a full disk makes of a save into a sentence."""
+        try:
+            yield
+        except Exception as error:
+            free = shutil.disk_usage(self._folder).free
+            if "No space left" in str(error) or free < min(self._need, _LITTLE):
+                raise OSError(
+                    errno.ENOSPC, full(self._need, free), str(self._folder)
+                ) from error
+            raise
+
+
+def full(need: int, free: int) -> str:
+    """Say that a disk is full."""
+    return (
+        f"no space left: a checkpoint takes {need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB "
+        f"are free, {max(need - free, 0) / 1e6:,.1f} MB are missing; free them, and "
+        "the same command goes on"
+    )
+
+
+def size_of(state: TrainState) -> int:
+    """Return the bytes of a state as it is saved, before compression."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(_dump(state)))
+
+
+def check_space(workdir: Path, state: TrainState) -> None:
+    """Check that the first checkpoint and the model beside it will fit on the disk.
+
+    Raises:
+        OSError: they will not; nothing has been trained by then.
+    """
+    model = sum(leaf.nbytes for leaf in jax.tree.leaves((state.average, state.frozen)))
+    need, free = size_of(state) + model, shutil.disk_usage(workdir).free
+    if free < need:
+        raise OSError(errno.ENOSPC, full(need, free), str(workdir))
 
 
 def export(workdir: Path | str, params: Params, config: ModelConfig) -> None:
@@ -128,6 +233,20 @@ def on_host(tree: Any) -> Any:
     if jax.process_count() == 1:
         return jax.tree.map(np.asarray, tree)
     return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def _everywhere(mine: bool) -> bool:
+    """Return whether it is so on every process."""
+    if jax.process_count() == 1:
+        return mine
+    from jax.experimental import multihost_utils
+
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(mine))))
+
+
+def _shortly(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 200 else f"{text[:200]}…"
 
 
 def _not_about_metrics(record: logging.LogRecord) -> bool:

@@ -1,7 +1,7 @@
 """Optimiser and learning-rate schedule: AdamW with clipping, from optax."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import jax
@@ -36,11 +36,20 @@ def schedule(
             "polynomial" falls to 0 at the end. The last is (1 - t / T) ** 0.9 and, as
             in Depth-Anything-V2 `metric_depth/train.py`, which sets the rate after
             the step, one step late.
+
+    Raises:
+        ValueError: warm-up and what follows do not fit into the run.
     """
     if kind != "constant":
         if cooldown:
             raise ValueError(f'a "{kind}" schedule has no separate cooldown')
         cooldown = steps - warmup
+        if warmup >= steps > 0:
+            raise ValueError(
+                f"a warm-up of {warmup} steps is not shorter than the run ({steps} "
+                "steps): the rate would never fall; lower optimizer.warmup or raise "
+                "run.steps"
+            )
     cooldown = cooldown or 0
     if warmup + cooldown > steps:
         raise ValueError(
@@ -126,6 +135,40 @@ def from_settings(
         )
 
     return optax.GradientTransformation(init, update)
+
+
+def rates(
+    settings: OptimizerSettings, steps: int, config: ModelConfig, names: Iterable[str]
+) -> Callable[[int], dict[str, float]]:
+    """Return step -> learning rate of each group of parameters, in that step.
+
+    Args:
+        settings: of the recipe.
+        steps: length of the run.
+        config: of the model.
+        names: of the parameters that learn.
+    """
+    rate = schedule(
+        settings.learning_rate,
+        steps,
+        settings.warmup,
+        settings.cooldown or None,
+        settings.schedule,
+    )
+    depth, factors = config.encoder.depth, {}
+    for name in sorted(names):
+        block = re.search(r"^encoder/(block_\d+)/", name)
+        group = "head" if name.startswith("head/") else "encoder"
+        if is_adapter(name):
+            group = "lora"
+        if group != "head" and settings.layer_decay != 1:
+            group += f"/{block[1] if block else 'embedding'}"
+            if name.startswith("encoder/norm/"):
+                continue  # that of the last block
+        factors[group] = _factor(name, settings, depth)
+    return lambda step: {
+        group: float(rate(step)) * factor for group, factor in factors.items()
+    }
 
 
 def _factor(name: str, settings: OptimizerSettings, depth: int) -> float:

@@ -307,3 +307,27 @@ def sources(recipe: Recipe) -> dict[str, str]:
         key: known.get(key, OURS) if value == named[key] else CHANGED
         for key, value in values.items()
     }
+
+
+def fitted(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """Return a recipe whose warm-up fits its run, and what was changed, as sentences.
+
+    The warm-up of a named recipe shrinks to a tenth of a run made shorter, and so does
+    any that is not shorter than its run: it would end below the peak and never fall.
+    """
+    steps, warmup = recipe.run.steps, recipe.optimizer.warmup
+    named = RECIPES.get(recipe.name)
+    own = (
+        named is not None
+        and warmup == named.optimizer.warmup
+        and steps < named.run.steps
+        and warmup > steps // 10
+    )
+    if not own and warmup < steps:
+        return recipe, []
+    optimizer = dataclasses.replace(recipe.optimizer, warmup=steps // 10)
+    note = (
+        f"optimizer.warmup is {steps // 10}, a tenth of the run's {steps} steps, and "
+        f"not {warmup}, which is made for longer ones"
+    )
+    return dataclasses.replace(recipe, optimizer=optimizer), [note]

@@ -1,13 +1,20 @@
 """What a run's folder says about the run, and what changed since it began."""
 
+import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from jax_depth.data.dataset import Dataset
+from jax_depth.data.registry import DATASETS
+from jax_depth.formats.address import local
+from jax_depth.formats.atomic import atomic
 from jax_depth.training import overrides
+from jax_depth.training.recipes import fitted
 from jax_depth.training.recipe import Recipe
 
 RECIPE, DATA = "recipe.json", "data.txt"
+_KEPT = "recipe-{}.json"
 # What decides the shape of a state, how many batches a step of it is, and what the
 # folder's model predicts.
 _FIXED = (
@@ -26,7 +33,9 @@ def make_folder(workdir: Path) -> None:
 
     Raises:
         OSError: it is a file, or cannot be made.
+        ValueError: it is an address of an object store.
     """
+    local(workdir, "--workdir")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,10 +56,114 @@ def described(
     return "\n".join([*lines, f"weights {weights}", _HELD_OUT + judged]) + "\n"
 
 
-def write(workdir: Path, recipe: Recipe, data: str) -> None:
-    """Write both files."""
-    (workdir / RECIPE).write_text(overrides.to_json(recipe), encoding="utf-8")
-    (workdir / DATA).write_text(data, encoding="utf-8")
+def write(workdir: Path, recipe: Recipe, data: str, first: int = 0) -> None:
+    """Write what is in force from a step on, each file whole or not at all.
+
+    `recipe.json` is the newest; every one that was in force is kept as
+    `recipe-STEP.json`, STEP being the first it was not in force before.
+
+    Args:
+        workdir: of the run.
+        recipe: of the steps that follow.
+        data: see `described`.
+        first: steps taken so far. What is kept of later ones, which are taken again,
+            goes.
+    """
+    text = overrides.to_json(recipe)
+    _write(workdir / DATA, data)
+    kept = history(workdir)
+    for step in [step for step in kept if step >= first]:
+        if kept.pop(step) != text or step > first:
+            (workdir / _KEPT.format(step)).unlink()
+    if not kept and first and (workdir / RECIPE).exists():
+        # Of a version that kept none.
+        before = (workdir / RECIPE).read_text(encoding="utf-8")
+        _write(workdir / _KEPT.format(0), before)
+        kept[0] = before
+    if not kept or kept[max(kept)] != text:
+        _write(workdir / _KEPT.format(first), text)
+    _write(workdir / RECIPE, text)
+
+
+def history(workdir: Path) -> dict[int, str]:
+    """Return first step -> text of every recipe that was in force."""
+    found = {int(p.stem[7:]): p for p in workdir.glob("recipe-*.json") if _is_kept(p)}
+    return {step: found[step].read_text(encoding="utf-8") for step in sorted(found)}
+
+
+def recipe_in(workdir: Path) -> Recipe:
+    """Return the recipe of the run in a folder.
+
+    Raises:
+        ValueError: there is none, or it is broken; the sentence names the file.
+    """
+    file = workdir / RECIPE
+    try:
+        return overrides.from_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{workdir} holds no run: {file} does not exist") from None
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: {error}; restore it or give another --workdir"
+        ) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What a command line was given, read back from `data.txt`.
+
+    Attributes:
+        data, pseudo, held_out: texts as `open_dataset` takes them, with options.
+    """
+
+    data: list[str]
+    pseudo: list[str]
+    held_out: list[str]
+
+
+def sources_in(workdir: Path) -> Sources:
+    """Return the data of the run in a folder.
+
+    Raises:
+        ValueError: nothing is known of them.
+    """
+    try:
+        lines = (workdir / DATA).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ValueError(
+            f"{workdir / DATA} does not exist; give --data and --held-out again"
+        ) from None
+    found = Sources([], [], [])
+    for line in lines:
+        text = line.rpartition(" (")[0]
+        if not text or line.startswith("weights "):
+            continue
+        if text.startswith(_HELD_OUT):
+            found.held_out.append(text.removeprefix(_HELD_OUT))
+        elif text.startswith("pseudo "):
+            found.pseudo.append(text.removeprefix("pseudo "))
+        else:
+            found.data.append(text)
+    return found
+
+
+def unsaid(workdir: Path, recipe: Recipe, said: set[str]) -> dict[str, tuple]:
+    """Return key -> (in the folder, now) of settings that differ and nobody mentioned.
+
+    Args:
+        workdir: of a run; one without is no reason for anything.
+        recipe: to go on with.
+        said: keys that were given by hand.
+    """
+    if not (workdir / RECIPE).exists():
+        return {}
+    earlier = recipe_in(workdir)
+    if earlier.name != recipe.name:
+        said = said | {"name"}
+    changes = overrides.differences(fitted(earlier)[0], fitted(recipe)[0])
+    if "run.steps" in said:
+        said = said | {"optimizer.warmup"}  # it follows
+    return {key: pair for key, pair in changes.items() if key not in said}
 
 
 def changes_since(workdir: Path, recipe: Recipe, data: str) -> list[str]:
@@ -62,12 +175,7 @@ def changes_since(workdir: Path, recipe: Recipe, data: str) -> list[str]:
     notes = []
     file, listing = workdir / RECIPE, workdir / DATA
     if file.exists():
-        try:
-            earlier = overrides.from_json(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{file}: {error}; restore it or give another --workdir"
-            ) from None
+        earlier = recipe_in(workdir)
         changes = overrides.differences(earlier, recipe)
         fixed = [k for k in changes if k in _FIXED]
         if fixed:
@@ -80,6 +188,8 @@ def changes_since(workdir: Path, recipe: Recipe, data: str) -> list[str]:
     if listing.exists():
         before, judged_before = _parts(listing.read_text(encoding="utf-8"))
         now, judged = _parts(data)
+        # Earlier versions wrote paths as they were given.
+        before, judged_before = map(_absolute_lines, (before, judged_before))
         if before != now:
             notes.append(
                 "the data changed since the run began; its order is new from here"
@@ -96,7 +206,36 @@ def changes_since(workdir: Path, recipe: Recipe, data: str) -> list[str]:
 def _line(dataset: Dataset) -> str:
     if dataset.text is None:
         return repr(dataset)
-    return f"{dataset.text} ({len(dataset)} samples)"
+    return f"{_absolute(dataset.text)} ({len(dataset)} samples)"
+
+
+def _absolute(text: str) -> str:
+    """Return "format:path?options" with a path that holds from any folder."""
+    prefix = "pseudo " if text.startswith("pseudo ") else ""
+    name, _, rest = text.removeprefix(prefix).partition(":")
+    path, question, options = rest.partition("?")
+    return f"{prefix}{name}:{os.path.abspath(path)}{question}{options}"
+
+
+def _absolute_lines(lines: list[str]) -> list[str]:
+    found = []
+    for line in lines:
+        prefix = _HELD_OUT if line.startswith(_HELD_OUT) else ""
+        text, bracket, size = line.removeprefix(prefix).rpartition(" (")
+        known = text.removeprefix("pseudo ").partition(":")[0] in DATASETS
+        if known:
+            line = prefix + _absolute(text) + bracket + size
+        found.append(line)
+    return found
+
+
+def _is_kept(path: Path) -> bool:
+    return path.stem[7:].isdecimal()
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _parts(text: str) -> tuple[list[str], list[str]]:

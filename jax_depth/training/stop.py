@@ -4,13 +4,22 @@ A process alone handles both itself. Of several, jax handles SIGTERM: whichever 
 told, all agree on a step; Ctrl-C is passed on as if it were SIGTERM.
 """
 
+import contextvars
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import Any, TypeVar
 
 import jax
 
 _BOTH = (signal.SIGTERM, signal.SIGINT)
+_POLL = 0.05  # seconds
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The run was asked to end while something ran that cannot be cut short."""
 
 
 class Stop:
@@ -22,6 +31,7 @@ class Stop:
 
     def __init__(self):
         self.signal: int | None = None
+        self._requested = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Stop":
@@ -37,14 +47,51 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def request(self) -> None:
+        """Ask for what a signal asks for."""
+        self._requested = True
+        if jax.process_count() > 1:
+            signal.raise_signal(signal.SIGTERM)
+
     def asked(self, step: int) -> bool:
         """Whether to end after `step`; the same answer on every process."""
         if jax.process_count() == 1:
-            return self.signal is not None
+            return self.signal is not None or self._requested
         from jax.experimental import multihost_utils
 
         agreed = multihost_utils.reached_preemption_sync_point(step)
         return bool(agreed)
+
+    def patiently(self, function: Callable[..., T], *args: Any) -> T:
+        """Return `function(*args)`, for what compiles: minutes in which nothing changes.
+
+        It runs in another thread, since a handler would wait until XLA returns to the
+        main one. Several processes have to agree on a step, so there it runs here.
+
+        Raises:
+            Stopped: a signal came first; the thread is left to itself.
+        """
+        if not self._before or jax.process_count() > 1:
+            return function(*args)
+        done: list[T] = []
+        failed: list[BaseException] = []
+        context = contextvars.copy_context()
+
+        def work() -> None:
+            try:
+                done.append(context.run(function, *args))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL)
+            if self.signal is not None and thread.is_alive():
+                raise Stopped
+        if failed:
+            raise failed[0]
+        return done[0]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:

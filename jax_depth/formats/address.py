@@ -1,0 +1,31 @@
+"""Addresses of object stores where a path of this machine is wanted."""
+
+import os
+import re
+from pathlib import Path
+
+# pathlib makes gs:/bucket of gs://bucket; one letter is a drive of Windows.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+
+
+def local(path: str | os.PathLike[str], what: str = "") -> Path:
+    """Return a path, if it is one.
+
+    Everything here reads and writes files of a mounted file system: of `gs://…` a
+    library further down would make a local folder called `gs:`.
+
+    Args:
+        path: of a file or a folder, which need not exist.
+        what: it is for, as in "--workdir".
+
+    Raises:
+        ValueError: it is an address with a scheme; the sentence says what to do.
+    """
+    text = os.fspath(path)
+    if match := _ADDRESS.match(text):
+        shown = f"{match[1]}://{text[match.end() :]}"
+        raise ValueError(
+            f"{what} {shown} is an address, not a path".lstrip() + "; mount the store "
+            "(gcsfuse, s3fs, NFS) and give the folder it is mounted at"
+        )
+    return Path(text)

@@ -1,0 +1,43 @@
+"""One run in one folder: an advisory lock that ends with the process, however it ends."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Hold a run's folder.
+
+    Where the file system has no locks, or the system none of this kind, nothing is
+    held.
+
+    Raises:
+        BlockingIOError: another process holds it; the sentence names host and process.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(workdir / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise BlockingIOError(
+                f"{workdir} is being trained in by {holder}; wait for it or end it, or "
+                "give another --workdir"
+            ) from None
+        except OSError:
+            yield
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield

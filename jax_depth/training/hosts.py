@@ -1,0 +1,125 @@
+"""What the processes of a run tell each other, by the store that jax keeps for them.
+
+A process that fails leaves the others in an exchange that never comes about: they
+would notice by a heartbeat, 100 seconds later. Here it leaves a sentence, which each of
+the others prints before it ends.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+_POLL = 0.2  # seconds
+_PATIENCE = 5.0
+_runs = 0
+
+
+@contextlib.contextmanager
+def together() -> Iterator["Hosts"]:
+    """A context in which an exception on one host ends the processes on all of them.
+
+    With one process it is raised as ever. With several each ends at once with exit
+    code 1, since one that waits for an exchange can end in no other way.
+    """
+    global _runs
+    _runs += 1
+    hosts = Hosts(f"jax_depth/train/{_runs}")
+    if hosts.client is None:
+        yield hosts
+        return
+    over = threading.Event()
+    listener = threading.Thread(target=_listen, args=(hosts, over), daemon=True)
+    listener.start()
+    try:
+        yield hosts
+    except Exception as error:
+        if not isinstance(error, ValueError | OSError):
+            traceback.print_exc()
+        over.set()
+        _fail(hosts, str(error) or type(error).__name__)
+    finally:
+        over.set()
+
+
+class Hosts:
+    """The processes of one run.
+
+    Args:
+        prefix: of the keys in the store.
+    """
+
+    def __init__(self, prefix: str):
+        self.prefix = prefix
+        self.client: Any = None
+        self._told = 0
+        self._read: set[str] = set()
+        if jax.process_count() > 1:
+            from jax._src import distributed
+
+            self.client = distributed.global_state.client
+
+    def tell(self, sentence: str) -> None:
+        """Leave a sentence for the first process, which keeps the log."""
+        print(f"train: {sentence}", file=sys.stderr, flush=True)
+        if self.client is not None:
+            self._told += 1
+            key = f"{self.prefix}/said/{jax.process_index()}.{self._told}"
+            self.client.key_value_set(key, f"process {jax.process_index()}: {sentence}")
+
+    def told(self) -> list[str]:
+        """Return what others have told since the last call."""
+        if self.client is None:
+            return []
+        found = dict(self.client.key_value_dir_get(f"{self.prefix}/said/"))
+        new = sorted(found.keys() - self._read)
+        self._read |= set(new)
+        return [found[key] for key in new]
+
+    def total(self, *numbers: int) -> list[int]:
+        """Return sums over processes; all of them must call it."""
+        if self.client is None:
+            return list(numbers)
+        import numpy as np
+        from jax.experimental import multihost_utils
+
+        mine = np.asarray(numbers, np.int32)
+        return [int(n) for n in multihost_utils.process_allgather(mine).sum(0)]
+
+
+def _fail(hosts: Hosts, sentence: str) -> None:
+    """Tell the others why this process ends, wait until they know, and end."""
+    place = f"process {jax.process_index()} on {socket.gethostname()}"
+    print(f"jax-depth: train: {sentence}", file=sys.stderr, flush=True)
+    # Another may have failed before, or the first process may be gone.
+    with contextlib.suppress(Exception):
+        hosts.client.key_value_set(f"{hosts.prefix}/failed", f"{place}: {sentence}")
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            heard = hosts.client.key_value_dir_get(f"{hosts.prefix}/heard/")
+            if len(heard) >= jax.process_count() - 1:
+                break
+            time.sleep(_POLL)
+    os._exit(1)
+
+
+def _listen(hosts: Hosts, over: threading.Event) -> None:
+    while not over.wait(_POLL):
+        try:
+            sentence = hosts.client.key_value_try_get(f"{hosts.prefix}/failed")
+        except Exception:  # not there
+            continue
+        if over.is_set():
+            return
+        print(f"jax-depth: train: {sentence}", file=sys.stderr, flush=True)
+        with contextlib.suppress(Exception):
+            key = f"{hosts.prefix}/heard/{jax.process_index()}"
+            hosts.client.key_value_set(key, "")
+        os._exit(1)
