@@ -167,11 +167,20 @@ class Loader:
             count = len(self.unreadable)
         if self.report is not None:
             self.report(f"{sentence}; skipped ({count} so far)")
+        self.check_total(count)
+
+    def check_total(self, count: int) -> None:
+        """Check a number of unreadable samples, this process's or all processes'.
+
+        Raises:
+            TooManyUnreadable: it is above the limit.
+        """
         if count > self.unreadable_limit:
+            last = next(reversed(self.unreadable.values()), "on another host")
             raise TooManyUnreadable(
                 f"{count} samples could not be read, more than the limit of "
                 f"{self.unreadable_limit}; mend the data or raise the limit, "
-                f"data.unreadable_limit of a recipe; the last: {sentence}"
+                f"data.unreadable_limit of a recipe; the last: {last}"
             )
 
     def _stack(

@@ -29,6 +29,7 @@ from orbax.checkpoint.checkpoint_managers import (
 from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
+from jax_depth.training import adapters
 from jax_depth.training.step import TrainState
 
 METRIC = "abs_rel"
@@ -226,13 +227,29 @@ def export(workdir: Path | str, params: Params, config: ModelConfig) -> None:
             os.replace(new / name, workdir / name)
 
 
-def on_host(tree: Any) -> Any:
-    """Return a tree of global arrays as NumPy arrays; every process must call it."""
+def gathered(state: TrainState, keep: bool = True) -> Params:
+    """Return the nested averaged parameters on the host; every process must call it.
+
+    Neither the optimiser's state nor the parameters that are averaged are fetched, and
+    one array is fetched after the other.
+
+    Args:
+        state: of the run.
+        keep: whether this process wants them; without it the result is empty.
+    """
     from jax.experimental import multihost_utils
 
-    if jax.process_count() == 1:
-        return jax.tree.map(np.asarray, tree)
-    return multihost_utils.process_allgather(tree, tiled=True)
+    several = jax.process_count() > 1
+    flat = {}
+    for name, leaf in sorted((state.frozen | state.average).items()):
+        if several:
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        if keep:
+            flat[name] = np.asarray(leaf)
+    if not keep:
+        return {}
+    merged = {name: np.asarray(leaf) for name, leaf in adapters.merge(flat).items()}
+    return checkpoint.unflatten(merged)
 
 
 def _everywhere(mine: bool) -> bool:

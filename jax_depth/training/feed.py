@@ -51,7 +51,7 @@ class Rows:
     def __call__(
         self, sample: Sample, generator: np.random.Generator
     ) -> Mapping[str, np.ndarray]:
-        """Return rgb (h, w, 3) uint8, target and mask (h, w), pseudo ().
+        """Return rgb (h, w, 3) uint8, target and mask (h, w), pseudo and used ().
 
         The target is metres for a metric model, else inverse depth.
 
@@ -68,6 +68,7 @@ class Rows:
             raise SampleError(
                 f"{sample.name}: {out_of_range(sample, data.min_depth, self._far)}"
             )
+        used = mask.sum() / max(known(sample, self._metric).sum(), 1)
         # Resampled by nearest neighbour, so that NaN carries the mask through.
         target = np.where(mask, target, np.float32(np.nan))
         settings = data.pseudo_augmentation if pseudo else data.augmentation
@@ -79,6 +80,7 @@ class Rows:
             "target": np.where(mask, target, np.float32(0)),
             "mask": mask,
             "pseudo": np.asarray(pseudo),
+            "used": np.asarray(used, np.float32),
         }
 
 
@@ -98,6 +100,14 @@ def target_of(
         near = disparity <= 1 / min_depth
         mask = mask & near & ((disparity == 0) | (disparity >= 1 / max_depth))
     return disparity, mask
+
+
+def known(sample: Sample, metric: bool) -> np.ndarray:
+    """Return where a sample says something a model of that kind could learn."""
+    if metric:
+        return sample.metric_depth()[1]
+    assert sample.mask is not None
+    return sample.mask
 
 
 def out_of_range(sample: Sample, min_depth: float, max_depth: float) -> str:

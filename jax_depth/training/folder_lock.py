@@ -1,4 +1,4 @@
-"""One run in one folder: an advisory lock that ends with the process, however it ends."""
+"""One run in one folder: a lock that ends with the process, however it ends."""
 
 import contextlib
 import os

@@ -8,27 +8,47 @@ else is in the checkpoint.
 import collections
 import dataclasses
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.loader import Loader
+from jax_depth.data.registry import open_dataset
 from jax_depth.models.flops import forward_flops
 from jax_depth.training import mesh as meshes
 from jax_depth.training import objectives, record
-from jax_depth.training.checkpoints import METRIC, Checkpoints, export, on_host
+from jax_depth.training.checkpoints import (
+    Checkpoints,
+    check_space,
+    export,
+    gathered,
+)
 from jax_depth.training.feed import PseudoLabelled, Rows
+from jax_depth.training.first_look import batch_picture, depth_lines
+from jax_depth.training.folder_lock import locked
 from jax_depth.training.held_out import evaluate_held_out
+from jax_depth.training.history import (
+    HeldOut,
+    History,
+    Patience,
+    TrainingData,
+    greatest,
+)
+from jax_depth.training.hosts import Hosts, together
 from jax_depth.training.journal import Journal
-from jax_depth.training.optimizer import from_settings
+from jax_depth.training.losses import Term
+from jax_depth.training.optimizer import from_settings, rates, safely
 from jax_depth.training.recipe import Recipe, frozen_prefixes
+from jax_depth.training.recipes import RECIPES, fitted
 from jax_depth.training.start import initial_params, model_config
 from jax_depth.training.step import (
     Alignment,
@@ -37,72 +57,129 @@ from jax_depth.training.step import (
     init_state,
     make_step,
 )
-from jax_depth.training.stop import Stop
+from jax_depth.training.stop import Stop, Stopped
 from jax_depth.training.throughput import Throughput
 from jax_depth.weights import load_params
 
+__all__ = ["HeldOut", "History", "NotFinite", "Outcome", "TrainingData", "train"]
+
 # Steps the host may run ahead of the device.
 _AHEAD = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """What a run learns from and is judged by.
-
-    Attributes:
-        datasets: to mix.
-        weights: share of each, any positive scale; by size when None.
-        held_out: for evaluation while training; None for none.
-    """
-
-    datasets: Sequence[Dataset]
-    weights: Sequence[float] | None = None
-    held_out: Dataset | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How far a run came: steps done, and whether Ctrl-C ended it."""
-
-    steps: int
-    interrupted: bool
+# The name in 0.1 of what `train` returns.
+Outcome = History
+# Called with a step and what was logged of it; True asks the run to save and end.
+Callback = Callable[[int, dict[str, Any]], Any]
 
 
 class NotFinite(ValueError):
     """Step after step without a finite gradient: one sentence, with sample names."""
 
 
-def train(recipe: Recipe, data: TrainingData, workdir: Path | str) -> Outcome:
+def train(
+    recipe: Recipe | str,
+    data: TrainingData | Dataset | str | Sequence[Dataset | str],
+    workdir: Path | str,
+    *,
+    loss: Term | Callable | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    callbacks: Sequence[Callback] = (),
+    judge_only: bool = False,
+) -> History:
     """Train until the recipe's last step or SIGTERM; go on if `workdir` has a run.
 
     Args:
-        recipe: the run.
-        data: what it learns from.
+        recipe: the run, or the name of one.
+        data: what it learns from, and is judged by; datasets as `open_dataset` takes
+            them are mixed by size.
         workdir: new, or of the same run.
+        loss: instead of the recipe's terms: (pred, target, mask) -> scalar, of
+            (b, h, w) arrays; `losses.registry` says what else it may ask for.
+        optimizer: instead of the recipe's, for parameters by "/"-joined names. A step
+            whose gradient is not finite is left out around it.
+        callbacks: each called as `callback(step, values)` with what is logged, losses
+            as well as held-out metrics; one that returns True ends the run after the
+            step, saved. On processes other than the first it sees the same.
+        judge_only: take no step; judge what is there by every held-out set.
 
     Returns:
-        How far it came: less than the recipe's steps after SIGTERM or Ctrl-C.
+        The lines of the log. Its `steps` are less than the recipe's after SIGTERM,
+        Ctrl-C or early stopping.
 
     Raises:
         ValueError: settings that do not fit each other, the devices or the run in
-            `workdir`; unreadable data beyond its limit.
+            `workdir`; unreadable data beyond its limit; no sound checkpoint is left.
+        OSError: the folder cannot be made or is in use, or its disk is full.
         NotFinite: `run.skip_limit` steps in a row had no finite gradient.
     """
-    workdir = Path(workdir)
+    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    if loss is not None:
+        term = loss if isinstance(loss, Term) else Term(loss)
+        settings = dataclasses.replace(recipe.loss, terms=(term,), only_terms=True)
+        recipe = dataclasses.replace(recipe, loss=settings)
+    recipe, notes = fitted(recipe)
+    data, workdir = _as_data(data), Path(workdir)
     config = model_config(recipe)
-    mesh = meshes.make_mesh(recipe.run.fsdp)
-    _check_batch(recipe, mesh.size)
+    with together() as hosts, Stop() as stop:
+        mesh = meshes.make_mesh(recipe.run.fsdp)
+        _check_batch(recipe, mesh.size)
+        record.make_folder(workdir)
+        if jax.process_index():
+            return _train(
+                recipe,
+                config,
+                mesh,
+                data,
+                workdir,
+                optimizer,
+                callbacks,
+                judge_only,
+                notes,
+                hosts,
+                stop,
+            )
+        with locked(workdir):
+            return _train(
+                recipe,
+                config,
+                mesh,
+                data,
+                workdir,
+                optimizer,
+                callbacks,
+                judge_only,
+                notes,
+                hosts,
+                stop,
+            )
+
+
+def _train(
+    recipe: Recipe,
+    config: ModelConfig,
+    mesh: Mesh,
+    data: TrainingData,
+    workdir: Path,
+    optimizer: optax.GradientTransformation | None,
+    callbacks: Sequence[Callback],
+    judge_only: bool,
+    notes: list[str],
+    hosts: Hosts,
+    stop: Stop,
+) -> History:
     active = jax.process_index() == 0
-    record.make_folder(workdir)
-    described = record.described(data.datasets, data.weights, data.held_out)
-    notes = record.changes_since(workdir, recipe, described)
+    described = record.described(data.datasets, data.weights, data.judges())
+    notes = notes + record.changes_since(workdir, recipe, described)
     kinds = {isinstance(d, PseudoLabelled) for d in data.datasets}
     kinds = tuple(("labelled", "pseudo")[kind] for kind in sorted(kinds))
-    run = _Run(recipe, config, mesh, workdir, kinds)
-    if active:
-        record.write(workdir, recipe, described)
+    try:
+        run = stop.patiently(
+            _Run, recipe, config, mesh, workdir, kinds, data.judges(), optimizer
+        )
+    except Stopped:
+        return _ended(History([], record.steps_in(workdir, recipe)), stop)
     first = int(run.state.step) // recipe.optimizer.accumulate
-    journal = Journal(workdir, first, recipe.run.steps, active)
+    steps = recipe.run.steps
+    journal = Journal(workdir, first, steps, active, callbacks, stop.request)
     loader = Loader(
         data.datasets,
         Rows(recipe),
@@ -114,17 +191,45 @@ def train(recipe: Recipe, data: TrainingData, workdir: Path | str) -> Outcome:
         threads=recipe.data.threads,
         ahead=recipe.data.prefetch,
         unreadable_limit=recipe.data.unreadable_limit,
-        report=journal.say,
+        report=journal.say if active else hosts.tell,
     )
-    for note in notes:
+    for note in [*notes, *run.notes]:
         journal.say(note)
+    done, early = first, False
     try:
-        with Stop() as stop:
-            steps = _steps(run, loader, data.held_out, journal, first, stop)
-            return Outcome(steps, stop.signal == signal.SIGINT)
+        if judge_only:
+            run.judge(journal, first, data.judges())
+        elif first < steps:
+            if active:
+                if not first:
+                    check_space(workdir, run.state)
+                record.write(workdir, recipe, described, first)
+                for sentence, values in depth_lines(recipe, data.datasets):
+                    journal.say(sentence, **values)
+            done, early = _steps(run, loader, journal, first, stop, hosts)
+    except Stopped:
+        done = first
+        journal.say(f"stopped at step {done} of {steps}, while compiling")
     finally:
         run.checkpoints.close()
         journal.close()
+    history = History(journal.lines, done)
+    history.early = early
+    return _ended(history, stop)
+
+
+def _ended(history: History, stop: Stop) -> History:
+    history.interrupted = stop.signal == signal.SIGINT
+    return history
+
+
+def _as_data(data: Any) -> TrainingData:
+    """Return data in any of the forms that `train` takes."""
+    if isinstance(data, TrainingData):
+        return data
+    given = [data] if isinstance(data, Dataset | str) else data
+    opened = [open_dataset(d) if isinstance(d, str) else d for d in given]
+    return TrainingData(opened)
 
 
 class _Run:
@@ -137,11 +242,19 @@ class _Run:
         mesh: Mesh,
         workdir: Path,
         kinds: tuple[str, ...],
+        judges: list[HeldOut],
+        optimizer: optax.GradientTransformation | None = None,
     ):
         self.recipe, self.config, self.mesh = recipe, config, mesh
-        self.workdir = workdir
-        self.checkpoints = Checkpoints(workdir, recipe.run.keep)
-        optimizer = from_settings(recipe.optimizer, recipe.run.steps, config)
+        self.workdir, self.judges = workdir, judges
+        best = recipe.run.best
+        self.checkpoints = Checkpoints(workdir, recipe.run.keep, best, greatest(best))
+        self._rates, own = None, optimizer
+        optimizer = (
+            from_settings(recipe.optimizer, recipe.run.steps, config)
+            if own is None
+            else safely(own, recipe.optimizer.accumulate)
+        )
         latest, start = self.checkpoints.latest(), recipe
         if latest is not None:  # what the run began from may be gone by now
             model = dataclasses.replace(recipe.model, init="")
@@ -152,9 +265,18 @@ class _Run:
             state = init_state(params, optimizer, frozen_prefixes(recipe.model))
         shardings = meshes.state_shardings(state, mesh, recipe.run.shard_above)
         self.state: TrainState = meshes.place(state, shardings)
-        if latest is not None:
-            self.state = self.checkpoints.restore(latest, self.state)
+        restored, self.notes = self.checkpoints.restore_newest(self.state)
+        if restored is not None:
+            self.state = restored
         self.best = self.checkpoints.best()
+        self.patience = Patience(recipe.run.patience, best)
+        number = int(self.state.step) // recipe.optimizer.accumulate
+        prefix = judges[0].prefix if judges and "/" not in best else ""
+        self.patience.recall(workdir, prefix + best, number)
+        if own is None:
+            self._rates = rates(
+                recipe.optimizer, recipe.run.steps, config, self.state.trained
+            )
         alignment, self._reference = self._frozen_encoder()
         seed, share = recipe.run.seed, recipe.loss.cutmix
 
@@ -202,41 +324,72 @@ class _Run:
         alignment = Alignment(config, settings.feature, settings.feature_margin)
         return alignment, meshes.place(encoder, shardings)
 
-    def save(self, held_out: Dataset | None, journal: Journal, step: int) -> None:
-        """Save a checkpoint, judged first if there is anything to judge by."""
-        averaged = on_host(self.state).params()
-        metrics, better = None, self.best is None
-        if held_out is not None:
-            metrics = self.evaluate(averaged, held_out, journal, step)
-            if METRIC not in metrics:
-                metrics = None
-            elif better := self.best is None or metrics[METRIC] < self.best:
-                self.best = metrics[METRIC]
-        self.checkpoints.save(self.state, metrics)
-        if better and jax.process_index() == 0:
-            export(self.workdir, averaged, self.config)
+    def rates(self, step: int) -> dict[str, float]:
+        """Return the learning rates of a step by group; none of one's own optimiser."""
+        if self._rates is None:
+            return {}
+        found = self._rates(step)
+        return {f"learning_rate/{group}": rate for group, rate in found.items()}
 
-    def evaluate(
-        self, params: Params, held_out: Dataset, journal: Journal, step: int
+    def save(self, due: list[HeldOut], journal: Journal, step: int) -> None:
+        """Save a checkpoint, judged first by the sets whose turn it is."""
+        better, metrics = self.best is None, {}
+        best = self.recipe.run.best
+        averaged = None
+        if due:
+            averaged = gathered(self.state)
+            metrics = self._judged(averaged, journal, step, due)
+            if best in metrics:
+                value = metrics[best]
+                self.patience.judge(value)
+                better = self.best is None or (
+                    value > self.best if greatest(best) else value < self.best
+                )
+                self.best = value if better else self.best
+            elif self.judges and self.best is not None:
+                better = False
+        self.checkpoints.save(self.state, metrics or None)
+        # What is not written is not fetched from the devices of other hosts.
+        if better:
+            averaged = averaged or gathered(self.state, keep=jax.process_index() == 0)
+            if jax.process_index() == 0:
+                export(self.workdir, averaged, self.config)
+
+    def judge(self, journal: Journal, step: int, due: list[HeldOut]) -> None:
+        """Judge the state as it is by some sets."""
+        if due:
+            self._judged(gathered(self.state), journal, step, due)
+
+    def _judged(
+        self, params: Params, journal: Journal, step: int, due: list[HeldOut]
     ) -> dict[str, float | int]:
-        """Judge parameters and log the result."""
+        """Judge parameters, log the result and return it by `run.best`'s names."""
         settings, data = self.recipe.run, self.recipe.data
-        metrics, pictures = evaluate_held_out(
-            jax.device_put(params, jax.local_devices()[0]),
-            self.config,
-            held_out,
-            settings.evaluate_images,
-            data.size,
-            data.min_depth,
-            journal.say,
-        )
-        journal.write(step, {f"held_out/{k}": v for k, v in metrics.items()})
-        journal.pictures(step, pictures)
-        return metrics
+        found: dict[str, float | int] = {}
+        placed = jax.device_put(params, jax.local_devices()[0])
+        for judge in due:
+            metrics, pictures = evaluate_held_out(
+                placed,
+                self.config,
+                judge.dataset,
+                settings.evaluate_images,
+                data.size,
+                data.min_depth,
+                journal.say,
+            )
+            logged = {f"held_out/{judge.prefix}{k}": v for k, v in metrics.items()}
+            journal.write(step, logged | {"time": time.time()})
+            journal.pictures(step, pictures, f"held_out/{judge.prefix}")
+            found |= {f"{judge.prefix}{k}": v for k, v in metrics.items()}
+            if judge is self.judges[0]:  # by its plain names too
+                found |= metrics
+        return found
 
 
-def _steps(run, loader, held_out, journal, first: int, stop: Stop) -> int:
-    """Run from optimiser step `first`; return the number of steps done."""
+def _steps(
+    run: _Run, loader: Loader, journal: Journal, first: int, stop: Stop, hosts: Hosts
+) -> tuple[int, bool]:
+    """Run from step `first`; return the steps done, and whether that was early."""
     recipe = run.recipe
     settings, parts = recipe.run, recipe.optimizer.accumulate
     flops = 3 * forward_flops(run.config, recipe.data.size, recipe.data.size)
@@ -245,38 +398,122 @@ def _steps(run, loader, held_out, journal, first: int, stop: Stop) -> int:
     watch = _Watch(settings.skip_limit)
     batches: Iterator = loader.batches(first * parts)
     window: list[dict[str, float]] = []
+    pictures = sum(len(dataset) for dataset in loader.datasets)
+    clock, profile = _Clock(settings.save_minutes), _Profile(run.workdir, settings)
     done = first
-    if held_out is not None and not first:
+    if not first:
         # What the run starts from, to compare with.
-        run.evaluate(on_host(run.state).params(), held_out, journal, 0)
+        stop.patiently(run.judge, journal, 0, run.judges)
     while done < settings.steps:
+        if run.patience.over:
+            journal.say(
+                f"ended early at step {done} of {settings.steps}: {settings.best} was "
+                f"not better in {settings.patience} evaluations"
+            )
+            return done, True
+        profile.before(done + 1)
         for _ in range(parts):
             with throughput.waiting():
                 batch = next(batches)
-            pending.append((run.step(batch.arrays), batch.names))
+            if not pending and not window and done == first:
+                journal.first_batch(batch_picture(batch.arrays), first)
+                taken = stop.patiently(run.step, batch.arrays)
+            else:
+                taken = run.step(batch.arrays)
+            pending.append((taken, batch.names))
             while len(pending) > _AHEAD:
                 window.append(watch.settle(*pending.popleft()))
         done += 1
+        profile.after(done, run.state)
         journal.advance()
         last = done == settings.steps
         stopped = stop.asked(done)
-        evaluate = last or done % settings.evaluate_every == 0
+        due = [j for j in run.judges if last or done % _every(j, settings) == 0]
+        log = done % settings.log_every == 0
+        evaluate = bool(due) or last or done % settings.evaluate_every == 0
         save = evaluate or stopped or done % settings.save_every == 0
-        if save or done % settings.log_every == 0:
+        save = clock.due(save, log, hosts) or save
+        if save or log:
             while pending:
                 window.append(watch.settle(*pending.popleft()))
-            if done % settings.log_every == 0:
-                values = _means(window) | throughput.since_last(settings.log_every)
-                journal.write(done, values | watch.counts(loader))
+            if log:
+                rate = throughput.since_last(settings.log_every)
+                values = _means(window) | rate | watch.counts(loader, hosts)
+                values |= run.rates(done - 1)
+                values |= {
+                    "time": time.time(),
+                    "epoch": done * recipe.data.batch / pictures,
+                }
+                if rate:
+                    speed = rate["images_per_second_per_device"] * jax.device_count()
+                    left = (settings.steps - done) * recipe.data.batch / speed
+                    values |= {"images_per_second": speed, "seconds_left": left}
+                for sentence in hosts.told():
+                    journal.say(sentence)
+                journal.write(done, values)
                 window = []
         if save:
             with throughput.paused():
-                run.save(held_out if evaluate else None, journal, done)
+                run.save(due, journal, done)
         if stopped:
             run.checkpoints.wait()
             journal.say(f"stopped at step {done} of {settings.steps}, saved")
             break
-    return done
+    profile.end()
+    return done, False
+
+
+def _every(judge: HeldOut, settings: Any) -> int:
+    return judge.every or settings.evaluate_every
+
+
+class _Clock:
+    """Saves by minutes, which all processes have to agree on."""
+
+    def __init__(self, minutes: float):
+        self._seconds, self._last = 60 * minutes, time.monotonic()
+
+    def due(self, saved: bool, log: bool, hosts: Hosts) -> bool:
+        """Whether to save now; `saved` says that it is done anyway."""
+        if saved:
+            self._last = time.monotonic()
+        if saved or not self._seconds:
+            return False
+        over = time.monotonic() - self._last >= self._seconds
+        if jax.process_count() > 1:
+            # An exchange, so not at every step.
+            over = log and hosts.total(over)[0] > 0
+        if over:
+            self._last = time.monotonic()
+        return over
+
+
+class _Profile:
+    """A trace of the steps that `run.profile` names, for TensorBoard and xprof."""
+
+    def __init__(self, workdir: Path, settings: Any):
+        self._steps = range(0)
+        if settings.profile:
+            self._steps = range(settings.profile[0], settings.profile[1] + 1)
+        self._folder, self._on = str(workdir / "tensorboard"), False
+
+    def before(self, step: int) -> None:
+        """Begin, where it is time to."""
+        if step in self._steps and not self._on and jax.process_index() == 0:
+            jax.profiler.start_trace(self._folder)
+            self._on = True
+
+    def after(self, step: int, state: TrainState) -> None:
+        """End, where it is time to."""
+        if self._on and step + 1 not in self._steps:
+            jax.block_until_ready(state)
+            self.end()
+
+    def end(self) -> None:
+        """End what has begun."""
+        if self._on:
+            jax.profiler.stop_trace()
+            self._steps, self._on = range(0), False
 
 
 class _Watch:
@@ -307,9 +544,15 @@ class _Watch:
             )
         return values
 
-    def counts(self, loader: Loader) -> dict[str, int]:
-        """Return what was left out since this process began."""
-        return {"skipped_steps": self._total, "unreadable": len(loader.unreadable)}
+    def counts(self, loader: Loader, hosts: Hosts) -> dict[str, int]:
+        """Return what was left out since the processes began, on all hosts.
+
+        Raises:
+            TooManyUnreadable: together they have more than the limit.
+        """
+        (unreadable,) = hosts.total(len(loader.unreadable))
+        loader.check_total(unreadable)
+        return {"skipped_steps": self._total, "unreadable": unreadable}
 
 
 def _means(window: list[dict[str, float]]) -> dict[str, float]:

@@ -108,4 +108,5 @@ def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:
         mask=jnp.where(box, other.mask, batch.mask),
         pseudo=batch.pseudo,
         region=~box,
+        used=batch.used,
     )

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
+import numpy as np
 import optax
 
 from jax_depth.config import ModelConfig
@@ -121,20 +122,28 @@ def from_settings(
         )
 
     def init(params):
-        return finite(transform(params)).init(params)
+        return safely(transform(params), settings.accumulate).init(params)
 
     def update(updates, state, params=None):
         assert params is not None
-        return finite(transform(params)).update(updates, state, params)
-
-    def finite(chain):
-        if settings.accumulate == 1:
-            return optax.apply_if_finite(chain, max_consecutive_errors=_NEVER)
-        return optax.MultiSteps(
-            chain, settings.accumulate, should_skip_update_fn=optax.skip_not_finite
-        )
+        chain = safely(transform(params), settings.accumulate)
+        return chain.update(updates, state, params)
 
     return optax.GradientTransformation(init, update)
+
+
+def safely(chain: Any, accumulate: int = 1) -> Any:
+    """Return an optimiser that leaves out steps whose gradient is not finite.
+
+    Args:
+        chain: the optimiser.
+        accumulate: parts of a step whose gradients are averaged first.
+    """
+    if accumulate == 1:
+        return optax.apply_if_finite(chain, max_consecutive_errors=_NEVER)
+    return optax.MultiSteps(
+        chain, accumulate, should_skip_update_fn=optax.skip_not_finite
+    )
 
 
 def rates(
@@ -167,7 +176,8 @@ def rates(
                 continue  # that of the last block
         factors[group] = _factor(name, settings, depth)
     return lambda step: {
-        group: float(rate(step)) * factor for group, factor in factors.items()
+        group: np.asarray(rate(step)).item() * factor
+        for group, factor in factors.items()
     }
 
 

@@ -104,6 +104,7 @@ class LossSettings:
         feature_margin: cosine above which a token is left alone.
         terms: further ones, each (name, weight, options) of a registered loss or of
             one's own, "package.module:function"; see `losses.registry`.
+        only_terms: leave out `main` and the weighted ones.
     """
 
     main: Literal["affine_invariant", "trimmed", "least_squares", "silog"] = (
@@ -122,6 +123,7 @@ class LossSettings:
     feature_reference: str = ""
     feature_margin: float = setting(Range(-1, 1), 0.85)
     terms: tuple[Term, ...] = ()
+    only_terms: bool = False
 
     def listed(self) -> tuple[Term, ...]:
         """Return every term on maps: (name, weight, options), the main one first."""
@@ -135,6 +137,8 @@ class LossSettings:
             *(() if metric else (Term("gauge", self.gauge),)),
             *(() if metric else (Term("ordinal", self.ordinal),)),
         )
+        if self.only_terms:
+            return self.terms
         weighty = [term for term in others if term.weight]
         return Term(self.main, 1.0, options), *weighty, *self.terms
 
@@ -191,6 +195,12 @@ class RunSettings:
         fsdp: devices that share each parameter; the others share the batch.
         shard_above: elements from which a parameter is shared.
         skip_limit: consecutive steps without a finite gradient that end the run.
+        save_minutes: minutes after which a checkpoint is saved whatever the step; 0
+            leaves it to `save_every`.
+        best: metric of the first held-out set, or NAME/METRIC of another, that chooses
+            the best model: d1, d2, d3 by the greatest, others by the least.
+        patience: evaluations without a better one that end the run; 0 for never.
+        profile: first and last step to trace for TensorBoard; empty for none.
     """
 
     steps: int = setting(FROM_1)
@@ -203,6 +213,10 @@ class RunSettings:
     fsdp: int = setting(FROM_1, 1)
     shard_above: int = setting(FROM_0, 2**18)
     skip_limit: int = setting(FROM_1, 10)
+    save_minutes: float = setting(FROM_0, 0.0)
+    best: str = "abs_rel"
+    patience: int = setting(FROM_0, 0)
+    profile: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +255,12 @@ class Recipe:
                 f"recipe {self.name!r}: data.batch {self.data.batch} cannot be "
                 f"computed in optimizer.accumulate {self.optimizer.accumulate} equal "
                 "parts"
+            )
+        ends = self.run.profile
+        if ends and not (len(ends) == 2 and 0 < ends[0] <= ends[1]):
+            raise ValueError(
+                f"recipe {self.name!r}: run.profile={self.run.profile} must be a first "
+                "and a last step, as in 100,110"
             )
         if self.loss.feature and not self.loss.feature_reference:
             raise ValueError(

@@ -10,8 +10,9 @@ from jax_depth.data.registry import DATASETS
 from jax_depth.formats.address import local
 from jax_depth.formats.atomic import atomic
 from jax_depth.training import overrides
-from jax_depth.training.recipes import fitted
+from jax_depth.training.history import HeldOut, TrainingData
 from jax_depth.training.recipe import Recipe
+from jax_depth.training.recipes import fitted
 
 RECIPE, DATA = "recipe.json", "data.txt"
 _KEPT = "recipe-{}.json"
@@ -48,12 +49,19 @@ def make_folder(workdir: Path) -> None:
 def described(
     datasets: Sequence[Dataset],
     weights: Sequence[float] | None,
-    held_out: Dataset | None,
+    held_out: Dataset | Sequence[HeldOut] | None,
 ) -> str:
     """Return the text of `data.txt`."""
     lines = [_line(dataset) for dataset in datasets]
-    judged = "none" if held_out is None else _line(held_out)
-    return "\n".join([*lines, f"weights {weights}", _HELD_OUT + judged]) + "\n"
+    judges = TrainingData([], None, held_out).judges()
+    judged = [_HELD_OUT + _judge(judge) for judge in judges] or [_HELD_OUT + "none"]
+    return "\n".join([*lines, f"weights {weights}", *judged]) + "\n"
+
+
+def _judge(judge: HeldOut) -> str:
+    name = f"{judge.name}=" if judge.name else ""
+    every = f", every {judge.every} steps" if judge.every else ""
+    return name + _line(judge.dataset).removesuffix(")") + every + ")"
 
 
 def write(workdir: Path, recipe: Recipe, data: str, first: int = 0) -> None:
@@ -145,6 +153,13 @@ def sources_in(workdir: Path) -> Sources:
         else:
             found.data.append(text)
     return found
+
+
+def steps_in(workdir: Path, recipe: Recipe) -> int:
+    """Return the steps of the newest checkpoint in a folder, 0 without any."""
+    folder = workdir / "checkpoints"
+    numbers = [int(p.name) for p in folder.glob("*") if p.name.isdecimal()]
+    return max(numbers, default=0) // recipe.optimizer.accumulate
 
 
 def unsaid(workdir: Path, recipe: Recipe, said: set[str]) -> dict[str, tuple]:

@@ -66,6 +66,8 @@ class Batch:
         pseudo: which targets another network predicted; None where nothing asks.
         region: False where a picture comes from another one, see `cutmix`; None
             where nothing is mixed.
+        used: share of each picture's known depth that lies in the recipe's range, for
+            the log; None where nobody counts.
     """
 
     rgb: UInt8[Array, "b h w 3"]
@@ -73,6 +75,7 @@ class Batch:
     mask: Bool[Array, "b h w"]
     pseudo: Bool[Array, " b"] | None = None
     region: Bool[Array, "b h w"] | None = None
+    used: Float32[Array, " b"] | None = None
 
 
 def init_state(
@@ -214,6 +217,8 @@ def make_step(
             "finite": finite,
             **parts,
         }
+        if batch.used is not None:
+            metrics["share_of_depth_used"] = batch.used.mean()
         return TrainState(
             step=state.step + 1,
             trained=trained,

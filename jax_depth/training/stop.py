@@ -63,7 +63,7 @@ class Stop:
         return bool(agreed)
 
     def patiently(self, function: Callable[..., T], *args: Any) -> T:
-        """Return `function(*args)`, for what compiles: minutes in which nothing changes.
+        """Return `function(*args)`, for what compiles: minutes without a step.
 
         It runs in another thread, since a handler would wait until XLA returns to the
         main one. Several processes have to agree on a step, so there it runs here.
