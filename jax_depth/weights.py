@@ -20,6 +20,7 @@ from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS, Entry
 from jax_depth.config import Dtype, ModelConfig
+from jax_depth.formats.address import local
 from jax_depth.models.architectures import stays_float32
 
 _WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
@@ -49,9 +50,10 @@ def load_params(
     Raises:
         ValueError: unknown name, a file that is not what it should be, or an
             ambiguous one.
+        ValueError: an address of an object store, which is to be mounted.
         ConnectionError: published weights that are neither cached nor reachable.
     """
-    path = Path(source)
+    path = local(source, "the model")
     if path.exists() and not means_name(source):
         params, config = _load_path(path, model)
     else:

@@ -21,6 +21,7 @@ from jax_depth.data.registry import DATASETS, open_dataset
 from jax_depth.data.sample import SampleError
 from jax_depth.data.unlabelled import Unlabelled
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.address import local
 from jax_depth.formats.atomic import atomic
 
 _THREADS = 4
@@ -50,6 +51,11 @@ class Labelling:
     """
 
     def __init__(self, source: str, outdir: Path, shard: tuple[int, int] = (0, 1)):
+        for place, what in ((source, "SOURCE"), (outdir, "--outdir")):
+            try:
+                local(place, what)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
         self._dataset, self._text = _open(source)
         self._outdir, (number, count) = outdir, shard
         _refuse_other_counts(outdir, count)

@@ -1,11 +1,15 @@
 """`jax-depth train`: train, fine-tune or distil by a named recipe."""
 
 import argparse
+import atexit
+import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.cli.usage import INTERRUPTED, STOPPED, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,9 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "recipe",
         metavar="RECIPE",
+        nargs="?",
         help="v1-teacher, v1-student, v2-teacher, v2-student, metric-indoor, "
         "metric-outdoor, finetune, finetune-relative, tiny, smoke, or the recipe.json "
         "of a run",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="DIR",
+        type=Path,
+        help="go on with the run in a folder: recipe, data and held-out pictures are "
+        "its own, but for what --set, --data, --pseudo and --held-out change",
     )
     parser.add_argument(
         "--workdir",
@@ -40,8 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--held-out",
-        metavar="FORMAT:PATH",
-        help="pictures with depth to judge by while training; the best model is kept",
+        metavar="[NAME=]FORMAT:PATH",
+        action="append",
+        default=[],
+        help="pictures with depth to judge by while training, any number of sets, each "
+        "every run.evaluate_every steps or ?every=N; the best model by the first is "
+        "kept (run.best)",
+    )
+    parser.add_argument(
+        "--eval-only",
+        action="store_true",
+        help="judge the newest checkpoint by the held-out sets, and train nothing",
     )
     parser.add_argument(
         "--init",
@@ -78,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and return the exit code: 0 also after SIGTERM, when all is saved."""
+    """Train and return the exit code: 0 all steps, 75 stopped before, 130 Ctrl-C."""
     try:
         import grain  # noqa: F401
         import optax  # noqa: F401
@@ -88,45 +109,178 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"training needs {error.name}: pip install 'jax_depth[train]'"
         ) from None
+    _take_from_folder(args)
     recipe = _recipe(args)
     if args.show:
         _show(args, recipe)
         return 0
-    if args.workdir is None:
-        raise UsageError("--workdir says where the run goes; give a folder")
+    _check_folder(args, recipe)
     _connect(args)
     import jax
 
     from jax_depth.cli.compilation_cache import use_compilation_cache
     from jax_depth.inference.memory import keep_freed_memory
     from jax_depth.training.loop import train
+    from jax_depth.training.start import StartError
 
     # On CPU only the process that writes the cache finds anything in it, and gloo waits
     # half a minute for the others, which compile.
     if jax.process_count() == 1 or jax.default_backend() != "cpu":
         use_compilation_cache()
     keep_freed_memory()
-    outcome = train(recipe, _data(args, recipe), args.workdir)
-    done, total = outcome.steps, recipe.run.steps
-    if done < total:
-        text = f"{args.workdir}: {done} of {total} steps; the same command goes on"
-    else:
+    data = _data(args, recipe)
+    if args.eval_only and not data.judges():
+        raise UsageError("--eval-only needs something to judge by; give --held-out")
+    try:
+        history = train(recipe, data, args.workdir, judge_only=args.eval_only)
+    except StartError as error:
+        raise UsageError(str(error)) from None
+    return _conclude(args, recipe, history)
+
+
+def _conclude(args: argparse.Namespace, recipe: Any, history: Any) -> int:
+    """Say how far the run came and return the exit code."""
+    import jax
+
+    done, total = history.steps, recipe.run.steps
+    over = done >= total or history.early or args.eval_only
+    document = {"workdir": str(args.workdir), "steps": done, "of": total}
+    if args.eval_only:
+        judged = {
+            key.removeprefix("held_out/"): value
+            for line in history
+            for key, value in line.items()
+            if key.startswith("held_out/")
+        }
+        document["held_out"] = judged
+        text = "\n".join(f"{key} {value:.4g}" for key, value in judged.items())
+    elif over:
         text = f"{args.workdir}: {done} steps; jax-depth predict --model {args.workdir}"
+    else:
+        text = (
+            f"{args.workdir}: {done} of {total} steps; jax-depth train --resume "
+            f"{args.workdir} goes on"
+        )
     if jax.process_index() == 0:
-        document = {"workdir": str(args.workdir), "steps": done, "of": total}
         conclude(args, document, text)
-    return INTERRUPTED if outcome.interrupted and done < total else 0
+    code = 0 if over else INTERRUPTED if history.interrupted else STOPPED
+    if history.abandoned:
+        # XLA would come back from its compilation into an interpreter that is gone.
+        atexit.register(_leave, code)
+    return code
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _take_from_folder(args: argparse.Namespace) -> None:
+    """Fill in what --resume leaves to the folder."""
+    from jax_depth.training import record
+
+    if args.resume is None:
+        if args.recipe is None:
+            raise UsageError(
+                "name a recipe, as in `jax-depth train finetune`, or a run to go on "
+                "with: --resume DIR"
+            )
+        return
+    if args.recipe is not None or args.workdir is not None:
+        raise UsageError(
+            "--resume takes recipe and folder of the run; leave RECIPE and --workdir "
+            "out, and change settings by --set"
+        )
+    args.workdir = _local(args.resume, "--resume")
+    if not (args.workdir / record.RECIPE).is_file():
+        raise UsageError(
+            f"--resume {args.workdir}: it holds no run, {record.RECIPE} is missing; "
+            "begin one with `jax-depth train RECIPE --workdir DIR`"
+        )
+    args.recipe = str(args.workdir / record.RECIPE)
+    given = (args.data, args.pseudo, args.held_out)
+    if all(given):
+        return
+    try:
+        sources = record.sources_in(args.workdir)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    args.data = args.data or sources.data
+    args.pseudo = args.pseudo or sources.pseudo
+    args.held_out = args.held_out or sources.held_out
+
+
+def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
+    """Refuse what would be found out late, or never."""
+    from jax_depth.training import record
+    from jax_depth.training.optimizer import schedule
+    from jax_depth.training.recipes import fitted
+    from jax_depth.training.start import model_config
+
+    if args.workdir is None:
+        raise UsageError("--workdir says where the run goes; give a folder")
+    args.workdir = _local(args.workdir, "--workdir")
+    settings = fitted(recipe)[0].optimizer
+    rates = settings.learning_rate, recipe.run.steps, settings.warmup
+    try:
+        model_config(recipe)
+        schedule(*rates, settings.cooldown or None, settings.schedule)
+        forgotten = record.unsaid(args.workdir, recipe, _said(args))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if args.eval_only and not record.steps_in(args.workdir, recipe):
+        raise UsageError(f"{args.workdir} holds no checkpoint to judge; train first")
+    if forgotten:
+        key, (old, new) = next(iter(forgotten.items()))
+        more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
+        raise UsageError(
+            f"{args.workdir} holds a run with {key}={old!r}, this command has {new!r}"
+            f"{more}; go on with its own by `jax-depth train --resume {args.workdir}`, "
+            f"say the change by --set {key}={new}, or give another --workdir"
+        )
+
+
+def _local(path: Path, what: str) -> Path:
+    from jax_depth.formats.address import local
+
+    try:
+        return local(path, what)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _said(args: argparse.Namespace) -> set[str]:
+    """Return the keys of settings that the command line gives."""
+    said = {text.partition("=")[0].strip() for text in args.set}
+    return said | ({"model.init", "model.architecture"} if args.init else set())
 
 
 def _recipe(args: argparse.Namespace) -> Any:
     """Return the named recipe with the changes asked for."""
     from jax_depth.training import overrides
+    from jax_depth.training.start import architecture_of
 
     changes = [f"model.init={args.init}"] if args.init else []
     try:
-        return overrides.override(_named(args), changes + args.set)
+        recipe = overrides.override(_named(args), changes + args.set)
+        if recipe.model.init and "model.architecture" not in _said(args) - (
+            {"model.architecture"} if args.init else set()
+        ):
+            name = recipe.model.architecture
+            taken = architecture_of(recipe.model.init, name)
+            if taken != name and recipe.model.init_parts == "all":
+                recipe = overrides.override(recipe, [f"model.architecture={taken}"])
     except ValueError as error:
         raise UsageError(str(error)) from None
+    warmup, steps = recipe.optimizer.warmup, recipe.run.steps
+    if "optimizer.warmup" in _said(args) and warmup >= steps:
+        raise UsageError(
+            f"optimizer.warmup={warmup} is not shorter than the run, run.steps="
+            f"{steps}: the rate would end below its peak; set it to {steps // 10}, a "
+            "tenth of the run, or train longer"
+        )
+    return recipe
 
 
 def _named(args: argparse.Namespace) -> Any:
@@ -153,12 +307,15 @@ def _named(args: argparse.Namespace) -> Any:
 def _show(args: argparse.Namespace, recipe: Any) -> None:
     from jax_depth.training.overrides import differences
     from jax_depth.training.recipe import leaves
-    from jax_depth.training.recipes import sources
+    from jax_depth.training.recipes import fitted, sources
 
+    recipe, notes = fitted(recipe)
     origin = sources(recipe)
     for key in differences(_named(args), recipe):
-        short = args.init and key == "model.init"
+        short = args.init and key in ("model.init", "model.architecture")
         origin[key] = f"changed by {'--init' if short else '--set'}"
+        if notes and key == "optimizer.warmup":
+            origin[key] = notes[0]
     settings = leaves(recipe)
     document = {
         key: {"value": value, "source": origin[key]} for key, value in settings.items()
@@ -169,19 +326,28 @@ def _show(args: argparse.Namespace, recipe: Any) -> None:
 
 def _data(args: argparse.Namespace, recipe: Any) -> Any:
     """Open what the command line names."""
-    from jax_depth.data import open_dataset, open_mixture
+    from jax_depth.data import open_mixture
     from jax_depth.training.feed import PseudoLabelled
-    from jax_depth.training.loop import TrainingData
+    from jax_depth.training.history import HeldOut, TrainingData
     from jax_depth.training.shapes import Shapes
 
     _check_pseudo(recipe, bool(args.pseudo))
-    held_out = open_dataset(args.held_out) if args.held_out else None
-    if held_out is not None:
-        _check_labelled(held_out)
+    for text in (*args.data, *args.pseudo, *args.held_out):
+        path = text.partition(":")[2]
+        _local(Path(path) if "//" not in path else path, text.partition(":")[0])
+    held_out = [_judge(text) for text in args.held_out]
+    names = [judge.name for judge in held_out]
+    if len(set(names)) < len(names):
+        raise UsageError(
+            "several --held-out need names of their own, as in "
+            "--held-out indoor=pairs:own.csv"
+        )
+    for judge in held_out:
+        _check_labelled(judge.dataset)
     if not args.data and not args.pseudo:
         if recipe.name != "smoke":
             raise UsageError("there is nothing to train on; give --data FORMAT:PATH")
-        return TrainingData([Shapes()], None, held_out or Shapes("heldout"))
+        return TrainingData([Shapes()], None, held_out or [HeldOut(Shapes("heldout"))])
     labelled, shares = open_mixture(args.data)
     opened, others = open_mixture(args.pseudo)
     for dataset in (*labelled, *opened):
@@ -200,6 +366,25 @@ def _data(args: argparse.Namespace, recipe: Any) -> Any:
             *_shares(pseudo, others, share),
         ]
     return TrainingData([*labelled, *pseudo], weights, held_out)
+
+
+def _judge(text: str) -> Any:
+    """Open a held-out set: [NAME=]FORMAT:PATH, with every=N among its options."""
+    from jax_depth.data import open_dataset
+    from jax_depth.training.history import HeldOut
+
+    name, _, rest = text.partition("=")
+    if not re.fullmatch(r"[\w.-]+", name) or ":" not in rest:
+        name, rest = "", text
+    path, question, query = rest.partition("?")
+    options = query.split("&") if question else []
+    every = [option for option in options if option.startswith("every=")]
+    words = [option for option in options if option not in every]
+    number = every[0].removeprefix("every=") if every else "0"
+    if every and not (number.isdecimal() and int(number)):
+        raise UsageError(f"--held-out {text}: every={number} is no number of steps")
+    dataset = open_dataset(path + (f"?{'&'.join(words)}" if words else ""))
+    return HeldOut(dataset, name, int(number))
 
 
 def _check_labelled(dataset: Any) -> None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to go on with
 
 
 class UsageError(Exception):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import DatasetError
+from jax_depth.formats.address import local
 
 # Name -> module and class in jax_depth.data, imported when asked for.
 DATASETS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -92,6 +93,10 @@ def _open(text: str) -> tuple[Dataset, float | None]:
             f"names are {', '.join(DATASETS)}"
         )
     kind = reader(name)
+    try:
+        local(path, name)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
     try:
         options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
     except ValueError:

@@ -69,12 +69,13 @@ class History(list[dict[str, Any]]):
         steps: done in all.
         interrupted: Ctrl-C ended it.
         early: it ended before the recipe's last step since `run.patience` was over.
+        abandoned: a thread is still compiling for it.
     """
 
     def __init__(self, lines: Sequence[dict[str, Any]] = (), steps: int = 0):
         super().__init__(lines)
         self.steps = steps
-        self.interrupted = self.early = False
+        self.interrupted = self.early = self.abandoned = False
 
     def values(self, name: str) -> dict[int, Any]:
         """Return step -> value of one name: "loss", "held_out/abs_rel"."""

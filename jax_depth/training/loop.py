@@ -176,7 +176,9 @@ def _train(
             _Run, recipe, config, mesh, workdir, kinds, data.judges(), optimizer
         )
     except Stopped:
-        return _ended(History([], record.steps_in(workdir, recipe)), stop)
+        history = History([], record.steps_in(workdir, recipe))
+        history.abandoned = True
+        return _ended(history, stop)
     first = int(run.state.step) // recipe.optimizer.accumulate
     steps = recipe.run.steps
     journal = Journal(workdir, first, steps, active, callbacks, stop.request)
@@ -195,7 +197,7 @@ def _train(
     )
     for note in [*notes, *run.notes]:
         journal.say(note)
-    done, early = first, False
+    done, early, abandoned = first, False, False
     try:
         if judge_only:
             run.judge(journal, first, data.judges())
@@ -208,13 +210,13 @@ def _train(
                     journal.say(sentence, **values)
             done, early = _steps(run, loader, journal, first, stop, hosts)
     except Stopped:
-        done = first
+        done, abandoned = first, True
         journal.say(f"stopped at step {done} of {steps}, while compiling")
     finally:
         run.checkpoints.close()
         journal.close()
     history = History(journal.lines, done)
-    history.early = early
+    history.early, history.abandoned = early, abandoned
     return _ended(history, stop)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ _FIXED = (
     "model.lora_rank",
     "optimizer.accumulate",
 )
+# What changes no number of a run.
+_HARMLESS = {"data.threads", "data.prefetch", "run.log_every", "run.profile"}
 _HELD_OUT = "held-out "
 
 
@@ -144,10 +147,15 @@ def sources_in(workdir: Path) -> Sources:
     found = Sources([], [], [])
     for line in lines:
         text = line.rpartition(" (")[0]
-        if not text or line.startswith("weights "):
+        bare = text.removeprefix(_HELD_OUT).removeprefix("pseudo ")
+        name = bare.partition(":")[0].rpartition("=")[2]
+        if name not in DATASETS:  # weights, or what was made in Python
             continue
         if text.startswith(_HELD_OUT):
-            found.held_out.append(text.removeprefix(_HELD_OUT))
+            text = text.removeprefix(_HELD_OUT)
+            if every := re.search(r", every (\d+) steps\)$", line):
+                text += f"{'&' if '?' in text else '?'}every={every[1]}"
+            found.held_out.append(text)
         elif text.startswith("pseudo "):
             found.pseudo.append(text.removeprefix("pseudo "))
         else:
@@ -176,6 +184,7 @@ def unsaid(workdir: Path, recipe: Recipe, said: set[str]) -> dict[str, tuple]:
     if earlier.name != recipe.name:
         said = said | {"name"}
     changes = overrides.differences(fitted(earlier)[0], fitted(recipe)[0])
+    said = said | _HARMLESS
     if "run.steps" in said:
         said = said | {"optimizer.warmup"}  # it follows
     return {key: pair for key, pair in changes.items() if key not in said}

@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import MODELS
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, with_encoder
+from jax_depth.config import from_json as config_from_json
 from jax_depth.models.initialize import init
 from jax_depth.training import adapters
 from jax_depth.training.recipe import ModelSettings, Recipe
@@ -77,11 +79,50 @@ def initial_params(recipe: Recipe, config: ModelConfig) -> Params:
     )
 
 
+class StartError(ValueError):
+    """What a run is to start from cannot be loaded: one sentence."""
+
+
+def architecture_of(source: str, architecture: str) -> str:
+    """Return the architecture that goes with weights to start from.
+
+    Args:
+        source: of `model.init`.
+        architecture: of the recipe, kept unless `source` is a depth model of another
+            network with a name in the catalogue.
+    """
+    if source in MODELS:
+        config = MODELS[source].config
+    elif checkpoint.is_native(source):
+        text = (Path(source) / checkpoint.CONFIG).read_text(encoding="utf-8")
+        config = config_from_json(text)
+    else:
+        return architecture
+    known = {_SMOKE.name: _SMOKE} | {n: entry.config for n, entry in MODELS.items()}
+    wanted = known.get(architecture)
+    if config.head is None or wanted is None or _network(wanted) == _network(config):
+        return architecture
+    names = [source, *known]
+    found = (n for n in names if n in known and _network(known[n]) == _network(config))
+    return next(found, architecture)
+
+
+def _network(config: ModelConfig) -> tuple:
+    """Return what decides the shapes of a model's parameters."""
+    encoder: Any = config.encoder
+    plain = {k: False for k in ("remat", "scan") if hasattr(encoder, k)}
+    head = config.head and (config.head.features, config.head.channels)
+    return dataclasses.replace(encoder, **plain), head
+
+
 def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
     params = init(config, key)
     if not settings.init:
         return params
-    loaded, origin = _load(settings, config)
+    try:
+        loaded, origin = _load(settings, config)
+    except (ValueError, OSError) as error:
+        raise StartError(f"{error}; it is what model.init (--init) names") from None
     known = origin.kind
     if settings.init_parts == "all" and known not in (config.kind, "features"):
         warnings.warn(
@@ -98,7 +139,7 @@ def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
     try:
         checkpoint.check(leaves, config, where)
     except ValueError as error:
-        raise ValueError(
+        raise StartError(
             f"{error}; give weights of model.architecture={settings.architecture}, or "
             "set that to theirs"
         ) from None
