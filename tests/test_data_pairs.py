@@ -6,6 +6,7 @@ import data_layouts as layouts
 import numpy as np
 import pytest
 from data_layouts import depth, picture, save
+from PIL import Image
 
 from jax_depth.data import DatasetError, Loader, SampleError, open_dataset
 from jax_depth.data.pairs import Pairs
@@ -300,3 +301,38 @@ def test_files_cut_at_any_byte_are_sample_errors(tmp_path, name):
         path.write_bytes(data[:length])
         with pytest.raises(SampleError, match=f"{name} sample {dataset.names[0]}"):
             dataset[0]
+
+
+def test_an_offset_is_added_before_the_scale(tmp_path):
+    """Middlebury: depth = f b / (d + doffs), so inverse depth = (d + doffs) / (f b)."""
+    for name in ("images", "depth"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "images" / "a.png")
+    np.save(tmp_path / "depth" / "a.npy", np.full((3, 4), 70.0, np.float32))
+    focal, baseline, doffs = 3962.0, 0.193, 32.8
+    scale = 1 / (focal * baseline)
+    options = f"kind=inverse_depth&unit=1/m&scale={scale!r}&offset={doffs}"
+    sample = open_dataset(f"pairs:{tmp_path}?{options}")[0]
+    depth, _ = sample.metric_depth()
+    np.testing.assert_allclose(depth, focal * baseline / (70 + doffs), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image;depth\na.png;a.npy\n", r"'image;depth': columns separated by ';'"),
+        ("a.png,a.npy\nb.png,b.npy\n", r"'a\.png,a\.npy': no header with the columns"),
+        ("image,depth,ofset\na.png,a.npy,3\n", r"'ofset'; did you mean 'offset'"),
+    ],
+)
+def test_a_csv_of_another_form_is_quoted(tmp_path, text, message):
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(f"pairs:{tmp_path}/own.csv?kind=depth")
+
+
+def test_columns_that_mean_nothing_are_ignored_by_name(tmp_path):
+    text = "image,depth,split,timestamp\na.png,a.npy,train,7\n"
+    (tmp_path / "own.csv").write_text(text)
+    dataset = open_dataset(f"pairs:{tmp_path}/own.csv?kind=depth")
+    assert dataset.ignored == ("split", "timestamp") and len(dataset) == 1

@@ -14,6 +14,7 @@ manifest, by `pairs.json` in the folder (an object with the same keys), or by op
     kind      metric_depth, depth (no unit) or inverse_depth
     unit      m, cm, mm, km or in of metric_depth; 1/m or none of inverse_depth
     scale     what the stored number is multiplied with to be in that unit (1)
+    offset    what is added to the stored number before that (0): Middlebury's doffs
     invalid   stored numbers that mean "unknown", separated by spaces, as in "0 65535"
 
 Depth files that carry their own scale (16-bit PNG written by jax_depth) have a kind
@@ -22,6 +23,7 @@ already and take no scale.
 
 import csv
 import dataclasses
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +44,7 @@ from jax_depth.data.sample import (
 from jax_depth.data.unlabelled import pictures_in
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0, "in": 0.0254}
-_MEANING = ("kind", "unit", "scale", "invalid")
+_MEANING = ("kind", "unit", "scale", "offset", "invalid")
 _CAMERA = ("fx", "fy", "cx", "cy")
 # Median depth in metres outside which a unit is taken for wrong: nobody photographs
 # closer than a finger's width or farther than a mountain range.
@@ -56,13 +58,15 @@ class Meaning:
     Attributes:
         kind: of the depth.
         unit: as the user states it; None without one.
-        scale: stored number * scale is in `unit`.
+        scale: (stored number + offset) * scale is in `unit`.
+        offset: see `scale`.
         invalid: stored numbers that mean "unknown".
     """
 
     kind: Kind
     unit: str | None
     scale: float
+    offset: float
     invalid: tuple[float, ...]
 
 
@@ -71,8 +75,11 @@ class Pairs(Dataset):
 
     Args:
         root: a manifest (`.csv`, `.jsonl`), or a folder with `images` and `depth`.
-        kind, unit, scale, invalid: what the numbers mean, where the files do not say;
-            a manifest's own columns take precedence.
+        kind, unit, scale, offset, invalid: what the numbers mean, where the files do
+            not say; a manifest's own columns take precedence.
+
+    Attributes:
+        ignored: columns or keys of a manifest that mean nothing here, such as `split`.
 
     Raises:
         DatasetError: nothing is found, a line of the manifest is wrong, or nothing
@@ -87,9 +94,11 @@ class Pairs(Dataset):
             chosen(self.title, "option", key, _MEANING)
         if self.root.is_dir():
             rows, stated = _from_folders(self.root)
+            self.ignored: tuple[str, ...] = ()
             self._base = self.root
         else:
-            rows, stated = _from_manifest(self.root), {}
+            rows, self.ignored = _from_manifest(self.root)
+            stated = {}
             self._base = self.root.parent
         if not rows:
             raise DatasetError(f"{self.root} holds no pairs")
@@ -111,15 +120,19 @@ class Pairs(Dataset):
             if mask.shape != valid.shape:
                 raise SampleError(f"its mask is {mask.shape}, its depth {valid.shape}")
             valid &= mask
-        if own_kind is not None and (own_kind != meaning.kind or meaning.scale != 1):
+        plain = meaning.scale == 1 and not meaning.offset
+        if own_kind is not None and (own_kind != meaning.kind or not plain):
             raise SampleError(
                 f"{row['depth']} says it holds {own_kind} with a scale of its own, but "
-                f"it was declared {meaning.kind} with scale {meaning.scale:g}"
+                f"it was declared {meaning.kind} with scale {meaning.scale:g} and "
+                f"offset {meaning.offset:g}"
             )
         for number in meaning.invalid:
             valid &= stored != number
         factor = meaning.scale * METRES.get(meaning.unit or "", 1.0)
-        values = np.where(valid, stored, 0).astype(np.float64) * factor
+        values = (
+            np.where(valid, stored, 0).astype(np.float64) + meaning.offset
+        ) * factor
         unit = "m" if meaning.kind == "metric_depth" else meaning.unit
         known = all(key in row for key in _CAMERA)
         camera = [float(row[key]) for key in _CAMERA] if known else None
@@ -148,7 +161,8 @@ def _check_unit(sample: Sample, meaning: Meaning) -> None:
         )
 
 
-def _from_manifest(path: Path) -> list[dict[str, Any]]:
+def _from_manifest(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the rows of a manifest, and the keys in it that mean nothing."""
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
     if path.suffix.lower() not in readers:
         raise DatasetError(
@@ -176,13 +190,17 @@ def _from_manifest(path: Path) -> list[dict[str, Any]]:
                     f"pairs: entry {number} of {path} has {key}={row[key]!r}, which is "
                     "no number of pixels"
                 )
-        unknown = [k for k in row if k not in _KNOWN]
-        if unknown:
+    ignored = dict.fromkeys(k for row in rows for k in row if k not in _KNOWN)
+    for key in ignored:
+        # A typing error would change what the numbers mean.
+        near = difflib.get_close_matches(key, _MEANING, n=1, cutoff=0.65)
+        if near:
             raise DatasetError(
-                f"pairs: entry {number} of {path} has the unknown key "
-                f"{unknown[0]!r}; known: {', '.join(_KNOWN)}"
+                f"pairs: {path} has the unknown key {key!r}; did you mean {near[0]!r}? "
+                f"Known: {', '.join(_KNOWN)}"
             )
-    return rows
+    known = [{k: v for k, v in row.items() if k in _KNOWN} for row in rows]
+    return known, tuple(ignored)
 
 
 def _finite(value: Any) -> bool:
@@ -197,6 +215,18 @@ _KNOWN = ("image", "depth", "mask", "name", *_CAMERA, *_MEANING)
 
 def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
     reader = csv.DictReader(text.splitlines())
+    header = [name.strip() for name in reader.fieldnames or ()]
+    if text.strip() and not {"image", "depth"} & set(header):
+        first = text.strip().splitlines()[0]
+        fields = {";": first.split(";"), "\t": first.split("\t")}
+        apart = [s for s, f in fields.items() if {"image", "depth"} <= set(f)]
+        reason = "no header with the columns image and depth"
+        if apart:
+            reason = f"columns separated by {apart[0]!r}, not by commas"
+        raise DatasetError(
+            f"pairs: {path} begins with {first[:80]!r}: {reason}; its first line must "
+            "be image,depth and, as wanted, more"
+        )
     rows = []
     for row in reader:
         if None in row or None in row.values():
@@ -288,18 +318,20 @@ def _meaning(root: Path, number: int, stated: Mapping[str, Any]) -> Meaning:
         raise DatasetError(f"{where} has the unit {unit!r}, but {kind} has none")
     try:
         scale = float(stated.get("scale", 1.0))
+        offset = float(stated.get("offset", 0.0))
         invalid = stated.get("invalid", ())
         words = invalid.split() if isinstance(invalid, str) else np.atleast_1d(invalid)
         numbers = tuple(float(word) for word in words)
     except (TypeError, ValueError):
-        scale, numbers = 0.0, ()
-    if not 0 < scale < np.inf:
+        scale, offset, numbers = 0.0, 0.0, ()
+    if not (0 < scale < np.inf and np.isfinite(offset)):
         raise DatasetError(
-            f"{where}: scale={stated.get('scale')!r} must be a number above 0, and "
+            f"{where}: scale={stated.get('scale')!r} must be a number above 0, offset="
+            f"{stated.get('offset')!r} a number, and "
             f"invalid={stated.get('invalid')!r} numbers separated by spaces"
         )
     plain = None if unit == "none" else unit
-    return Meaning(cast(Kind, kind), plain, scale, numbers)
+    return Meaning(cast(Kind, kind), plain, scale, offset, numbers)
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -252,11 +252,10 @@ class _Run:
         best = recipe.run.best
         self.checkpoints = Checkpoints(workdir, recipe.run.keep, best, greatest(best))
         self._rates, own = None, optimizer
-        optimizer = (
-            from_settings(recipe.optimizer, recipe.run.steps, config)
-            if own is None
-            else safely(own, recipe.optimizer.accumulate)
-        )
+        if own is None:
+            chain = from_settings(recipe.optimizer, recipe.run.steps, config)
+        else:
+            chain = safely(own, recipe.optimizer.accumulate)
         latest, start = self.checkpoints.latest(), recipe
         if latest is not None:  # what the run began from may be gone by now
             model = dataclasses.replace(recipe.model, init="")
@@ -264,7 +263,7 @@ class _Run:
         # On the host first: a large state may fit no single device.
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
             params = initial_params(start, config)
-            state = init_state(params, optimizer, frozen_prefixes(recipe.model))
+            state = init_state(params, chain, frozen_prefixes(recipe.model))
         shardings = meshes.state_shardings(state, mesh, recipe.run.shard_above)
         self.state: TrainState = meshes.place(state, shardings)
         restored, self.notes = self.checkpoints.restore_newest(self.state)
@@ -288,7 +287,7 @@ class _Run:
 
         self._step = make_step(
             config,
-            optimizer,
+            chain,
             objectives.objective(recipe.loss, config, kinds),
             recipe.optimizer.average,
             accumulate=recipe.optimizer.accumulate,
