@@ -52,8 +52,8 @@ def test_the_history_is_the_log(tmp_path):
     # Of the step that was taken: cosine from 2e-3 after one step of warm-up.
     want = 2e-3 * 0.5 * (1 + math.cos(math.pi * 1 / 2))
     assert last["learning_rate/head"] == pytest.approx(want, rel=1e-5)
-    shown = Image.open(tmp_path / "first_batch.png")
-    assert shown.size == (3 * 28, 8 * 28)
+    with Image.open(tmp_path / "first_batch.png") as shown:
+        assert shown.size == (3 * 28, 8 * 28)
 
 
 def test_a_loss_and_an_optimizer_of_ones_own(tmp_path):
@@ -62,10 +62,13 @@ def test_a_loss_and_an_optimizer_of_ones_own(tmp_path):
     for line in lines:
         assert line["loss"] == line["labelled/l1"] > 0
         assert not any("affine" in k or k.startswith("learning_rate") for k in line)
-    # It is said, and comes back: the folder goes on without them only if told so.
+    # The recipe says which.
     saved = json.loads((tmp_path / "recipe.json").read_text())
     assert saved["loss"]["terms"][0]["loss"] == f"{__name__}:l1"
-    assert train(recipe(*SHORT), DATA, tmp_path, loss=l1).steps == 3
+    # Another optimizer's state is no damage: nothing is set aside.
+    with pytest.raises(ValueError, match=r"checkpoints/3 is of another optimizer"):
+        train(recipe(*SHORT), DATA, tmp_path, loss=l1)
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"3"}
 
 
 def test_callbacks_see_the_log_and_end_the_run(tmp_path):

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8, UInt16
+from jaxtyping import Float, Float32, Real, UInt8, UInt16
 from PIL import Image, ImageOps
 
 # Modes of 8 bits a channel that Pillow converts to RGB without losing any.
@@ -192,7 +192,7 @@ def read_npy(path: Path | str) -> Float[np.ndarray, "h w"]:
 
 
 @_naming
-def read_npz(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
+def read_npz(path: Path | str) -> tuple[Real[np.ndarray, "h w"], str | None]:
     """Read `values` (or `depth`, or the only array) of a NumPy archive, and its kind.
 
     Raises:
@@ -208,7 +208,7 @@ def read_npz(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
 
 
 @_naming
-def read_map(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
+def read_map(path: Path | str) -> tuple[Real[np.ndarray, "h w"], str | None]:
     """Read a depth map by its suffix: the numbers as stored, and what they are.
 
     `.png`, `.tif` and `.tiff` of one channel, `.npy`, `.npz`, `.pfm`, `.exr`, `.dpt`.
@@ -240,7 +240,7 @@ def read_map(path: Path | str) -> tuple[Float[np.ndarray, "h w"], str | None]:
 
 def read_described_png(
     source: Path | str | BinaryIO,
-) -> tuple[Float[np.ndarray, "h w"], str | None]:
+) -> tuple[Real[np.ndarray, "h w"], str | None]:
     """Read a PNG or TIFF of one channel: its numbers, scaled if it says so, its kind.
 
     Raises:

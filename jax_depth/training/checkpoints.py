@@ -133,6 +133,12 @@ class Checkpoints:
                 Exception
             ) as error:  # whatever lies below: zarr, zstd, JSON, the disk
                 reason = _shortly(error)
+                if "tree structures do not match" in str(error):
+                    raise ValueError(
+                        f"the checkpoint {self._folder / str(number)} is of another "
+                        "optimizer or of other parameters than this run's; go on with "
+                        "its own, or give another --workdir"
+                    ) from None
             if _everywhere(state is not None):
                 return state, notes
             place = self._folder / str(number)

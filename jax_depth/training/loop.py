@@ -59,6 +59,7 @@ from jax_depth.training.step import (
 )
 from jax_depth.training.stop import Stop, Stopped
 from jax_depth.training.throughput import Throughput
+from jax_depth.training.watch import Clock, NotFinite, Profile, Watch, means
 from jax_depth.weights import load_params
 
 __all__ = ["HeldOut", "History", "NotFinite", "Outcome", "TrainingData", "train"]
@@ -69,10 +70,6 @@ _AHEAD = 2
 Outcome = History
 # Called with a step and what was logged of it; True asks the run to save and end.
 Callback = Callable[[int, dict[str, Any]], Any]
-
-
-class NotFinite(ValueError):
-    """Step after step without a finite gradient: one sentence, with sample names."""
 
 
 def train(
@@ -396,11 +393,11 @@ def _steps(
     flops = 3 * forward_flops(run.config, recipe.data.size, recipe.data.size)
     throughput = Throughput(recipe.data.batch, flops)
     pending: collections.deque = collections.deque()
-    watch = _Watch(settings.skip_limit)
+    watch = Watch(settings.skip_limit)
     batches: Iterator = loader.batches(first * parts)
     window: list[dict[str, float]] = []
     pictures = sum(len(dataset) for dataset in loader.datasets)
-    clock, profile = _Clock(settings.save_minutes), _Profile(run.workdir, settings)
+    clock, profile = Clock(settings.save_minutes), Profile(run.workdir, settings)
     done = first
     if not first:
         # What the run starts from, to compare with.
@@ -427,33 +424,24 @@ def _steps(
         done += 1
         profile.after(done, run.state)
         journal.advance()
+        log = done % settings.log_every == 0
+        if log:
+            window += watch.settled(pending)
+            values = means(window) | throughput.since_last(settings.log_every)
+            values |= watch.counts(loader, hosts) | run.rates(done - 1)
+            values |= _pace(values, recipe, done, pictures)
+            for sentence in hosts.told():
+                journal.say(sentence)
+            journal.write(done, values)
+            window = []
         last = done == settings.steps
         stopped = stop.asked(done)
         due = [j for j in run.judges if last or done % _every(j, settings) == 0]
-        log = done % settings.log_every == 0
-        evaluate = bool(due) or last or done % settings.evaluate_every == 0
-        save = evaluate or stopped or done % settings.save_every == 0
+        save = bool(due) or last or stopped or done % settings.save_every == 0
+        save = save or done % settings.evaluate_every == 0
         save = clock.due(save, log, hosts) or save
-        if save or log:
-            while pending:
-                window.append(watch.settle(*pending.popleft()))
-            if log:
-                rate = throughput.since_last(settings.log_every)
-                values = _means(window) | rate | watch.counts(loader, hosts)
-                values |= run.rates(done - 1)
-                values |= {
-                    "time": time.time(),
-                    "epoch": done * recipe.data.batch / pictures,
-                }
-                if rate:
-                    speed = rate["images_per_second_per_device"] * jax.device_count()
-                    left = (settings.steps - done) * recipe.data.batch / speed
-                    values |= {"images_per_second": speed, "seconds_left": left}
-                for sentence in hosts.told():
-                    journal.say(sentence)
-                journal.write(done, values)
-                window = []
         if save:
+            window += watch.settled(pending)
             with throughput.paused():
                 run.save(due, journal, done)
         if stopped:
@@ -464,102 +452,21 @@ def _steps(
     return done, False
 
 
+def _pace(
+    values: dict[str, float], recipe: Recipe, done: int, pictures: int
+) -> dict[str, float]:
+    """Return time, epochs, and what can be said of the time that is left."""
+    found = {"time": time.time(), "epoch": done * recipe.data.batch / pictures}
+    rate = values.get("images_per_second_per_device")
+    if rate:
+        speed = rate * jax.device_count()
+        left = (recipe.run.steps - done) * recipe.data.batch / speed
+        found |= {"images_per_second": speed, "seconds_left": left}
+    return found
+
+
 def _every(judge: HeldOut, settings: Any) -> int:
     return judge.every or settings.evaluate_every
-
-
-class _Clock:
-    """Saves by minutes, which all processes have to agree on."""
-
-    def __init__(self, minutes: float):
-        self._seconds, self._last = 60 * minutes, time.monotonic()
-
-    def due(self, saved: bool, log: bool, hosts: Hosts) -> bool:
-        """Whether to save now; `saved` says that it is done anyway."""
-        if saved:
-            self._last = time.monotonic()
-        if saved or not self._seconds:
-            return False
-        over = time.monotonic() - self._last >= self._seconds
-        if jax.process_count() > 1:
-            # An exchange, so not at every step.
-            over = log and hosts.total(over)[0] > 0
-        if over:
-            self._last = time.monotonic()
-        return over
-
-
-class _Profile:
-    """A trace of the steps that `run.profile` names, for TensorBoard and xprof."""
-
-    def __init__(self, workdir: Path, settings: Any):
-        self._steps = range(0)
-        if settings.profile:
-            self._steps = range(settings.profile[0], settings.profile[1] + 1)
-        self._folder, self._on = str(workdir / "tensorboard"), False
-
-    def before(self, step: int) -> None:
-        """Begin, where it is time to."""
-        if step in self._steps and not self._on and jax.process_index() == 0:
-            jax.profiler.start_trace(self._folder)
-            self._on = True
-
-    def after(self, step: int, state: TrainState) -> None:
-        """End, where it is time to."""
-        if self._on and step + 1 not in self._steps:
-            jax.block_until_ready(state)
-            self.end()
-
-    def end(self) -> None:
-        """End what has begun."""
-        if self._on:
-            jax.profiler.stop_trace()
-            self._steps, self._on = range(0), False
-
-
-class _Watch:
-    """Notices steps without a finite gradient, which changed nothing."""
-
-    def __init__(self, limit: int):
-        self._limit = limit
-        self._names: list[str] = []
-        self._row = self._total = 0
-
-    def settle(self, metrics: dict[str, Any], names: Sequence[str]) -> dict:
-        """Return a step's metrics as floats.
-
-        Raises:
-            NotFinite: the limit is reached.
-        """
-        values = {name: float(value) for name, value in metrics.items()}
-        if values.pop("finite"):
-            self._row, self._names = 0, []
-            return values
-        self._row, self._total = self._row + 1, self._total + 1
-        self._names += names
-        if self._row >= self._limit:
-            raise NotFinite(
-                f"{self._row} steps in a row had no finite gradient and were skipped; "
-                "look at the data or lower optimizer.learning_rate; the samples were "
-                f"{', '.join(self._names[-20:])}"
-            )
-        return values
-
-    def counts(self, loader: Loader, hosts: Hosts) -> dict[str, int]:
-        """Return what was left out since the processes began, on all hosts.
-
-        Raises:
-            TooManyUnreadable: together they have more than the limit.
-        """
-        (unreadable,) = hosts.total(len(loader.unreadable))
-        loader.check_total(unreadable)
-        return {"skipped_steps": self._total, "unreadable": unreadable}
-
-
-def _means(window: list[dict[str, float]]) -> dict[str, float]:
-    finite = [values for values in window if np.isfinite(values["loss"])]
-    names = finite[0] if finite else {}
-    return {name: float(np.mean([v[name] for v in finite])) for name in names}
 
 
 def _check_batch(recipe: Recipe, devices: int) -> None:
