@@ -33,7 +33,7 @@ RANKS = {
     "depth_map": 4,
     "metric_fit": 4,
     "inference": 4,
-    "training": 4,
+    "training": 6,
     "evaluation": 4,
     "outputs": 5,
     "video": 5,
