@@ -124,20 +124,20 @@ def test_a_run_that_stops_early_says_so_by_75(tmp_path, monkeypatch, capsys):
     """SIGTERM in the middle: saved, 75; the folder goes on."""
     from jax_depth.training import loop
 
-    taken = loop._Run.step
+    taken = loop.Run.step
 
     def step(self, arrays):
         if int(self.state.step) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return taken(self, arrays)
 
-    monkeypatch.setattr(loop._Run, "step", step)
+    monkeypatch.setattr(loop.Run, "step", step)
     workdir = tmp_path / "run"
     begin = ["train", "smoke", "--workdir", str(workdir), *words("run.steps=5")]
     assert main([*begin, "--json"]) == 75
     document = json.loads(capsys.readouterr().out)
     assert (document["steps"], document["of"]) == (3, 5)
-    monkeypatch.setattr(loop._Run, "step", taken)
+    monkeypatch.setattr(loop.Run, "step", taken)
     assert main(["train", "--resume", str(workdir)]) == 0
     assert max(losses(workdir)) == 5
 
@@ -165,7 +165,7 @@ def test_a_run_stopped_while_it_compiles_has_lost_nothing(tmp_path, monkeypatch)
         os.kill(os.getpid(), signal.SIGTERM)
         over.wait(600)
 
-    monkeypatch.setattr(loop._Run, "step", compile_for_ever)
+    monkeypatch.setattr(loop.Run, "step", compile_for_ever)
     history = run(tmp_path, "run.steps=4", "optimizer.warmup=1")
     over.set()
     assert (history.steps, history.abandoned, history.interrupted) == (2, True, False)

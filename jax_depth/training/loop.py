@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -25,9 +24,8 @@ from jax_depth.data.loader import Loader
 from jax_depth.data.registry import open_dataset
 from jax_depth.models.flops import forward_flops
 from jax_depth.training import mesh as meshes
-from jax_depth.training import objectives, record
+from jax_depth.training import record
 from jax_depth.training.checkpoints import (
-    Checkpoints,
     check_space,
     export,
     gathered,
@@ -39,28 +37,19 @@ from jax_depth.training.held_out import evaluate_held_out
 from jax_depth.training.history import (
     HeldOut,
     History,
-    Patience,
     TrainingData,
     greatest,
 )
 from jax_depth.training.hosts import Hosts, together
 from jax_depth.training.journal import Journal
 from jax_depth.training.losses import Term
-from jax_depth.training.optimizer import from_settings, rates, safely
-from jax_depth.training.recipe import Recipe, frozen_prefixes
+from jax_depth.training.recipe import Recipe
 from jax_depth.training.recipes import RECIPES, fitted
-from jax_depth.training.start import initial_params, model_config
-from jax_depth.training.step import (
-    Alignment,
-    Batch,
-    TrainState,
-    init_state,
-    make_step,
-)
+from jax_depth.training.run import Run
+from jax_depth.training.start import model_config
 from jax_depth.training.stop import Stop, Stopped
 from jax_depth.training.throughput import Throughput
 from jax_depth.training.watch import Clock, NotFinite, Profile, Watch, means
-from jax_depth.weights import load_params
 
 __all__ = ["HeldOut", "History", "NotFinite", "Outcome", "TrainingData", "train"]
 
@@ -170,7 +159,7 @@ def _train(
     kinds = tuple(("labelled", "pseudo")[kind] for kind in sorted(kinds))
     try:
         run = stop.patiently(
-            _Run, recipe, config, mesh, workdir, kinds, data.judges(), optimizer
+            Run, recipe, config, mesh, workdir, kinds, data.judges(), optimizer
         )
     except Stopped:
         history = History([], record.steps_in(workdir, recipe))
@@ -197,7 +186,7 @@ def _train(
     done, early, abandoned = first, False, False
     try:
         if judge_only:
-            run.judge(journal, first, data.judges())
+            _judge(run, journal, first, run.judges)
         elif first < steps:
             if active:
                 if not first:
@@ -231,161 +220,63 @@ def _as_data(data: Any) -> TrainingData:
     return TrainingData(opened)
 
 
-class _Run:
-    """State, step and checkpoints of a run."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        config: ModelConfig,
-        mesh: Mesh,
-        workdir: Path,
-        kinds: tuple[str, ...],
-        judges: list[HeldOut],
-        optimizer: optax.GradientTransformation | None = None,
-    ):
-        self.recipe, self.config, self.mesh = recipe, config, mesh
-        self.workdir, self.judges = workdir, judges
-        best = recipe.run.best
-        self.checkpoints = Checkpoints(workdir, recipe.run.keep, best, greatest(best))
-        self._rates, own = None, optimizer
-        if own is None:
-            chain = from_settings(recipe.optimizer, recipe.run.steps, config)
-        else:
-            chain = safely(own, recipe.optimizer.accumulate)
-        latest, start = self.checkpoints.latest(), recipe
-        if latest is not None:  # what the run began from may be gone by now
-            model = dataclasses.replace(recipe.model, init="")
-            start = dataclasses.replace(recipe, model=model)
-        # On the host first: a large state may fit no single device.
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            params = initial_params(start, config)
-            state = init_state(params, chain, frozen_prefixes(recipe.model))
-        shardings = meshes.state_shardings(state, mesh, recipe.run.shard_above)
-        self.state: TrainState = meshes.place(state, shardings)
-        restored, self.notes = self.checkpoints.restore_newest(self.state)
-        if restored is not None:
-            self.state = restored
-        self.best = self.checkpoints.best()
-        self.patience = Patience(recipe.run.patience, best)
-        number = int(self.state.step) // recipe.optimizer.accumulate
-        prefix = judges[0].prefix if judges and "/" not in best else ""
-        self.patience.recall(workdir, prefix + best, number)
-        if own is None:
-            self._rates = rates(
-                recipe.optimizer, recipe.run.steps, config, self.state.trained
+def _save(run: Run, due: list[HeldOut], journal: Journal, step: int) -> None:
+    """Save a checkpoint, judged first by the sets whose turn it is."""
+    better, metrics = run.best is None, {}
+    best = run.recipe.run.best
+    averaged = None
+    if due:
+        averaged = gathered(run.state)
+        metrics = _judged(run, averaged, journal, step, due)
+        if best in metrics:
+            value = metrics[best]
+            run.patience.judge(value)
+            better = run.best is None or (
+                value > run.best if greatest(best) else value < run.best
             )
-        alignment, self._reference = self._frozen_encoder()
-        seed, share = recipe.run.seed, recipe.loss.cutmix
+            run.best = value if better else run.best
+    run.checkpoints.save(run.state, metrics or None)
+    # What is not written is not fetched from the devices of other hosts.
+    if better:
+        averaged = averaged or gathered(run.state, keep=jax.process_index() == 0)
+        if jax.process_index() == 0:
+            export(run.workdir, averaged, run.config)
 
-        def mix(batch: Batch, number) -> Batch:
-            key = jax.random.fold_in(jax.random.key(seed), number)
-            return objectives.cutmix(batch, share, key)
 
-        self._step = make_step(
-            config,
-            chain,
-            objectives.objective(recipe.loss, config, kinds),
-            recipe.optimizer.average,
-            accumulate=recipe.optimizer.accumulate,
-            mix=mix if share else None,
-            alignment=alignment,
-            context=lambda: meshes.held_activations(mesh),
-            shardings=shardings,
-            seed=seed,
+def _judge(run: Run, journal: Journal, step: int, due: list[HeldOut]) -> None:
+    """Judge the state as it is by some sets."""
+    if due:
+        _judged(run, gathered(run.state), journal, step, due)
+
+
+def _judged(
+    run: Run, params: Params, journal: Journal, step: int, due: list[HeldOut]
+) -> dict[str, float | int]:
+    """Judge parameters, log the result and return it by `run.best`'s names."""
+    settings, data = run.recipe.run, run.recipe.data
+    found: dict[str, float | int] = {}
+    placed = jax.device_put(params, jax.local_devices()[0])
+    for judge in due:
+        metrics, pictures = evaluate_held_out(
+            placed,
+            run.config,
+            judge.dataset,
+            settings.evaluate_images,
+            data.size,
+            data.min_depth,
+            journal.say,
         )
-
-    def step(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Take one batch; return its metrics, still on the device."""
-        batch = meshes.split(Batch(**arrays), self.mesh)
-        self.state, metrics = self._step(self.state, batch, self._reference)
-        return metrics
-
-    def _frozen_encoder(self):
-        settings = self.recipe.loss
-        if not settings.feature:
-            return None, None
-        params, config = load_params(settings.feature_reference)
-        dtype = self.config.dtype
-        config = dataclasses.replace(config, dtype=dtype)
-        if config.encoder.width != self.config.encoder.width:
-            raise ValueError(
-                f"loss.feature_reference={settings.feature_reference}: its tokens are "
-                f"{config.encoder.width} wide, the model's "
-                f"{self.config.encoder.width}; take an encoder of the same size"
-            )
-        encoder = {"encoder": params["encoder"]}
-        config = dataclasses.replace(config, head=None, kind="features", max_depth=None)
-        shardings = meshes.state_shardings(
-            encoder, self.mesh, self.recipe.run.shard_above
-        )
-        alignment = Alignment(config, settings.feature, settings.feature_margin)
-        return alignment, meshes.place(encoder, shardings)
-
-    def rates(self, step: int) -> dict[str, float]:
-        """Return the learning rates of a step by group; none of one's own optimiser."""
-        if self._rates is None:
-            return {}
-        found = self._rates(step)
-        return {f"learning_rate/{group}": rate for group, rate in found.items()}
-
-    def save(self, due: list[HeldOut], journal: Journal, step: int) -> None:
-        """Save a checkpoint, judged first by the sets whose turn it is."""
-        better, metrics = self.best is None, {}
-        best = self.recipe.run.best
-        averaged = None
-        if due:
-            averaged = gathered(self.state)
-            metrics = self._judged(averaged, journal, step, due)
-            if best in metrics:
-                value = metrics[best]
-                self.patience.judge(value)
-                better = self.best is None or (
-                    value > self.best if greatest(best) else value < self.best
-                )
-                self.best = value if better else self.best
-            elif self.judges and self.best is not None:
-                better = False
-        self.checkpoints.save(self.state, metrics or None)
-        # What is not written is not fetched from the devices of other hosts.
-        if better:
-            averaged = averaged or gathered(self.state, keep=jax.process_index() == 0)
-            if jax.process_index() == 0:
-                export(self.workdir, averaged, self.config)
-
-    def judge(self, journal: Journal, step: int, due: list[HeldOut]) -> None:
-        """Judge the state as it is by some sets."""
-        if due:
-            self._judged(gathered(self.state), journal, step, due)
-
-    def _judged(
-        self, params: Params, journal: Journal, step: int, due: list[HeldOut]
-    ) -> dict[str, float | int]:
-        """Judge parameters, log the result and return it by `run.best`'s names."""
-        settings, data = self.recipe.run, self.recipe.data
-        found: dict[str, float | int] = {}
-        placed = jax.device_put(params, jax.local_devices()[0])
-        for judge in due:
-            metrics, pictures = evaluate_held_out(
-                placed,
-                self.config,
-                judge.dataset,
-                settings.evaluate_images,
-                data.size,
-                data.min_depth,
-                journal.say,
-            )
-            logged = {f"held_out/{judge.prefix}{k}": v for k, v in metrics.items()}
-            journal.write(step, logged | {"time": time.time()})
-            journal.pictures(step, pictures, f"held_out/{judge.prefix}")
-            found |= {f"{judge.prefix}{k}": v for k, v in metrics.items()}
-            if judge is self.judges[0]:  # by its plain names too
-                found |= metrics
-        return found
+        logged = {f"held_out/{judge.prefix}{k}": v for k, v in metrics.items()}
+        journal.write(step, logged | {"time": time.time()})
+        journal.pictures(step, pictures, f"held_out/{judge.prefix}")
+        found |= {f"{judge.prefix}{k}": v for k, v in metrics.items()}
+        if judge is run.judges[0]:  # by its plain names too
+            found |= metrics
+    return found
 
 
 def _steps(
-    run: _Run, loader: Loader, journal: Journal, first: int, stop: Stop, hosts: Hosts
+    run: Run, loader: Loader, journal: Journal, first: int, stop: Stop, hosts: Hosts
 ) -> tuple[int, bool]:
     """Run from step `first`; return the steps done, and whether that was early."""
     recipe = run.recipe
@@ -401,7 +292,7 @@ def _steps(
     done = first
     if not first:
         # What the run starts from, to compare with.
-        stop.patiently(run.judge, journal, 0, run.judges)
+        stop.patiently(_judge, run, journal, 0, run.judges)
     while done < settings.steps:
         if run.patience.over:
             journal.say(
@@ -443,7 +334,7 @@ def _steps(
         if save:
             window += watch.settled(pending)
             with throughput.paused():
-                run.save(due, journal, done)
+                _save(run, due, journal, done)
         if stopped:
             run.checkpoints.wait()
             journal.say(f"stopped at step {done} of {settings.steps}, saved")
