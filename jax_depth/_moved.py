@@ -11,6 +11,7 @@ from types import ModuleType
 # Old name -> new name, both below `jax_depth`; what is below the old is below the new.
 # To be emptied with the release after the one that moved them.
 MOVED = {
+    "data.files": "formats.maps",
     "deploy.ahead_of_time": "inference.engines.ahead_of_time",
     "deploy.app": "app",
     "deploy.executable": "inference.engines.programs",
@@ -29,7 +30,8 @@ MOVED = {
     "outputs.atomic": "formats.atomic",
     "outputs.clips": "video.clips",
     "outputs.exr": "formats.exr",
-    "outputs.metadata": "formats.metadata",
+    "outputs.files": "map_files",
+    "outputs.metadata": "map_files",
     "outputs.pfm": "formats.pfm",
     "outputs.png16": "formats.png16",
     "outputs.scene.camera": "formats.exif",

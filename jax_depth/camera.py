@@ -5,12 +5,14 @@ centre of the first one, so a picture's left edge is at -0.5.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float64
 
 
+# Whole numbers and NumPy's are numbers as well, whatever the import hook says.
+@no_type_check
 @dataclasses.dataclass(frozen=True)
 class Intrinsics:
     """A pinhole camera.
@@ -102,6 +104,11 @@ class Pose:
         return cls(np.eye(3, 4))
 
     @property
+    def is_identity(self) -> bool:
+        """Whether the camera is the world's own frame."""
+        return np.array_equal(self.world_to_camera, np.eye(3, 4))
+
+    @property
     def rotation(self) -> Float64[np.ndarray, "3 3"]:
         """World to camera."""
         return self.world_to_camera[:, :3]
@@ -134,6 +141,23 @@ class Pose:
         return f"Pose(centre=({x:.4g}, {y:.4g}, {z:.4g}))"
 
 
+@dataclasses.dataclass(frozen=True)
+class PlacedCamera:
+    """The camera of one picture among several of one place.
+
+    Attributes:
+        intrinsics: in pixels of the picture.
+        shape: (height, width) of the picture.
+        pose: where it stands; the world's own frame by default.
+        name: of the picture, without suffix.
+    """
+
+    intrinsics: Intrinsics
+    shape: tuple[int, int]
+    pose: Pose = dataclasses.field(default_factory=Pose.identity)
+    name: str = "photo"
+
+
 def project(
     points: Float[np.ndarray, "*n 3"], camera: Intrinsics, pose: Pose | None = None
 ) -> tuple[Float64[np.ndarray, "*n 2"], Float64[np.ndarray, " *n"]]:
@@ -159,7 +183,12 @@ def project(
 
 
 def back_project(
-    depth: Float[np.ndarray, "h w"], camera: Intrinsics, pose: Pose | None = None
+    depth: Float[np.ndarray, "h w"],
+    camera: Intrinsics,
+    pose: Pose | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
 ) -> Float64[np.ndarray, "h w 3"]:
     """Return the point that each pixel shows.
 
@@ -167,14 +196,16 @@ def back_project(
         depth: distance along the optical axis, in any unit.
         camera: of the picture.
         pose: of the camera; without it points are in the camera's frame.
+        rows, columns: which of the picture's these are; all when None.
 
     Returns:
         (h, w, 3) in the world, in the unit of `depth`.
     """
     depth = np.asarray(depth, np.float64)
-    height, width = depth.shape
-    x = (np.arange(width) - camera.cx) / camera.fx * depth
-    y = ((np.arange(height) - camera.cy) / camera.fy)[:, None] * depth
+    rows = np.arange(depth.shape[0]) if rows is None else rows
+    columns = np.arange(depth.shape[1]) if columns is None else columns
+    x = (columns[None, :] - camera.cx) / camera.fx * depth
+    y = (rows[:, None] - camera.cy) / camera.fy * depth
     points = np.stack([x, y, depth], axis=-1)
     if pose is None:
         return points

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, no_type_check
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from jax_depth import map_files
 from jax_depth.alignment import fit
 from jax_depth.metric_fit import (
     MetricFit,
@@ -43,6 +44,9 @@ class DepthMap:
         unit: "m" for "metric_depth", None otherwise.
         model: name of the model that made the map; "" if unknown.
         max_depth: metres at which a metric model saturates; None otherwise.
+        confidence: float32 (h, w), larger where the model is surer; None where the
+            model does not say.
+        sky: float32 (h, w), sky where it is 0.3 or more; None likewise.
 
     Raises:
         ValueError: `values` is not two-dimensional or is empty, or kind, unit and
@@ -54,9 +58,22 @@ class DepthMap:
     unit: Unit | None = None
     model: str = ""
     max_depth: float | None = None
+    confidence: Float32[np.ndarray, "h w"] | None = None
+    sky: Float32[np.ndarray, "h w"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _frozen(self.values))
+        for name in ("confidence", "sky"):
+            if (layer := getattr(self, name)) is not None:
+                layer = _frozen(layer)
+                if layer.shape != self.values.shape:
+                    raise ValueError(
+                        f"{name} is of shape {layer.shape}, the map of "
+                        f"{self.values.shape}; give one number for each pixel"
+                    )
+                object.__setattr__(self, name, layer)
+        if self.kind == "metric_depth" and self.unit is None:
+            object.__setattr__(self, "unit", "m")
         if self.kind not in get_args(MapKind):
             raise ValueError(
                 f"kind {self.kind!r} is unknown; a depth map is one of "
@@ -96,17 +113,39 @@ class DepthMap:
         """Write the map to `path`, in the format of its suffix.
 
         `.png` (16 bits, scale and offset recorded inside), `.npy`, `.npz`, `.pfm`,
-        `.exr`, `.tiff`. For pictures and everything else see
-        `jax_depth.outputs.save`, which takes the same arguments.
+        `.exr`, `.tiff`; `.npz` and `.exr` keep confidence and sky. For pictures
+        and everything else see `jax_depth.outputs.save`, which takes the same
+        arguments.
 
         Raises:
             ValueError: unknown suffix, or values the format cannot hold.
             OSError: the file cannot be written; nothing is left behind.
         """
-        # Late, since outputs is built on this module.
-        from jax_depth.outputs import save
+        map_files.save(self, path, **options)
 
-        save(self, path, **options)
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], kind: MapKind | None = None
+    ) -> "DepthMap":
+        """Read a depth map by the suffix of its file.
+
+        Args:
+            path: `.png` (16 bits, written by this library), `.npy`, `.npz`, `.pfm`,
+                `.exr`, `.tiff`, `.tif`.
+            kind: what the values are, for a file that does not say so (`.npy`, `.pfm`,
+                and files of other programs): "inverse_depth", "depth", "metric_depth".
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: unknown suffix, damaged file, or unknown kind.
+        """
+        fields = map_files.load_fields(path, kind)
+        try:
+            return cls(**fields)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is not a depth map that jax_depth reads: {error}"
+            ) from None
 
     def canonical(self) -> "DepthMap":
         """Return the map with median 0 and mean absolute deviation 1.
@@ -132,6 +171,8 @@ class DepthMap:
             (d / deviation).astype(np.float32),
             kind="inverse_depth" if self.kind == "inverse_depth" else "depth",
             model=self.model,
+            confidence=self.confidence,
+            sky=self.sky,
         )
 
     def to_depth(self, floor: float) -> "DepthMap":
@@ -162,7 +203,13 @@ class DepthMap:
             )
         d = self._finite("cannot be inverted").astype(np.float64)
         depth = 1 / np.maximum(d, floor)
-        return DepthMap(depth.astype(np.float32), kind="depth", model=self.model)
+        return DepthMap(
+            depth.astype(np.float32),
+            kind="depth",
+            model=self.model,
+            confidence=self.confidence,
+            sky=self.sky,
+        )
 
     def align_to(self, other: "DepthMap") -> "DepthMap":
         """Return the map with the scale and shift that bring it closest to another.
@@ -211,6 +258,8 @@ class DepthMap:
             unit=other.unit,
             model=self.model,
             max_depth=other.max_depth,
+            confidence=self.confidence,
+            sky=self.sky,
         )
 
     def metric_fit(
@@ -292,6 +341,8 @@ class DepthMap:
             unit="m",
             model=self.model,
             max_depth=fitted.max_depth,
+            confidence=self.confidence,
+            sky=self.sky,
         )
 
     def normalized(

@@ -69,7 +69,6 @@ def test_wrong_shapes_are_refused(shape):
     ("fields", "message"),
     [
         ({"kind": "disparity"}, "'disparity' is unknown"),
-        ({"kind": "metric_depth"}, "do not fit"),
         ({"kind": "inverse_depth", "unit": "m"}, "do not fit"),
         ({"kind": "depth", "max_depth": 20.0}, "only metric_depth has one"),
         ({"kind": "metric_depth", "unit": "m", "max_depth": -3.0}, "must be metres"),
@@ -181,3 +180,24 @@ def test_values_that_are_not_finite_are_named(bad):
     for use in (depth.canonical, depth.normalized, lambda: depth.to_depth(0.1)):
         with pytest.raises(ValueError, match="holds 1 values that are NaN or inf"):
             use()
+
+
+def test_a_metric_map_is_in_metres_without_being_told():
+    assert DepthMap(np.ones((2, 3)), "metric_depth").unit == "m"
+
+
+def test_confidence_and_sky_belong_to_every_pixel_and_stay(rng):
+    values = rng.uniform(1, 2, size=(4, 5)).astype(np.float32)
+    sky, sure = rng.normal(size=(2, 4, 5)).astype(np.float32)
+    depth = DepthMap(values, "inverse_depth", confidence=sure, sky=sky)
+    other = DepthMap(2 * values + 1, "inverse_depth")
+    copies = pickle.loads(pickle.dumps(depth)), copy.deepcopy(depth)
+    moved = depth.canonical(), depth.to_depth(0.1), depth.align_to(other)
+    known = np.linspace(1, 5, 20).reshape(4, 5)
+    ordered = DepthMap(1 / known, "inverse_depth", confidence=sure, sky=sky)
+    for result in (*copies, *moved, ordered.to_metric(depth=known)):
+        np.testing.assert_array_equal(result.confidence, sure)
+        np.testing.assert_array_equal(result.sky, sky)
+        assert not result.sky.flags.writeable and not result.values.flags.writeable
+    with pytest.raises(ValueError, match=r"sky .*\(2, 2\).*\(4, 5\)"):
+        DepthMap(values, "depth", sky=np.ones((2, 2)))

@@ -13,9 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from jax_depth import map_files as files
 from jax_depth import outputs
 from jax_depth.depth_map import DepthMap
-from jax_depth.outputs import files
 
 FLOAT_SUFFIXES = [".npy", ".npz", ".pfm", ".tiff", ".tif", ".exr"]
 SELF_DESCRIBING = [".png", ".npz", ".tiff", ".exr"]
@@ -369,3 +369,28 @@ def test_system_errors_name_the_file_that_was_asked_for(tmp_path, disparity):
         disparity.save(tmp_path / "a.npy")
     assert ".tmp" not in str(caught.value)
     assert os.listdir(tmp_path) == ["a.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".exr"])
+def test_confidence_and_sky_are_kept(tmp_path, metric, suffix):
+    rng = np.random.default_rng(5)
+    layers = {name: rng.normal(size=metric.shape) for name in ("confidence", "sky")}
+    for names in (("confidence", "sky"), ("sky",), ()):
+        some = {name: layers[name].astype(np.float32) for name in names}
+        depth = DepthMap(metric.values, "metric_depth", **some)
+        back = save_and_load(depth, tmp_path / f"a{suffix}")
+        np.testing.assert_array_equal(back.values, metric.values)
+        for name in layers:
+            assert (getattr(back, name) is None) == (name not in some)
+            if name in some:
+                np.testing.assert_array_equal(getattr(back, name), some[name])
+    assert DepthMap.load(tmp_path / f"a{suffix}").unit == "m"
+
+
+def test_data_and_maps_read_one_file_alike(tmp_path, disparity):
+    from jax_depth.formats.maps import read_map
+
+    for suffix in (".png", ".npz", ".pfm", ".npy", ".tiff", ".exr"):
+        back = save_and_load(disparity, tmp_path / f"a{suffix}")
+        stored = read_map(tmp_path / f"a{suffix}")
+        np.testing.assert_array_equal(stored.values.astype("f4"), back.values)

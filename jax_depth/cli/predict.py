@@ -113,8 +113,8 @@ def add_engine_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    from jax_depth.map_files import FORMATS
     from jax_depth.outputs.colormap import COLORMAPS
-    from jax_depth.outputs.files import FORMATS
 
     group.add_argument(
         "-o",

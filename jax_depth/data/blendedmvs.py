@@ -9,8 +9,9 @@ from pathlib import Path
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
-from jax_depth.data.files import read_pfm, read_rgb
 from jax_depth.data.sample import Sample, labelled_sample
+from jax_depth.formats.pfm import read_pfm
+from jax_depth.formats.rgb import read_rgb
 
 
 class BlendedMvs(Dataset):
@@ -36,7 +37,7 @@ class BlendedMvs(Dataset):
         scene = path.parent.parent
         return labelled_sample(
             read_rgb(scene / "blended_images" / f"{path.stem}.jpg"),
-            read_pfm(path),
+            read_pfm(path).values,
             "depth",
             None,
             self.names[index],

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from jax_depth.data.files import DAMAGED
 from jax_depth.data.sample import DatasetError, Sample, SampleError
+from jax_depth.formats.stored import DAMAGED
 
 
 class Dataset(abc.ABC):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
-from jax_depth.data.files import read_npy, read_rgb
 from jax_depth.data.sample import Sample, labelled_sample
+from jax_depth.formats.npy import read_npy
+from jax_depth.formats.rgb import read_rgb
 
 
 class Diode(Dataset):
@@ -45,10 +46,10 @@ class Diode(Dataset):
     def _read(self, index: int) -> Sample:
         path = self._depths[index]
         stem = path.name.removesuffix("_depth.npy")
-        mask = read_npy(path.with_name(f"{stem}_depth_mask.npy"))
+        mask = read_npy(path.with_name(f"{stem}_depth_mask.npy")).values
         return labelled_sample(
             read_rgb(path.with_name(f"{stem}.png")),
-            np.asarray(read_npy(path), np.float32),
+            np.asarray(read_npy(path).values, np.float32),
             "metric_depth",
             "m",
             self.names[index],

@@ -10,8 +10,9 @@ belong to the distorted pictures, not to `dslr_images_undistorted`.
 from pathlib import Path
 
 from jax_depth.data.dataset import Dataset, folder, listed
-from jax_depth.data.files import read_raw_float32, read_rgb
 from jax_depth.data.sample import Sample, labelled_sample
+from jax_depth.formats.raw import read_raw_float32
+from jax_depth.formats.rgb import read_rgb
 
 
 class Eth3d(Dataset):

@@ -17,8 +17,9 @@ from jaxtyping import Float64
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
-from jax_depth.data.files import hdf5_module, read_rgb
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.rgb import read_rgb
+from jax_depth.formats.stored import optional_module
 
 SPLITS = ("all", "train", "val", "test")
 _SPLIT_FILE = "metadata_images_split_scene_v1.csv"
@@ -69,7 +70,7 @@ class Hypersim(Dataset):
 
     def _read(self, index: int) -> Sample:
         path = self._depths[index]
-        with hdf5_module().File(path, "r") as file:
+        with optional_module("h5py", "HDF5 files", "data").File(path, "r") as file:
             distance = np.asarray(file["dataset"], np.float32)
         folder = path.parent.name.replace("geometry_hdf5", "final_preview")
         frame = path.name.replace("depth_meters.hdf5", "tonemap.jpg")

@@ -13,8 +13,9 @@ import numpy as np
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
-from jax_depth.data.files import read_exr, read_rgb
 from jax_depth.data.sample import Sample, labelled_sample
+from jax_depth.formats.exr import read_exr
+from jax_depth.formats.rgb import read_rgb
 
 _FOCAL, _BASELINE = 480.0, 0.1
 
@@ -45,7 +46,7 @@ class Irs(Dataset):
     def _read(self, index: int) -> Sample:
         path = self._disparities[index]
         rgb = read_rgb(path.with_name(f"l_{path.stem[2:]}.png"))
-        disparity = read_exr(path)
+        disparity = read_exr(path).values
         valid = np.isfinite(disparity) & (disparity > 0)
         product = np.float32(_FOCAL * _BASELINE)
         height, width = rgb.shape[:2]

@@ -15,8 +15,9 @@ import numpy as np
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
-from jax_depth.data.files import read_png16, read_rgb
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.png16 import read_uint16
+from jax_depth.formats.rgb import read_rgb
 
 _STEP = np.float32(1 / 256)
 _DRIVE = r"(\d{4}_\d\d_\d\d)(_drive_\d{4}_sync)"
@@ -70,7 +71,7 @@ class Kitti(Dataset):
         calibration = self._raw / date / "calib_cam_to_cam.txt"
         return labelled_sample(
             read_rgb(picture),
-            read_png16(path) * _STEP,
+            read_uint16(path) * _STEP,
             "metric_depth",
             "m",
             self.names[index],

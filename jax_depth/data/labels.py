@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.data.dataset import Dataset
-from jax_depth.data.files import read_described_png, read_rgb
 from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
+from jax_depth.formats.png16 import read_png
+from jax_depth.formats.rgb import read_rgb
 
 MANIFEST = re.compile(r"labels-(\d{5})-of-(\d{5})\.jsonl$")
 _FIELDS = ("name", "depth", "kind", "sha256")
@@ -57,13 +58,14 @@ class Labels(Dataset):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
             raise SampleError(f"{path} does not have the checksum of its manifest")
-        values, stored_kind = read_described_png(io.BytesIO(data))
+        stored = read_png(io.BytesIO(data))
+        stored_kind = stored.texts.get("kind")
         kind = row["kind"]
         if stored_kind != kind:
             raise SampleError(f"{path} holds {stored_kind}, its manifest says {kind}")
         unit = "m" if kind == "metric_depth" else None
         rgb = self._picture(row)
-        return labelled_sample(rgb, values, kind, unit, row["name"])
+        return labelled_sample(rgb, stored.values, kind, unit, row["name"])
 
     def _picture(self, row: Mapping[str, Any]) -> Any:
         if "image" in row:

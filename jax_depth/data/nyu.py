@@ -13,8 +13,8 @@ import numpy as np
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen
-from jax_depth.data.files import hdf5_module
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.stored import optional_module
 
 _KEYS = {"raw": "rawDepths", "filled": "depths"}
 _SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
@@ -62,7 +62,7 @@ class NyuV2(Dataset):
 
     def _choose(self, split: str) -> list[int]:
         """Return the frames of a split, counted from 0."""
-        h5py = hdf5_module()
+        h5py = optional_module("h5py", "HDF5 files", "data")
         try:
             with h5py.File(self._path, "r") as file:
                 length = _array(file, "images").shape[0]
@@ -94,7 +94,8 @@ class NyuV2(Dataset):
     def _read(self, index: int) -> Sample:
         frame = self._indices[index]
         # h5py opens a file once however often it is asked to, under a lock of its own.
-        with hdf5_module().File(self._path, "r") as file:
+        h5py = optional_module("h5py", "HDF5 files", "data")
+        with h5py.File(self._path, "r") as file:
             rgb = np.asarray(_array(file, "images")[frame])
             depth = np.asarray(_array(file, self._key)[frame], np.float32)
         return labelled_sample(

@@ -32,7 +32,6 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from jax_depth.data.dataset import Dataset, chosen, folder
-from jax_depth.data.files import MAP_SUFFIXES, read_map, read_rgb
 from jax_depth.data.sample import (
     DatasetError,
     Intrinsics,
@@ -42,6 +41,8 @@ from jax_depth.data.sample import (
     labelled_sample,
 )
 from jax_depth.data.unlabelled import pictures_in
+from jax_depth.formats.maps import MAP_SUFFIXES, read_map
+from jax_depth.formats.rgb import read_rgb
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0, "in": 0.0254}
 _MEANING = ("kind", "unit", "scale", "offset", "invalid")
@@ -113,7 +114,8 @@ class Pairs(Dataset):
     def _read(self, index: int) -> Sample:
         row, meaning = self._rows[index], self._meanings[index]
         rgb = read_rgb(self._base / row["image"], upright=True)
-        stored, own_kind = read_map(self._base / row["depth"])
+        file = read_map(self._base / row["depth"])
+        stored, own_kind = file.values, file.texts.get("kind")
         valid = np.isfinite(stored)
         if "mask" in row:
             mask = read_rgb(self._base / row["mask"])[:, :, 0] > 0

@@ -11,8 +11,9 @@ import numpy as np
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
-from jax_depth.data.files import read_dpt, read_rgb
 from jax_depth.data.sample import Sample, labelled_sample
+from jax_depth.formats.raw import read_dpt
+from jax_depth.formats.rgb import read_rgb
 
 # A tag (float32), then 3x3 intrinsics in float64 (sintel_io.py of the depth toolkit).
 _CAM_TAG, _CAM_BYTES = 202021.25, 4 + 9 * 8
@@ -47,7 +48,7 @@ class Sintel(Dataset):
         top, rest = path.parents[2], Path(path.parent.name, path.stem)
         return labelled_sample(
             read_rgb((top / self._rendering / rest).with_suffix(".png")),
-            read_dpt(path),
+            read_dpt(path).values,
             "metric_depth",
             "m",
             self.names[index],

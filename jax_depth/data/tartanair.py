@@ -10,8 +10,9 @@ import numpy as np
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
-from jax_depth.data.files import read_npy, read_rgb
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.npy import read_npy
+from jax_depth.formats.rgb import read_rgb
 
 # Depth beyond which an environment is not believed, metres (Depth Anything 3,
 # arXiv:2511.10647, appendix A), and the one that paper leaves out.
@@ -79,7 +80,7 @@ class TartanAir(Dataset):
         name = path.name.replace("_depth.npy", ".png")
         pictures = path.parent.parent / path.parent.name.replace("depth", "image")
         rgb = read_rgb(pictures / name)
-        values = np.asarray(read_npy(path), np.float32)
+        values = np.asarray(read_npy(path).values, np.float32)
         far = min(self._far, self._limits.get(path.parts[-5], np.inf))
         known = rgb.shape[:2] == (480, 640)
         return labelled_sample(

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from jax_depth.data.dataset import Dataset, folder
-from jax_depth.data.files import read_rgb
 from jax_depth.data.sample import DatasetError, Sample
+from jax_depth.formats.rgb import read_rgb
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

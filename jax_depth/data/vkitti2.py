@@ -12,8 +12,9 @@ import numpy as np
 
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
-from jax_depth.data.files import read_png16, read_rgb
 from jax_depth.data.sample import Sample, labelled_sample
+from jax_depth.formats.png16 import read_uint16
+from jax_depth.formats.rgb import read_rgb
 
 _CENTIMETRE = np.float32(0.01)
 # Sky, 655.35 m: what 16 bits of centimetres end with.
@@ -44,7 +45,7 @@ class VirtualKitti2(Dataset):
 
     def _read(self, index: int) -> Sample:
         path = self._depths[index]
-        values = read_png16(path)
+        values = read_uint16(path)
         frames, number = path.parents[2], path.stem.removeprefix("depth_")
         rgb = read_rgb(frames / "rgb" / path.parent.name / f"rgb_{number}.jpg")
         cameras = _cameras(frames.parent / "intrinsic.txt")

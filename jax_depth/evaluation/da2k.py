@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from jax_depth.data.files import read_rgb
 from jax_depth.data.sample import DatasetError, SampleError
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.rgb import read_rgb
 
 SCENES = (
     *("indoor", "outdoor", "non_real", "transparent_reflective"),

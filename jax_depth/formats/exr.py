@@ -1,19 +1,26 @@
 """OpenEXR with one float32 channel named Z, as Video-Depth-Anything writes it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from jaxtyping import Float32
 
-from jax_depth.depth_map import DepthMap
-from jax_depth.formats.metadata import from_texts, to_texts
+from jax_depth.formats.stored import Stored, naming, optional_module
 
 _CHANNEL = "Z"
-_ATTRIBUTES = ("kind", "unit", "model", "max_depth")
+# A depth map of another program is often written three times over, as grey RGB.
+_FOREIGN = (_CHANNEL, "Y", "G")
 
 
-def write_exr(depth: DepthMap, path: Path) -> None:
-    """Write the values, losslessly compressed; the meaning is in header attributes.
+def write_exr(
+    path: Path,
+    values: Float32[np.ndarray, "h w"],
+    texts: Mapping[str, str],
+    layers: Mapping[str, np.ndarray],
+) -> None:
+    """Write the values as Z, losslessly compressed, and every layer as a channel.
 
     Raises:
         ValueError: the OpenEXR package is not installed.
@@ -23,9 +30,10 @@ def write_exr(depth: DepthMap, path: Path) -> None:
     header = {
         "compression": openexr.ZIP_COMPRESSION,
         "type": openexr.scanlineimage,
-        **to_texts(depth),
+        **texts,
     }
-    channels = {_CHANNEL: np.ascontiguousarray(depth.values)}
+    channels = {_CHANNEL: values, **layers}
+    channels = {name: np.ascontiguousarray(array) for name, array in channels.items()}
     try:
         with openexr.File(header, channels) as file:
             file.write(str(path))
@@ -33,22 +41,43 @@ def write_exr(depth: DepthMap, path: Path) -> None:
         raise OSError(f"OpenEXR could not write the file: {error}") from None
 
 
-def read_exr(path: Path, kind: str | None = None) -> DepthMap:
-    """Read the Z channel.
+@naming
+def read_exr(path: Path | str, channel: str | None = None) -> Stored:
+    """Read one channel, the texts of the header, and our layers.
+
+    Args:
+        path: of the file.
+        channel: its name; when None the only one, else Z, Y or G, whichever is first
+            there.
 
     Raises:
-        ValueError: the OpenEXR package is not installed, or there is no Z channel.
+        OSError, ValueError: missing or damaged, no such channel, or the OpenEXR
+            package is not installed.
     """
     openexr = openexr_module()
-    with openexr.File(str(path)) as file:
+    if not Path(path).exists():
+        raise FileNotFoundError(2, "does not exist", str(path))
+    with openexr.File(str(path), separate_channels=True) as file:
         channels, header = file.channels(), file.header()
-        if _CHANNEL not in channels:
+        wanted = [channel] if channel else _FOREIGN
+        if channel is None and len(channels) == 1:
+            wanted = list(channels)
+        name = next((name for name in wanted if name in channels), None)
+        if name is None:
             raise ValueError(
-                f"{path} has no channel Z (it has: {', '.join(channels) or 'none'})"
+                f"{path} has no channel {' or '.join(wanted)} (it has: "
+                f"{', '.join(channels) or 'none'})"
             )
-        values = np.array(channels[_CHANNEL].pixels, dtype=np.float32)
-        texts = {key: str(header[key]) for key in _ATTRIBUTES if key in header}
-    return from_texts(values, texts, kind, path)
+        values = np.array(channels[name].pixels, dtype=np.float32)
+        texts = {key: text for key, text in header.items() if isinstance(text, str)}
+        # Grey written three times over is no layer: ours stand beside a Z.
+        ours = name == _CHANNEL and "kind" in texts
+        layers = {
+            other: np.array(found.pixels, dtype=np.float32)
+            for other, found in channels.items()
+            if ours and other != name
+        }
+    return Stored(values, texts, layers)
 
 
 def openexr_module() -> ModuleType:
@@ -57,10 +86,4 @@ def openexr_module() -> ModuleType:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import OpenEXR
-    except ImportError:
-        raise ValueError(
-            "EXR files need the OpenEXR package: pip install 'jax_depth[exr]'"
-        ) from None
-    return OpenEXR
+    return optional_module("OpenEXR", "EXR files", "exr")

@@ -10,15 +10,16 @@ import dataclasses
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
 from jax_depth import __version__
-from jax_depth.outputs.scene.surface import Surface
+from jax_depth.camera import PlacedCamera
 
 _POINTS, _TRIANGLES = 0, 4
 _FLOAT, _USHORT, _UINT = 5126, 5123, 5125
@@ -27,60 +28,83 @@ _JSON, _BINARY = 0x4E4F534A, 0x004E4942
 # Every GPU with WebGL 2 takes textures of this many pixels a side.
 _MAX_TEXTURE = 4096
 _UNLIT = "KHR_materials_unlit"
+# From OpenCV's axes: y up and -z forward.
+_TO_GLTF = np.array([1, -1, -1], np.float32)
 
 
-def write_glb_points(surface: Surface, path: Path) -> None:
-    """Write the points with their colours.
+def write_glb_points(
+    path: Path,
+    points: Float32[np.ndarray, "n 3"],
+    colors: UInt8[np.ndarray, "n 3"],
+    cameras: Sequence[PlacedCamera],
+    unit: str | None = "m",
+) -> None:
+    """Write points with their colours.
+
+    Args:
+        path: the file.
+        points: in the world, OpenCV's axes: y down, z forward.
+        colors: sRGB.
+        cameras: of the pictures the points are from, at least one.
+        unit: of the points; None where it is unknown.
 
     Raises:
         OSError: the file cannot be written.
     """
     content = _Content()
-    linear = np.empty((len(surface.colors), 4), "<u2")
-    linear[:, :3] = _LINEAR[surface.colors]
+    linear = np.empty((len(colors), 4), "<u2")
+    linear[:, :3] = _LINEAR[colors]
     linear[:, 3] = 65535
     primitive = {
         "mode": _POINTS,
         "attributes": {
-            "POSITION": content.positions(surface.points),
+            "POSITION": content.positions(points),
             # glTF's vertex colours are linear light; eight bits would band the darks.
             "COLOR_0": content.accessor(linear, _USHORT, "VEC4", normalized=True),
         },
         "material": 0,
     }
-    _write(path, content, primitive, {}, surface)
+    _write(path, content, primitive, {}, points, cameras, unit)
 
 
 def write_glb_mesh(
-    surface: Surface, path: Path, photo: UInt8[np.ndarray, "h w 3"]
+    path: Path,
+    points: Float32[np.ndarray, "n 3"],
+    triangles: Int[np.ndarray, "m 3"],
+    pixels: Int[np.ndarray, "n 2"],
+    photo: UInt8[np.ndarray, "h w 3"],
+    camera: PlacedCamera,
 ) -> None:
-    """Write the triangles with the photo as their texture.
+    """Write triangles with the photo as their texture.
 
     Args:
-        surface: of that photo.
         path: the file.
+        points: in the world, OpenCV's axes: y down, z forward.
+        triangles: points counter-clockwise as the camera sees them.
+        pixels: column and row in the photo of each point.
         photo: uint8 RGB; larger than 4096 pixels it is shrunk to that.
+        camera: of the photo.
 
     Raises:
-        ValueError: the photo is of another size.
+        ValueError: the photo is of another size than the camera's picture.
         OSError: the file cannot be written.
     """
-    height, width = surface.shape
+    height, width = camera.shape
     if photo.shape != (height, width, 3):
         raise ValueError(
             f"the photo is {photo.shape[1]}x{photo.shape[0]}, the surface of one of "
             f"{width}x{height}"
         )
     content = _Content()
-    middle = (surface.pixels + 0.5) / np.array([width, height])
+    middle = (pixels + 0.5) / np.array([width, height])
     primitive = {
         "mode": _TRIANGLES,
         "attributes": {
-            "POSITION": content.positions(surface.points),
+            "POSITION": content.positions(points),
             "TEXCOORD_0": content.accessor(middle.astype("<f4"), _FLOAT, "VEC2"),
         },
         "indices": content.accessor(
-            surface.triangles.astype("<u4").ravel(), _UINT, "SCALAR", _INDICES
+            triangles.astype("<u4").ravel(), _UINT, "SCALAR", _INDICES
         ),
         "material": 0,
     }
@@ -92,7 +116,7 @@ def write_glb_mesh(
         "textures": [{"source": 0, "sampler": 0}],
     }
     document["samplers"][0]["wrapT"] = 33071
-    _write(path, content, primitive, document, surface)
+    _write(path, content, primitive, document, points, [camera], "m")
 
 
 @dataclasses.dataclass
@@ -121,15 +145,14 @@ class _Content:
         return len(self.accessors) - 1
 
     def positions(self, points) -> int:
-        points = points.astype("<f4")
+        points = (points * _TO_GLTF).astype("<f4")
         # Required of positions, and exact float32.
         bounds = {"min": points.min(0).tolist(), "max": points.max(0).tolist()}
         return self.accessor(points, _FLOAT, "VEC3", **bounds)
 
 
-def _write(path: Path, content: _Content, primitive, more, surface: Surface) -> None:
-    height, width = surface.shape
-    camera = surface.camera
+def _write(path: Path, content, primitive, more, points, cameras, unit) -> None:
+    height, width = cameras[0].shape
     material: dict[str, Any] = {"baseColorFactor": [1, 1, 1, 1], "roughnessFactor": 1}
     material["metallicFactor"] = 0
     if "textures" in more:
@@ -138,14 +161,18 @@ def _write(path: Path, content: _Content, primitive, more, surface: Surface) -> 
         "asset": {
             "version": "2.0",
             "generator": f"jax_depth {__version__}",
-            "extras": {"unit": "m", "width": width, "height": height}
-            | dataclasses.asdict(camera),
+            "extras": ({"unit": unit} if unit else {})
+            | {"width": width, "height": height}
+            | dataclasses.asdict(cameras[0].intrinsics),
         },
         "extensionsUsed": [_UNLIT],
         "scene": 0,
-        "scenes": [{"nodes": [0, 1]}],
-        "nodes": [{"name": "depth", "mesh": 0}, {"name": "photo", "camera": 0}],
-        "cameras": [_perspective(surface)],
+        "scenes": [{"nodes": list(range(1 + len(cameras)))}],
+        "nodes": [
+            {"name": "depth", "mesh": 0},
+            *(_node(number, camera) for number, camera in enumerate(cameras)),
+        ],
+        "cameras": [_perspective(camera, points) for camera in cameras],
         "meshes": [{"primitives": [primitive]}],
         "materials": [
             {
@@ -169,12 +196,26 @@ def _write(path: Path, content: _Content, primitive, more, surface: Surface) -> 
         file.writelines(content.parts)
 
 
-def _perspective(surface: Surface) -> dict[str, Any]:
+def _node(number: int, camera: PlacedCamera) -> dict[str, Any]:
+    node: dict[str, Any] = {"name": camera.name, "camera": number}
+    if camera.pose.is_identity:
+        return node
+    matrix = np.eye(4)
+    matrix[:3] = camera.pose.camera_to_world
+    flip = np.diag([*_TO_GLTF, 1])
+    # Column by column, as glTF stores matrices.
+    return node | {"matrix": (flip @ matrix @ flip).T.ravel().tolist()}
+
+
+def _perspective(camera: PlacedCamera, points: np.ndarray) -> dict[str, Any]:
     """Return glTF's camera; it has no principal point, so the middle is its axis."""
-    height, width = surface.shape
-    vertical = 2 * math.atan(height / 2 / surface.camera.fy)
-    aspect = width * surface.camera.fy / (height * surface.camera.fx)
-    near = float(-surface.points[:, 2].max())
+    (height, width), lens = camera.shape, camera.intrinsics
+    vertical = 2 * math.atan(height / 2 / lens.fy)
+    aspect = width * lens.fy / (height * lens.fx)
+    depth = points @ camera.pose.rotation[2] + camera.pose.translation[2]
+    # Points of other pictures may stand behind this one.
+    near = float(depth[depth > 0].min(initial=math.inf))
+    near = near if math.isfinite(near) else 1.0
     perspective = {"yfov": vertical, "aspectRatio": aspect, "znear": near / 2}
     return {"type": "perspective", "perspective": perspective}
 

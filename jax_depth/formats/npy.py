@@ -1,59 +1,72 @@
 """NumPy files: `.npy` (values alone) and `.npz` (values and what they mean)."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
-from jax_depth.depth_map import DepthMap
-from jax_depth.formats.metadata import from_texts, to_texts
+from jax_depth.formats.stored import Stored, naming, numbers
 
 
-def write_npy(depth: DepthMap, path: Path) -> None:
-    """Write the float32 (h, w) values; kind and unit are not in the file."""
+def write_npy(path: Path, values: Float32[np.ndarray, "h w"]) -> None:
+    """Write the values; what they mean is not in the file."""
     with open(path, "wb") as file:
-        np.save(file, depth.values, allow_pickle=False)
+        np.save(file, values, allow_pickle=False)
 
 
-def read_npy(path: Path, kind: str | None = None) -> DepthMap:
-    """Read an array (h, w) of any number type.
+@naming
+def read_npy(path: Path | str) -> Stored:
+    """Read numbers (h, w), or with one axis of length 1 besides.
 
     Raises:
-        ValueError: not an array of numbers (h, w), or `kind` is not given.
+        OSError, ValueError: missing, damaged, or of another shape.
     """
-    with open(path, "rb") as file:
-        values = np.lib.format.read_array(file, allow_pickle=False)
-    return from_texts(_real(values, path), {}, kind, path)
-
-
-def write_npz(depth: DepthMap, path: Path) -> None:
-    """Write `values` and, as texts, `kind`, `unit`, `model`, `max_depth`."""
-    texts = {key: np.array(text) for key, text in to_texts(depth).items()}
-    with open(path, "wb") as file:
-        np.savez(file, allow_pickle=False, values=depth.values, **texts)
-
-
-def read_npz(path: Path, kind: str | None = None) -> DepthMap:
-    """Read what `write_npz` wrote.
-
-    Raises:
-        ValueError: the file holds no array named `values`.
-    """
-    if not zipfile.is_zipfile(path):  # NumPy would take it for a pickle
-        raise ValueError(f"{path} is not a .npz file")
     # Opened here, since np.load leaves a damaged file open.
-    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-        if "values" not in file:
-            raise ValueError(
-                f"{path} holds no array named 'values' (it has: "
-                f"{', '.join(file) or 'nothing'})"
-            )
-        values = file["values"]
-        texts = {key: str(file[key]) for key in file if key != "values"}
-    return from_texts(_real(values, path), texts, kind, path)
+    with open(path, "rb") as file:
+        return Stored(numbers(np.lib.format.read_array(file, allow_pickle=False), path))
 
 
-def _real(values: np.ndarray, path: Path) -> np.ndarray:
-    if values.dtype.kind not in "fiu":
-        raise ValueError(f"{path} holds {values.dtype} values, not real numbers")
-    return values
+def write_npz(
+    path: Path,
+    values: Float32[np.ndarray, "h w"],
+    texts: Mapping[str, str],
+    layers: Mapping[str, np.ndarray],
+) -> None:
+    """Write `values`, every layer under its name, and the texts as strings."""
+    arrays = {key: np.array(text) for key, text in texts.items()} | {**layers}
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, values=values, **arrays)
+
+
+@naming
+def read_npz(path: Path | str, *, foreign: bool = False) -> Stored:
+    """Read `values`, the texts, and further arrays of the same shape.
+
+    Args:
+        path: of the file.
+        foreign: take `depth` or the only array where none is called `values`.
+
+    Raises:
+        OSError, ValueError: missing, damaged, or without such an array.
+    """
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):  # NumPy would take it for a pickle
+            raise ValueError(f"{path} is not a .npz file")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            key = "values"
+            if foreign and key not in file.files:
+                key = "depth" if "depth" in file.files or len(file.files) != 1 else None
+                key = key or file.files[0]
+            if key not in file.files:
+                raise ValueError(
+                    f"{path} holds no array named 'values' (it has: "
+                    f"{', '.join(file.files) or 'nothing'})"
+                )
+            values = numbers(file[key], path)
+            others = {name: file[name] for name in file.files if name != key}
+    texts = {name: str(array) for name, array in others.items() if array.ndim == 0}
+    layers = {n: a for n, a in others.items() if a.ndim and a.dtype.kind == "f"}
+    return Stored(values, texts, layers)

@@ -4,29 +4,29 @@ import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
-from jax_depth.depth_map import DepthMap
-from jax_depth.formats.metadata import from_texts
+from jax_depth.formats.stored import Stored, from_bytes
 
 _HEADER = re.compile(rb"(P[fF])\s+(\d+)\s+(\d+)\s+(\S+)[ \t\r]*\n")
 
 
-def write_pfm(depth: DepthMap, path: Path) -> None:
-    """Write the values, little endian; kind and unit are not in the file."""
-    height, width = depth.shape
+def write_pfm(path: Path, values: Float32[np.ndarray, "h w"]) -> None:
+    """Write the values, little endian; what they mean is not in the file."""
+    height, width = values.shape
     with open(path, "wb") as file:
         # A negative scale says little endian; its size has no agreed meaning.
         file.write(f"Pf\n{width} {height}\n-1.0\n".encode())
-        file.write(np.flipud(depth.values).astype("<f4").tobytes())
+        file.write(np.flipud(values).astype("<f4").tobytes())
 
 
-def read_pfm(path: Path, kind: str | None = None) -> DepthMap:
+def read_pfm(path: Path | str) -> Stored:
     """Read a one-channel PFM of either byte order.
 
     Raises:
-        ValueError: not a one-channel PFM, cut short, or `kind` is not given.
+        OSError, ValueError: missing, cut short, or not a one-channel PFM.
     """
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     header = _HEADER.match(data)
     try:
         scale = float(header[4]) if header else 0.0
@@ -34,12 +34,8 @@ def read_pfm(path: Path, kind: str | None = None) -> DepthMap:
         scale = 0.0
     if not header or header[1] != b"Pf" or scale == 0:
         raise ValueError(f"{path} is not a one-channel PFM")
-    width, height = int(header[2]), int(header[3])
-    body = data[header.end() :]
-    if len(body) != 4 * width * height:
-        raise ValueError(
-            f"{path} has {len(body)} bytes of pixels where {width}x{height} need "
-            f"{4 * width * height}: it is cut short or damaged"
-        )
-    values = np.frombuffer(body, "<f4" if scale < 0 else ">f4")
-    return from_texts(np.flipud(values.reshape(height, width)), {}, kind, path)
+    order = "<f4" if scale < 0 else ">f4"
+    values = from_bytes(
+        data[header.end() :], order, int(header[3]), int(header[2]), path
+    )
+    return Stored(np.flipud(values).astype(np.float32))

@@ -2,123 +2,110 @@
 
     value = depth-offset + depth-scale * pixel
 
-Both numbers, the kind, unit, model and max_depth are text chunks of the file (PNG
-specification, third edition, section 11.3.3), so the file is complete in itself and
-opens in any viewer. A larger value is a brighter pixel, whatever the kind.
+Both numbers and all texts are text chunks of the file (PNG specification, third
+edition, section 11.3.3), so the file is complete in itself and opens in any viewer.
 """
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32, UInt16
 from PIL import Image, PngImagePlugin
 
-from jax_depth.depth_map import DepthMap
-from jax_depth.formats.metadata import PREFIX, from_texts, require_finite, to_texts
+from jax_depth.formats.stored import Stored, naming
 
 # zlib level of every PNG we write: twice as fast as Pillow's 6, some 10 % larger.
 COMPRESSION = 3
 
-_TOP = 65535
-_MILLIMETRE = 0.001
+TOP = 65535
+# Of our keys, since all programs share one space of names.
+_PREFIX = "depth-"
 
 
 def write_png16(
-    depth: DepthMap, path: Path, extremes: tuple[float, float] | None = None
+    path: Path,
+    values: Float32[np.ndarray, "h w"],
+    scale: float,
+    offset: float,
+    texts: Mapping[str, str],
 ) -> None:
-    """Write `depth` with its whole range spread over 0 to 65535.
-
-    Reading it back is exact to half a step, (max - min) / 131070, and to float32.
+    """Write the pixels round((values - offset) / scale), which reading inverts.
 
     Args:
-        depth: the map.
         path: of the file.
-        extremes: values to spread instead, such as the smallest and the largest of
-            several maps, which then share one scale; none may lie outside.
+        values: finite; what falls outside 0 to 65535 is cut off.
+        scale: of one step, not 0.
+        offset: value of pixel 0.
+        texts: to be kept beside them.
+    """
+    steps = np.rint((values.astype(np.float64) - offset) / scale)
+    info = PngImagePlugin.PngInfo()
+    # repr gives the shortest text that reads back as the same number.
+    for key, text in {"scale": repr(scale), "offset": repr(offset), **texts}.items():
+        # iTXt, since a model may be called by the path of its file, in any language.
+        info.add_itxt(_PREFIX + key, text)
+    info.add_text("Description", "value = depth-offset + depth-scale * pixel")
+    info.add_text("Software", "jax_depth")
+    pixels = np.clip(steps, 0, TOP).astype(np.uint16)
+    Image.fromarray(pixels).save(
+        path, format="PNG", pnginfo=info, compress_level=COMPRESSION
+    )
+
+
+@naming
+def read_png(source: Path | str | io.BytesIO) -> Stored:
+    """Read a PNG of one channel: its numbers, scaled if it says so, and its texts.
+
+    `texts` holds "scale" and "offset" exactly if the values were scaled.
 
     Raises:
-        ValueError: values are not finite, or lie outside `extremes`.
+        OSError, ValueError: missing, damaged, of several channels, or reduced to
+            fewer bits by another program.
     """
-    require_finite(depth, "a 16-bit PNG")
-    low, high = float(depth.values.min()), float(depth.values.max())
-    if extremes is not None:
-        if low < extremes[0] or high > extremes[1]:
-            raise ValueError(
-                f"the map spans {low:g} to {high:g}, more than {extremes[0]:g} to "
-                f"{extremes[1]:g}"
-            )
-        low, high = extremes
-    # Any scale describes a constant map; 1 keeps readers from dividing by zero.
-    scale = (high - low) / _TOP or 1.0
-    _write(depth, path, scale, low)
-
-
-def write_png_mm(depth: DepthMap, path: Path) -> None:
-    """Write metric depth as millimetres, the convention of depth cameras.
-
-    Raises:
-        ValueError: the map is not metric, not finite, negative, or beyond 65.535 m.
-    """
-    if depth.kind != "metric_depth":
-        raise ValueError(
-            f"png-mm needs metric_depth, but the map is {depth.kind}; use png16"
-        )
-    require_finite(depth, "a PNG in millimetres")
-    low, high = float(depth.values.min()), float(depth.values.max())
-    if low < 0 or high / _MILLIMETRE > _TOP:
-        raise ValueError(
-            f"the map spans {low:g} m to {high:g} m, but 16 bits of millimetres reach "
-            "from 0 to 65.535 m; use png16"
-        )
-    _write(depth, path, _MILLIMETRE, 0.0)
-
-
-def read_png16(path: Path, kind: str | None = None) -> DepthMap:
-    """Read what `write_png16` or `write_png_mm` wrote.
-
-    Raises:
-        ValueError: the file is no such PNG.
-    """
-    with Image.open(path, formats=["PNG"]) as image:
+    with Image.open(source, formats=["PNG"]) as image:
         # Chunks may stand after the pixels, where only loading finds them.
         image.load()
         texts = {
-            key.removeprefix(PREFIX): str(text)
+            key.removeprefix(_PREFIX): str(text)
             for key, text in getattr(image, "text", {}).items()
-            if key.startswith(PREFIX)
+            if key.startswith(_PREFIX)
         }
-        mode, pixels = image.mode, np.asarray(image)
-    if "scale" not in texts or "offset" not in texts:
+        mode, values = image.mode, np.asarray(image)
+    if values.ndim != 2 or mode == "P":
         raise ValueError(
-            f"{path} carries no depth-scale and depth-offset: it is a picture, not a "
-            "16-bit depth map written by jax_depth"
+            f"{source}: it is a picture ({mode} pixels are a picture's); depth needs "
+            "one channel"
         )
-    if not mode.startswith("I;16"):
+    if "scale" not in texts or "offset" not in texts:
+        return Stored(values, {k: t for k, t in texts.items() if k not in _NUMBERS})
+    if not mode.startswith("I"):
         raise ValueError(
-            f"{path} was reduced to {mode} pixels by another program, so its depth "
+            f"{source} was reduced to {mode} pixels by another program, so its depth "
             "is lost; write it again"
         )
     try:
         scale, offset = float(texts["scale"]), float(texts["offset"])
     except ValueError:
         raise ValueError(
-            f"{path} has depth-scale {texts['scale']!r} and depth-offset "
+            f"{source} has depth-scale {texts['scale']!r} and depth-offset "
             f"{texts['offset']!r}, which are not both numbers"
         ) from None
-    values = (offset + scale * pixels.astype(np.float64)).astype(np.float32)
-    return from_texts(values, texts, kind, path)
+    return Stored(offset + scale * values.astype(np.float64), texts)
 
 
-def _write(depth: DepthMap, path: Path, scale: float, offset: float) -> None:
-    steps = np.rint((depth.values.astype(np.float64) - offset) / scale)
-    info = PngImagePlugin.PngInfo()
-    # repr gives the shortest text that reads back as the same number.
-    texts = {"scale": repr(scale), "offset": repr(offset), **to_texts(depth)}
-    for key, text in texts.items():
-        # iTXt, since a model may be called by the path of its file, in any language.
-        info.add_itxt(PREFIX + key, text)
-    info.add_text("Description", "value = depth-offset + depth-scale * pixel")
-    info.add_text("Software", "jax_depth")
-    pixels = np.clip(steps, 0, _TOP).astype(np.uint16)
-    Image.fromarray(pixels).save(
-        path, format="PNG", pnginfo=info, compress_level=COMPRESSION
-    )
+_NUMBERS = ("scale", "offset")
+
+
+@naming
+def read_uint16(path: Path | str) -> UInt16[np.ndarray, "h w"]:
+    """Read the pixels of a 16-bit grey PNG.
+
+    Raises:
+        OSError, ValueError: missing, damaged, or not such a PNG.
+    """
+    with Image.open(path, formats=["PNG"]) as image:
+        if not image.mode.startswith("I"):
+            raise ValueError(f"{path} has {image.mode} pixels, not 16-bit grey")
+        return np.asarray(image).astype(np.uint16)

@@ -7,8 +7,10 @@ outputs.save(depth, "look.png", format="color")   # a picture to look at
 depth = outputs.load("photo.png")
 """
 
+from jax_depth.depth_map import DepthMap as _DepthMap
+from jax_depth.map_files import FORMATS as FORMATS
+from jax_depth.map_files import save as save
 from jax_depth.outputs.color import colorize as colorize
-from jax_depth.outputs.files import FORMATS as FORMATS
-from jax_depth.outputs.files import load as load
-from jax_depth.outputs.files import save as save
 from jax_depth.outputs.side_by_side import side_by_side as side_by_side
+
+load = _DepthMap.load

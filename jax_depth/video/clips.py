@@ -10,10 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import UInt8
 
-from jax_depth.formats import png16
 from jax_depth.formats.atomic import atomic
-from jax_depth.formats.metadata import to_texts
 from jax_depth.inference.resample import resize_bilinear
+from jax_depth.map_files import spread_over_16_bits, to_texts
 from jax_depth.outputs.color import colorize
 from jax_depth.outputs.side_by_side import side_by_side
 from jax_depth.video.video_depth import FrameDepth
@@ -95,7 +94,7 @@ class FrameFolderWriter:
         """Write the next file."""
         name = f"{self._count:06}.png"
         with atomic(self._folder / name) as path:
-            png16.write_png16(result.depth, path, result.extremes)
+            spread_over_16_bits(result.depth, path, result.extremes)
         placed = result.placed
         row = name, f"{result.frame.time:.6f}", placed.scale, placed.shift
         self._rows.writerow((*row, int(placed.cut)))

@@ -92,9 +92,33 @@ def _stereo(scene: Scene, path: Path) -> None:
     _picture(np.concatenate(pair, axis=1), path)
 
 
+def _points(write: Callable[..., None], surface: Surface, path: Path) -> None:
+    write(path, surface.world, surface.colors, [surface.placed()])
+
+
+def _mesh(scene: Scene, path: Path) -> None:
+    surface = scene.surface
+    write_glb_mesh(
+        path,
+        surface.world,
+        surface.triangles,
+        surface.pixels,
+        scene.photo,
+        surface.placed(),
+    )
+
+
 def _colmap(scene: Scene, path: Path) -> None:
     with new_directory(path, replaces=colmap.ENTRIES) as temporary:
-        colmap.write_colmap(scene.surface, temporary, scene.photo, scene.name)
+        surface = scene.surface
+        colmap.write_colmap(
+            temporary,
+            [scene.photo],
+            [surface.placed(scene.name)],
+            surface.world,
+            surface.colors,
+            surface.pixels,
+        )
 
 
 def _picture(pixels: np.ndarray, path: Path) -> None:
@@ -106,17 +130,17 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
         "glb": SceneFormat(
             "_mesh.glb",
             "mesh that wears the photo",
-            lambda scene, path: write_glb_mesh(scene.surface, path, scene.photo),
+            _mesh,
         ),
         "glb-points": SceneFormat(
             "_points.glb",
             "point cloud as glTF",
-            lambda scene, path: write_glb_points(scene.surface, path),
+            lambda scene, path: _points(write_glb_points, scene.surface, path),
         ),
         "ply": SceneFormat(
             "_points.ply",
             "point cloud as binary PLY",
-            lambda scene, path: write_ply(scene.surface, path),
+            lambda scene, path: _points(write_ply, scene.surface, path),
         ),
         "colmap": SceneFormat(
             "_colmap",

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 
-from jax_depth.camera import Intrinsics
+from jax_depth.camera import Intrinsics, PlacedCamera, back_project
 from jax_depth.depth_map import DepthMap
 
 # Degrees. A floor 1.5 m below the camera is kept up to 28 m; a step of 6 % in depth
@@ -41,6 +41,15 @@ class Surface:
     triangles: Int32[np.ndarray, "m 3"]
     shape: tuple[int, int]
     camera: Intrinsics
+
+    @property
+    def world(self) -> Float32[np.ndarray, "n 3"]:
+        """The points with y down and z forward, as files are given them."""
+        return self.points * np.array([1, -1, -1], np.float32)
+
+    def placed(self, name: str = "photo") -> PlacedCamera:
+        """Return the camera, which is the world's own frame."""
+        return PlacedCamera(self.camera, self.shape, name=name)
 
 
 def lift(
@@ -125,11 +134,7 @@ def unproject(
         camera: of the photo.
         rows, columns: which of the photo's they are; all when None.
     """
-    rows = np.arange(z.shape[0]) if rows is None else rows
-    columns = np.arange(z.shape[1]) if columns is None else columns
-    x = (columns[None, :] - camera.cx) / camera.fx * z
-    y = (rows[:, None] - camera.cy) / camera.fy * z
-    return np.stack([x, -y, -z], axis=-1)
+    return back_project(z, camera, rows=rows, columns=columns) * (1, -1, -1)
 
 
 def _grid(shape: tuple[int, int], max_points: int) -> tuple[np.ndarray, np.ndarray]:

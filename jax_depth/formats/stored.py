@@ -1,0 +1,122 @@
+"""What the readers of depth maps have in common: their result, checks and messages."""
+
+import functools
+import importlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+from PIL import Image
+
+# What damaged files make Pillow, NumPy, zipfile, h5py and OpenEXR raise.
+DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
+_NOTHING: Mapping = MappingProxyType({})
+
+
+class Stored(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        values: (h, w) numbers, scaled if the file says how.
+        texts: what it says about them, such as "kind"; empty for most files.
+        layers: further float32 (h, w) maps by name, such as "confidence".
+    """
+
+    values: np.ndarray
+    texts: Mapping[str, str] = _NOTHING
+    layers: Mapping[str, np.ndarray] = _NOTHING
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Put the path, the first argument, into what a library says without it."""
+
+    @functools.wraps(read)
+    def reader(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return read(*args, **kwargs)
+        except DAMAGED as error:
+            # With a number it is the system's refusal to open a sound file.
+            refused = isinstance(error, OSError) and error.errno is not None
+            text = str(error) or type(error).__name__
+            if refused or (isinstance(error, ValueError) and str(args[0]) in text):
+                raise
+            raise ValueError(f"{args[0]}: {text}") from error
+
+    return reader
+
+
+def numbers(array: np.ndarray, path: Path | str) -> np.ndarray:
+    """Return an array of real numbers as (h, w), without one axis of length 1.
+
+    Raises:
+        ValueError: other values, or another shape.
+    """
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{path} holds {array.dtype} values, not real numbers")
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        array = array[0] if array.shape[0] == 1 else array[:, :, 0]
+    if array.ndim != 2 or not array.size:
+        raise ValueError(
+            f"{path} holds an array of shape {array.shape}; a depth map needs an array "
+            "(h, w)"
+        )
+    return array
+
+
+def from_bytes(
+    data: bytes, dtype: str, height: int, width: int, path: Path | str
+) -> np.ndarray:
+    """Return (h, w) numbers of `data`, which must hold exactly these.
+
+    Raises:
+        ValueError: it holds more or fewer.
+    """
+    expected = np.dtype(dtype).itemsize * height * width
+    if height < 1 or width < 1 or len(data) != expected:
+        raise ValueError(
+            f"{path} has {len(data)} bytes of pixels where {width}x{height} need "
+            f"{expected}: it is cut short or damaged"
+        )
+    return np.frombuffer(data, dtype).reshape(height, width)
+
+
+def optional_module(name: str, what: str, extra: str) -> ModuleType:
+    """Import a package that is not always there.
+
+    Args:
+        name: of the package.
+        what: needs it, in the plural.
+        extra: of this library that installs it.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ValueError(
+            f"{what} need the {name} package: pip install 'jax_depth[{extra}]'"
+        ) from None
