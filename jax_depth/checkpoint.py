@@ -202,6 +202,31 @@ def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
         )
 
 
+def refuse_nonfinite(tensors: Mapping[str, Any]) -> None:
+    """Refuse weights that are NaN or infinite: no depth could come of them.
+
+    Args:
+        tensors: name to array, or to anything with `__array__`; one is asked for its
+            values at a time.
+
+    Raises:
+        ValueError: naming the first few, and how many values of the first.
+    """
+    bad = {}
+    for name, tensor in tensors.items():
+        values = np.asarray(tensor)
+        finite = np.isfinite(values)
+        if not finite.all():
+            bad[name] = int(finite.size - np.count_nonzero(finite))
+    if bad:
+        (first, count), *others = bad.items()
+        more = f", and so have {len(others)} more tensors" if others else ""
+        raise ValueError(
+            f"the weights are damaged: {first!r} has {count} values that are NaN or "
+            f"infinite{more}; take an earlier checkpoint"
+        )
+
+
 def _seal(leaves: Mapping[str, Any], config: str) -> str:
     """Return a hash of a config's JSON and the names and shapes checked with it."""
     shapes = sorted((name, list(leaf.shape)) for name, leaf in leaves.items())

@@ -186,8 +186,17 @@ def test_torch_tensors():
     model = oracle.dinov2(ENCODER)
     params = from_torch(model.state_dict(), ENCODER)
     assert_same(flatten(params), flatten(from_torch(oracle.state(model), ENCODER)))
-    with pytest.raises(ValueError, match=r"detach\(\)\.cpu\(\)\.float\(\)"):
-        from_torch(model.bfloat16().state_dict(), ENCODER)
+    # Of parameters that require a gradient, and in bfloat16, as they are.
+    assert_same(
+        flatten(from_torch(dict(model.named_parameters()), ENCODER)), flatten(params)
+    )
+    stored = flatten(from_torch(model.bfloat16().state_dict(), ENCODER))
+    assert {leaf.dtype.name for leaf in stored.values()} == {"bfloat16"}
+    np.testing.assert_allclose(
+        stored["encoder/cls_token"].astype(np.float32),
+        flatten(params)["encoder/cls_token"],
+        rtol=2**-8,
+    )
 
 
 def test_all_errors_in_one_message():

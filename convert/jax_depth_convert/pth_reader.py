@@ -1,63 +1,107 @@
 """torch.save files with NumPy alone: memory-mapped, and nothing in them is run.
 
-A `.pth` is a pickle, and a pickle is a program. Here its vocabulary is what tensors
-are made of; any other name in it is refused before it could be looked up. The two
-formats differ in where a tensor's bytes are:
+The two formats differ in where a tensor's bytes are:
 
     zip (torch >= 1.6)   archive/data.pkl, and each storage as archive/data/<key>
     legacy               five pickles, then each storage as a count and its bytes
 
-Upstream: torch `serialization.py` (`_save`, `_legacy_save`) and `_utils.py`.
+What the pickles say comes from `pickle_reader` as plain values. Here their numbers
+are held against the bytes that are there.
+
+Upstream: torch `serialization.py` (`_save`, `_legacy_save`).
 """
 
 import dataclasses
-import io
 import math
 import os
-import pickle
-import pickletools
 import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
+
+from jax_depth_convert.pickle_reader import unpickle
+from jax_depth_convert.pickle_values import (
+    Encoded,
+    NumpyArray,
+    Record,
+    Refused,
+    Sequence,
+    Storage,
+    Tensor,
+    kind_of,
+    shown,
+)
 
 _REMEDY = "download or save it again"
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of the legacy format
 _PROTOCOL = 1001
-# The pickle of the largest model here has 0.2 MB, with an optimiser's state 0.6 MB.
-_MAX_PICKLE = 4 << 20
-# An expanded tensor may be larger than its file, but not absurdly so.
-_MAX_EXPANDED = 64 << 20
-
-_DTYPES: dict[str, np.dtype] = {
-    "FloatStorage": np.dtype("<f4"),
-    "DoubleStorage": np.dtype("<f8"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
-}
+# All tensors together against the file: tied weights and expanded tensors count
+# again, so that a small file cannot fill a disk when it is written out.
+_MAX_REUSE = 8
 
 
-def read_pth(path: str | os.PathLike) -> Any:
-    """Return what `torch.save` wrote, tensors as read-only views of the mapped file.
+@dataclasses.dataclass
+class SavedFile:
+    """What a file says it holds, and the bytes for it.
+
+    Attributes:
+        path: the file.
+        content: a value of `pickle_values`, usually a `Record`.
+    """
+
+    path: Path
+    content: Any
+    _storages: Mapping[str, np.ndarray]
+    _size: int
+
+    def arrays(
+        self, values: Mapping[str, Tensor | NumpyArray]
+    ) -> dict[str, np.ndarray]:
+        """Return tensors as read-only views of the mapped file.
+
+        Raises:
+            ValueError: one is described in a way that its bytes do not bear out.
+        """
+        result: dict[str, np.ndarray] = {}
+        seen: dict[int, np.ndarray] = {}  # one description is one array
+        total = 0
+        for key, value in values.items():
+            if id(value) not in seen:
+                array = self._view(key, value)
+                total += array.nbytes
+                if total > _MAX_REUSE * self._size:
+                    raise ValueError(
+                        f"{self.path}: damaged (its tensors take more than "
+                        f"{_MAX_REUSE} times the file); {_REMEDY}"
+                    )
+                seen[id(value)] = array
+            result[key] = seen[id(value)]
+        return result
+
+    def _view(self, key: str, value: Tensor | NumpyArray) -> np.ndarray:
+        if isinstance(value, Tensor):
+            return _view(self.path, value, self._storages, self._size)
+        array = _numpy_array(value)
+        if array is None:
+            raise ValueError(
+                f"{self.path}: {shown(key)} is a numpy array that is damaged or not of "
+                "numbers; save model.state_dict() alone"
+            )
+        return array
+
+
+def read_pth(path: str | os.PathLike) -> SavedFile:
+    """Return what `torch.save` wrote.
 
     Args:
         path: a `.pth`, `.pt` or `.bin` file in either format.
 
-    Returns:
-        The saved object: usually a dict, possibly nested, with arrays for tensors.
-
     Raises:
-        ValueError: the file is truncated, compressed, inconsistent, or names
-            anything but tensors; one sentence.
+        ValueError: the file is truncated, compressed, inconsistent, or asks for
+            anything but data; one sentence.
     """
     path = Path(path)
     data = np.memmap(path, np.uint8, "r").view(np.ndarray)
@@ -65,119 +109,7 @@ def read_pth(path: str | os.PathLike) -> Any:
         content, storages = _read_zip(path, data)
     else:
         content, storages = _read_legacy(path, data)
-    try:
-        return _resolve(path, content, storages, data.size, {})
-    except RecursionError:
-        raise ValueError(
-            f"{path}: damaged (dicts nested too deep); {_REMEDY}"
-        ) from None
-
-
-@dataclasses.dataclass(frozen=True)
-class _StorageType:
-    dtype: np.dtype
-
-
-@dataclasses.dataclass(frozen=True)
-class _Storage:
-    key: str
-    dtype: np.dtype
-    count: int
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tensor:
-    """A tensor before its storage is known: in the legacy format that comes later."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _StateDict(dict):
-    """Stands for an OrderedDict; drops the attributes torch adds (`_metadata`)."""
-
-    def __init__(self, *args):
-        # Items come later, one by one; as an argument they could be copied for ever.
-        if args:
-            raise _Refused("holds an OrderedDict in a form that torch does not write")
-
-    def __setstate__(self, state):
-        pass
-
-
-class _Ignored:
-    """Stands for an object that carries no weights, such as a script's options."""
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __setstate__(self, state):
-        pass
-
-
-class _Refused(Exception):
-    """A sentence, without the file's name, about a pickle that will not be read."""
-
-
-def _rebuild_tensor(storage, offset, shape, stride, *_):
-    sizes = isinstance(shape, tuple) and isinstance(stride, tuple)
-    if not sizes or len(shape) != len(stride) or len(shape) > 32:
-        raise _Refused("describes a malformed tensor")
-    numbers = (offset, *shape, *stride)
-    if not isinstance(storage, _Storage) or not all(
-        type(n) is int and 0 <= n < 1 << 63 for n in numbers
-    ):
-        raise _Refused("describes a malformed tensor")
-    return _Tensor(storage, offset, shape, stride)
-
-
-def _rebuild_parameter(tensor, *_):
-    return tensor
-
-
-def _size(shape):
-    if not isinstance(shape, list | tuple) or len(shape) > 32:
-        raise _Refused("describes a malformed tensor")
-    return tuple(shape)
-
-
-_VOCABULARY: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _StateDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch", "Size"): _size,
-    # Options of a training script, saved beside the weights.
-    ("argparse", "Namespace"): _Ignored,
-    **{("torch", name): _StorageType(dtype) for name, dtype in _DTYPES.items()},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, dtypes: dict[str, np.dtype]):
-        super().__init__(file)
-        self._dtypes = dtypes
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _VOCABULARY[module, name]
-        except KeyError:
-            asked = f"{module}.{name}"[:100]
-            raise _Refused(
-                f"its pickle asks for {asked!r}, which is not part of a tensor and "
-                "will not be run; save model.state_dict() alone, or as safetensors"
-            ) from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            raise _Refused("refers to something that is not a tensor's storage")
-        _, kind, key, _, count, *view = pid
-        known = isinstance(kind, _StorageType) and isinstance(key, str)
-        if not known or type(count) is not int or count < 0 or any(view):
-            raise _Refused("describes a malformed storage")
-        self._dtypes[key] = kind.dtype
-        return _Storage(key, kind.dtype, count)
+    return SavedFile(path, content, storages, data.size)
 
 
 def _unpickle(
@@ -187,33 +119,13 @@ def _unpickle(
 
     Enters the dtype of every storage it refers to into `dtypes`.
     """
-    text = data[start : start + _MAX_PICKLE].tobytes()
     try:
-        stop = _scan(text)
-        return _Unpickler(io.BytesIO(text[:stop]), dtypes).load(), start + stop
-    except _Refused as refusal:
-        raise ValueError(f"{path}: {refusal}") from None
-    except Exception as error:
-        # A broken pickle raises almost anything, from IndexError to MemoryError.
-        raise ValueError(
-            f"{path}: truncated or damaged (its pickle ends in "
-            f"{type(error).__name__}); {_REMEDY}"
-        ) from None
-
-
-def _scan(text: bytes) -> int:
-    """Return the length of the pickle `text` begins with, without running it.
-
-    Refuses a memo number beyond the pickle's length: the C unpickler would allocate
-    a table that large.
-    """
-    end = 0
-    for opcode, argument, position in pickletools.genops(text):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            if isinstance(argument, int) and argument > len(text):
-                raise _Refused(f"its pickle is damaged (memo {argument}); {_REMEDY}")
-        end = (position or 0) + 1  # STOP is one byte
-    return end
+        content, end, storages = unpickle(memoryview(data), start)
+    except Refused as refusal:
+        remedy = "" if "; " in str(refusal) else f"; {_REMEDY}"
+        raise ValueError(f"{path}: {refusal}{remedy}") from None
+    dtypes |= {storage.key: storage.dtype for storage in storages}
+    return content, end
 
 
 def _read_zip(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:
@@ -231,8 +143,8 @@ def _read_zip(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]
     if len(pickles) != 1:
         first = next(iter(entries), "nothing")
         raise ValueError(
-            f"{path}: a zip archive that torch did not write (it holds {first!r}); "
-            "give a .pth or .safetensors file"
+            f"{path}: a zip archive that torch did not write (it holds "
+            f"{shown(first)}); give a .pth or .safetensors file"
         )
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}constants.pkl" in entries:
@@ -259,8 +171,8 @@ def _entry(path: Path, data: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
     """Return the mapped bytes of an uncompressed entry."""
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise ValueError(
-            f"{path}: entry {info.filename!r} is compressed or encrypted, which torch "
-            "never writes; unpack it and store it again without compression"
+            f"{path}: entry {shown(info.filename)} is compressed or encrypted, "
+            "which torch never writes; unpack it and store it again without compression"
         )
     # The local header repeats name and extra field; only its own lengths count,
     # since torch pads the extra field to align the data.
@@ -273,7 +185,7 @@ def _entry(path: Path, data: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
         if entry.size == info.file_size:
             return entry
     raise ValueError(
-        f"{path}: truncated or damaged (entry {info.filename!r}); {_REMEDY}"
+        f"{path}: truncated or damaged (entry {shown(info.filename)}); {_REMEDY}"
     )
 
 
@@ -281,35 +193,38 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
     """Return the pickled object and the bytes of every storage."""
     dtypes: dict[str, np.dtype] = {}
     magic, position = _unpickle(path, data, 0, dtypes)
-    if magic != _MAGIC:
+    if type(magic) is not int or magic != _MAGIC:
         raise ValueError(
             f"{path}: a pickle that torch.save did not write; save "
             "model.state_dict() with torch.save"
         )
     protocol, position = _unpickle(path, data, position, dtypes)
     system, position = _unpickle(path, data, position, dtypes)
-    little = isinstance(system, dict) and system.get("little_endian") is True
-    if protocol != _PROTOCOL or not little:
+    little = isinstance(system, Record) and system.entries.get("little_endian") is True
+    if type(protocol) is not int or protocol != _PROTOCOL or not little:
         raise ValueError(
-            f"{path}: written by an unknown version of torch (protocol {protocol!r}) "
+            f"{path}: written by an unknown version of torch (protocol "
+            f"{shown(protocol) if type(protocol) is int else kind_of(protocol)}) "
             "or a big-endian machine; load and save it with torch once"
         )
     content, position = _unpickle(path, data, position, dtypes)
     keys, position = _unpickle(path, data, position, dtypes)
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+    if not isinstance(keys, Sequence) or not all(type(k) is str for k in keys.items):
         raise ValueError(f"{path}: damaged (no list of storages); {_REMEDY}")
 
     storages = {}
-    for key in keys:
+    for key in keys.items:
         count = int.from_bytes(data[position : position + 8].tobytes(), "little")
         position += 8
         # A storage no tensor refers to: its width is nowhere, so neither is the next.
         if key not in dtypes:
-            raise ValueError(f"{path}: damaged (storage {key!r} unused); {_REMEDY}")
+            raise ValueError(
+                f"{path}: damaged (storage {shown(key)} unused); {_REMEDY}"
+            )
         size = count * dtypes[key].itemsize
         if position + size > data.size:
             raise ValueError(
-                f"{path}: truncated (storage {key!r} needs {size} bytes, "
+                f"{path}: truncated (storage {shown(key)} needs {size} bytes, "
                 f"{max(data.size - position, 0)} are left); {_REMEDY}"
             )
         storages[key] = data[position : position + size]
@@ -321,43 +236,67 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
     return content, storages
 
 
-def _resolve(path: Path, content: Any, storages, limit: int, seen: dict) -> Any:
-    """Return `content` with arrays in place of tensors, following dicts only."""
-    if isinstance(content, _Tensor):
-        return _view(path, content, storages, limit)
-    if not isinstance(content, dict):
-        return content
-    if id(content) not in seen:
-        result = seen[id(content)] = {}
-        for key, value in content.items():
-            result[key] = _resolve(path, value, storages, limit, seen)
-    return seen[id(content)]
-
-
-def _view(path: Path, tensor: _Tensor, storages, limit: int) -> np.ndarray:
+def _view(path: Path, tensor: Tensor, storages, limit: int) -> np.ndarray:
     """Return a tensor as a strided view of its storage's bytes."""
-    dtype, shape = tensor.storage.dtype, tensor.shape
-    raw = storages.get(tensor.storage.key)
-    if raw is None or raw.size != tensor.storage.count * dtype.itemsize:
-        found = "is missing" if raw is None else f"has {raw.size} bytes"
+    dtype, shape, stride = tensor.dtype, tensor.shape, tensor.stride
+    raw = _bytes_of(path, tensor.storage, storages)
+    count = raw.size // dtype.itemsize
+    described = f"a tensor of shape {_sizes(shape)}"
+    sound = len(shape) == len(stride) and tensor.offset >= 0
+    if not sound or min(*shape, *stride, 0, 0) < 0:
+        raise ValueError(f"{path}: damaged ({described} is malformed); {_REMEDY}")
+    if math.prod(shape) * dtype.itemsize > limit:
         raise ValueError(
-            f"{path}: damaged (storage {tensor.storage.key!r} of "
-            f"{tensor.storage.count} {dtype} {found}); {_REMEDY}"
+            f"{path}: damaged ({described} is larger than the file); {_REMEDY}"
         )
-    steps = sum((n - 1) * s for n, s in zip(shape, tensor.stride, strict=True))
-    empty = 0 in shape
-    if not empty and tensor.offset + steps >= tensor.storage.count:
+    if 0 in shape:
+        if max(shape) > limit:
+            raise ValueError(
+                f"{path}: damaged ({described} is larger than the file); {_REMEDY}"
+            )
+        return np.zeros(shape, dtype)
+    last = tensor.offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
+    if last >= count:
         raise ValueError(
-            f"{path}: damaged (a tensor of shape {shape} reaches beyond its storage of "
-            f"{tensor.storage.count}); {_REMEDY}"
-        )
-    if math.prod(shape) * dtype.itemsize > max(limit, _MAX_EXPANDED):
-        raise ValueError(
-            f"{path}: damaged (a tensor of shape {shape} is larger than the file); "
+            f"{path}: damaged ({described} reaches beyond its storage of {count}); "
             f"{_REMEDY}"
         )
-    if empty:
-        return np.zeros(shape, dtype)
-    values = raw.view(dtype)[tensor.offset :]
-    strides = tuple(s * dtype.itemsize for s in tensor.stride)
-    return np.lib.stride_tricks.as_strided(values, shape, strides, writeable=False)
+    values = raw[: count * dtype.itemsize].view(dtype)[tensor.offset : last + 1]
+    steps = tuple(s * dtype.itemsize for s in stride)
+    return np.lib.stride_tricks.as_strided(values, shape, steps, writeable=False)
+
+
+def _bytes_of(path: Path, storage: Storage, storages) -> np.ndarray:
+    raw = storages.get(storage.key)
+    if raw is None or raw.size != storage.count * storage.dtype.itemsize:
+        found = "is missing" if raw is None else f"has {raw.size} bytes"
+        raise ValueError(
+            f"{path}: damaged (storage {shown(storage.key)} of {storage.count} "
+            f"{storage.dtype} {found}); {_REMEDY}"
+        )
+    return raw
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    """Return a shape for a message, of at most eight axes."""
+    text = ", ".join(map(str, shape[:8]))
+    return f"({text}, … {len(shape)} axes)" if len(shape) > 8 else f"{shape}"
+
+
+def _numpy_array(value: NumpyArray) -> np.ndarray | None:
+    """Return an array of numbers, or None if it is damaged or holds anything else."""
+    described = value.describe()
+    if described is None:
+        return None
+    dtype, shape, fortran, payload = described
+    if isinstance(payload, Encoded):
+        payload = payload.to_bytes()
+    size = math.prod(shape) * dtype.itemsize
+    if (
+        not isinstance(payload, bytes)
+        or len(payload) != size
+        or max(*shape, 0, 0) >= 1 << 40
+    ):
+        return None
+    array = np.frombuffer(payload, dtype).reshape(shape, order="F" if fortran else "C")
+    return array.view() if array.dtype.isnative else array.astype(dtype.newbyteorder())

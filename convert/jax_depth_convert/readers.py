@@ -1,16 +1,16 @@
 """Weight files to NumPy, without torch: which format it is, and what it nests."""
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from jax_depth.formats.json_file import read_json, require_regular
 from jax_depth.formats.safetensors import read_safetensors
+from jax_depth_convert.nests import find_weights
+from jax_depth_convert.pickle_values import shown
+from jax_depth_convert.prefixes import strip_wrappers
 from jax_depth_convert.pth_reader import read_pth
-from jax_depth_convert.state_dicts import strip_wrappers
 
 # In the order transformers looks for them.
 HUB_NAMES = (
@@ -19,11 +19,6 @@ HUB_NAMES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-# Where training scripts put the weights beside an optimiser's state.
-_NESTS = ("state_dict", "model", "model_state_dict")
-
-_MAX_NESTING = 4
-
 _FOREIGN = (
     (
         b"version https://git-lfs",
@@ -38,26 +33,33 @@ _FOREIGN = (
 )
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, *, nest: str | None = None) -> dict[str, np.ndarray]:
     """Return every tensor of a weight file as NumPy arrays; torch is not needed.
 
     Reads `.pth`, `.pt` and `.bin` (both of torch's formats), `.safetensors`, sharded
     checkpoints through their `.index.json`, and a directory that holds one of these
-    under the hub's names. Nothing in a file is executed: a pickle may name only what
-    tensors are made of. The format is told by the content, not by the suffix.
+    under the hub's names. Nothing in a file is executed: of a pickle only what is
+    data is read. The format is told by the content, not by the suffix.
+
+    Weights inside a training script's checkpoint (`model`, `state_dict`,
+    `model_ema`, ...) are taken out, whatever stands beside them. What wrappers put
+    before every key is removed: DistributedDataParallel's `module.`, Lightning's
+    `model.` and the like where a layout known here follows.
 
     Args:
         path: file or directory.
+        nest: the entry of a checkpoint to take, such as "model_ema". None takes the
+            weights there are, and says on stderr which where there are several.
 
     Returns:
         Key to array: read-only views of the mapped file, tensors that shared memory
-        still do. bfloat16 arrays have dtype `ml_dtypes.bfloat16`. A nested
-        `state_dict` or `model` is unwrapped and a `module.` before every key removed.
+        still do. bfloat16 arrays have dtype `ml_dtypes.bfloat16`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that is truncated, foreign, compressed, inconsistent or
-            that names anything but tensors; one sentence says which and what to do.
+        ValueError: a file that is truncated, foreign, compressed or inconsistent,
+            that asks for anything but data, or that holds no weights; one sentence
+            says which and what to do.
     """
     path = Path(path)
     if path.is_dir():
@@ -66,7 +68,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{path}: no such file or directory")
     if path.name.endswith(".index.json"):
         return strip_wrappers(_read_shards(path))
-    return strip_wrappers(_unwrap(path, _read_file(path)))
+    return strip_wrappers(_read_file(path, nest))
 
 
 def weights_in(directory: Path) -> Path:
@@ -79,7 +81,8 @@ def weights_in(directory: Path) -> Path:
     )
 
 
-def _read_file(path: Path) -> Mapping[Any, Any]:
+def _read_file(path: Path, nest: str | None = None) -> dict[str, np.ndarray]:
+    require_regular(path)
     with open(path, "rb") as file:
         head = file.read(512)
     if not head:
@@ -88,9 +91,12 @@ def _read_file(path: Path) -> Mapping[Any, Any]:
     length = int.from_bytes(head[:8], "little")
     if path.suffix == ".safetensors" or (head[8:9] == b"{" and length < 1 << 40):
         _refuse_foreign(path, text)
+        if nest is not None:
+            raise ValueError(f"{path}: a safetensors file has no nests; leave nest out")
         return read_safetensors(path)
     if head[:2] == b"PK" or head[:1] == b"\x80":
-        return read_pth(path)
+        saved = read_pth(path)
+        return saved.arrays(find_weights(path, saved.content, nest))
     _refuse_foreign(path, text)
     if head[257:262] == b"ustar":
         raise ValueError(
@@ -109,45 +115,12 @@ def _refuse_foreign(path: Path, text: bytes) -> None:
             raise ValueError(f"{path}: is {what}, not weights; {remedy}")
 
 
-def _unwrap(path: Path, content: Any) -> dict[str, np.ndarray]:
-    """Return the one mapping of tensors inside what a training script saved."""
-    # A pickle can contain itself, so only so deep.
-    for _ in range(_MAX_NESTING):
-        if isinstance(content, np.ndarray):
-            raise ValueError(f"{path}: holds a single tensor; give a state dict")
-        if not isinstance(content, Mapping):
-            raise ValueError(
-                f"{path}: holds a {type(content).__name__}, not a state dict; save "
-                "model.state_dict()"
-            )
-        if any(isinstance(value, np.ndarray) for value in content.values()):
-            break
-        nests = [name for name in _NESTS if isinstance(content.get(name), Mapping)]
-        if len(nests) != 1:
-            keys = ", ".join(repr(key) for key in list(content)[:5]) or "nothing"
-            reason = "more than one state dict" if nests else "no tensors"
-            raise ValueError(
-                f"{path}: holds {reason} (top level: {keys}); save one "
-                "model.state_dict()"
-            )
-        content = content[nests[0]]
-    else:
-        raise ValueError(f"{path}: nested too deep; save one model.state_dict()")
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, np.ndarray):
-            raise ValueError(
-                f"{path}: {key!r} beside the tensors is a {type(value).__name__}; save "
-                "model.state_dict() alone"
-            )
-    return dict(content)
-
-
 def _read_shards(index: Path) -> dict[str, np.ndarray]:
     try:
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = read_json(index)["weight_map"]
         shards = sorted(set(files.values()))
         names_are_plain = all(Path(name).name == name for name in shards)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{index}: not the index of a sharded checkpoint; download it again"
         ) from None
@@ -160,13 +133,13 @@ def _read_shards(index: Path) -> dict[str, np.ndarray]:
             raise FileNotFoundError(
                 f"{shard}: missing, though {index.name} names it; download it too"
             )
-        tensors = _unwrap(shard, _read_file(shard))
+        tensors = _read_file(shard)
         expected = {key for key, file in files.items() if file == name}
         if expected != set(tensors):
             key = min(expected ^ set(tensors))
             raise ValueError(
                 f"{shard}: its tensors are not those that {index.name} lists "
-                f"({key!r}); download both again"
+                f"({shown(key)}); download both again"
             )
         state |= tensors
     return state

@@ -20,6 +20,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from jax_depth_convert.pickle_values import shown
+
 # Ours from theirs, as a permutation of axes; every one is its own proof of
 # invertibility. A transposed convolution's kernel is not flipped: out[s*i + k] takes
 # kernel[k] in torch and here alike.
@@ -30,8 +32,11 @@ TRANSFORMS: Mapping[str, tuple[int, ...] | None] = {
     "conv_transpose": (2, 3, 0, 1),  # (in, out, kh, kw) -> (kh, kw, in, out)
 }
 
-# Suggesting a near key takes a millisecond; a wholly wrong file has hundreds.
-_MAX_SUGGESTIONS = 20
+# A wholly wrong file has hundreds of problems: then the first few say it all, and
+# none is worth the millisecond that suggesting a near key takes.
+_MAX_PROBLEMS = 20
+_SHOWN = 2
+_MAX_KEY = 200  # characters; the longest published key has 80
 
 # How far a file's constant may lie from its formula: other programs compute it in
 # float32.
@@ -152,7 +157,8 @@ def match(
 
     Raises:
         ValueError: one message with every unexpected, missing, doubled or
-            wrongly shaped key, and every constant that is another.
+            wrongly shaped key, and every constant that is another; of more than
+            twenty the first two and their number.
     """
     rules, constants = _sorted_out(rules)
     problems = _constant_problems(constants, state, targets)
@@ -163,7 +169,9 @@ def match(
     for key in state:
         hits = [(rule, path) for rule in rules if (path := _path_of(rule, key))]
         if len(hits) > 1:
-            problems.append(f"{key!r} matches {len(hits)} rules: a fault of the table")
+            problems.append(
+                f"{shown(key)} matches {len(hits)} rules: a fault of the table"
+            )
         elif not hits or hits[0][1] not in targets:
             unexpected.append(key)
         else:
@@ -178,7 +186,7 @@ def match(
             )
             if rule.part in slots or other:
                 other = other or slots[rule.part][1]
-                problems.append(f"{key!r} and {other!r} are both {path}")
+                problems.append(f"{shown(key)} and {shown(other)} are both {path}")
             else:
                 slots[rule.part] = (rule, key)
     for path, twins in aliases.items():
@@ -188,6 +196,12 @@ def match(
     missing = [
         key for path in targets for key in _missing(rules, path, filled.get(path, {}))
     ]
+    count = len(unexpected) + len(missing) + len(problems)
+    if count > _MAX_PROBLEMS:
+        names = [f"unexpected {shown(key)}" for key in unexpected[:_SHOWN]]
+        names += [f"missing {shown(key)}" for key in missing[:_SHOWN]]
+        first = [*names, *problems][:_SHOWN]
+        raise ValueError(f"{'; '.join(first)}; and {count - len(first)} more")
     problems = _name_problems(rules, unexpected, missing, state, targets) + problems
     if problems:
         raise ValueError("; ".join(problems))
@@ -309,8 +323,9 @@ def _shape_problems(rule: Rule, key: str, tensor: Any, target: Any) -> list[str]
     found, needed = tuple(tensor.shape), _published_shape(rule, target)
     if found != needed:
         return [f"{key!r} has shape {found}, the model needs {needed}"]
-    if np.dtype(tensor.dtype).kind in "iub":
-        return [f"{key!r} holds {tensor.dtype}, weights are floating"]
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind != "f" and not dtype.name.startswith(("bfloat16", "float8")):
+        return [f"{key!r} holds {dtype}, weights are real and floating"]
     return []
 
 
@@ -319,22 +334,23 @@ def _name_problems(rules, unexpected, missing, state, targets) -> list[str]:
     rules = written(rules)
     expected = [key for path in targets for _, key in _keys_of(rules, path)]
     problems = []
-    budget = _MAX_SUGGESTIONS
     for kind, keys, others in (
         ("unexpected", unexpected, missing or expected),
         ("missing", missing, unexpected or list(state)),
     ):
         for key in keys:
-            near = _nearest(key, others) if budget > 0 else []
-            budget -= 1
             label = "expected" if kind == "unexpected" else "found"
             problems.append(
-                f"{kind} {key!r}" + "".join(f" (nearest {label}: {n!r})" for n in near)
+                f"{kind} {shown(key)}"
+                + "".join(f" (nearest {label}: {n!r})" for n in _nearest(key, others))
             )
     return problems
 
 
 def _nearest(key: str, others: Sequence[str]) -> list[str]:
+    if len(key) > _MAX_KEY:  # comparing takes the product of both lengths
+        return []
+    others = [other for other in others if len(other) <= _MAX_KEY]
     return difflib.get_close_matches(key, others, n=1, cutoff=0.3)
 
 

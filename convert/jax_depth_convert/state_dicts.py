@@ -2,27 +2,33 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 
 from jax_depth._typing import Params
-from jax_depth.checkpoint import check, flatten, leaf_shapes, unflatten
+from jax_depth.checkpoint import (
+    check,
+    flatten,
+    leaf_shapes,
+    refuse_nonfinite,
+    unflatten,
+)
 from jax_depth.config import EncoderConfig, ModelConfig
 from jax_depth.models.architectures import published_keys
 from jax_depth_convert.depth_anything import Layout
 from jax_depth_convert.layouts import PublishedLayout, layout_of, layouts_of
+from jax_depth_convert.pickle_values import shown
+from jax_depth_convert.prefixes import as_in_tables
 from jax_depth_convert.rules import Leaf, invert, match
 
-# Added to every key by DistributedDataParallel and by torch.compile.
-_WRAPPERS = ("module.", "_orig_mod.")
-# The hub's class of Depth Anything 3 holds its network as `model`.
-_HUB = ("model.",)
 _BLOCK = re.compile(
-    r"(?:.*\.)?(?:blocks(?:\.\d+)?|encoder\.layer|backbone|pretrained)\.(\d+)\..*"
+    r"(?:.*\.)?(?:blocks(?:\.\d+)?|encoder\.layer|backbone|pretrained)\.(\d{1,4})\..*"
 )
-_NESTED = re.compile(r"([\w.]+\.)depth_head\..*")
+_MAX_KEY = 1000  # characters; the patterns above take the square of a key's length
 _SWIGLU = re.compile(r".*\.mlp\.(?:w12|weights_in|gate_proj)\..*")
 
 # What messages call the kinds of networks that have no name of their own.
@@ -77,10 +83,11 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
     Raises:
         ValueError: the keys belong to no layout known here.
     """
-    state = strip_wrappers(state, _HUB)
+    _check_keys(state)
+    state = as_in_tables(state)
     layouts = layouts_of(state)
     if len(layouts) != 1:
-        first = ", ".join(map(repr, list(state)[:3])) or "none at all"
+        first = ", ".join(map(shown, list(state)[:3])) or "none at all"
         raise ValueError(
             f"the keys ({first}, ...) are not those of Depth Anything V1, V2 or 3, "
             "a relative of theirs or DINOv2 in the original or the transformers "
@@ -106,7 +113,19 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
     )
 
 
-def from_torch(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
+def _check_keys(state: Mapping[str, Any]) -> None:
+    for key in state:
+        if not isinstance(key, str) or len(key) > _MAX_KEY:
+            what = f"{len(key)} characters" if isinstance(key, str) else "no text"
+            raise ValueError(
+                f"a key of the state dict is {what} ({shown(key)}); give the state "
+                "dict of a model"
+            )
+
+
+def from_torch(
+    state: Mapping[str, Any], config: ModelConfig, *, allow_nonfinite: bool = False
+) -> dict[str, Any]:
     """Return our parameters from a state dict in a published layout.
 
     The layout is recognised: Depth Anything's own files (`pretrained.*`,
@@ -115,10 +134,12 @@ def from_torch(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
     `Dinov2WithRegistersModel`.
 
     Args:
-        state: key to array, as from `read`, or to a torch tensor on the CPU;
-            `module.` in front of every key is ignored.
+        state: key to array, as from `read`, or to a torch tensor, bfloat16 ones and
+            those that require a gradient among them; what wrappers put before every
+            key (`module.`, `model.`) is ignored.
         config: the model. Files of one size share their keys, so nothing in `state`
             can tell V1, V2 and metric models apart: `config` must be the right one.
+        allow_nonfinite: take weights that are NaN or infinite.
 
     Returns:
         A nested dict of NumPy arrays in the stored dtype: views of `state` where no
@@ -126,9 +147,11 @@ def from_torch(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
 
     Raises:
         ValueError: one message with every unexpected, missing or wrongly shaped
-            key, the nearest expected key and both shapes.
+            key, the nearest expected key and both shapes; of a wholly different
+            model the first few. Or a tensor that is complex, whole numbers, NaN or
+            infinite, by its key.
     """
-    leaves = match_state(state, config)
+    leaves = match_state(state, config, allow_nonfinite)
     return unflatten({path: np.asarray(leaf) for path, leaf in leaves.items()})
 
 
@@ -175,21 +198,32 @@ def to_torch(
     return {key: np.array(leaf, order="C") for key, leaf in state.items()}
 
 
-def match_state(state: Mapping[str, Any], config: ModelConfig) -> dict[str, Leaf]:
+def match_state(
+    state: Mapping[str, Any], config: ModelConfig, allow_nonfinite: bool = False
+) -> dict[str, Leaf]:
     """Return `from_torch`'s leaves by path, not yet computed."""
     published_encoder(config)
-    state = {key: _as_array(key, x) for key, x in strip_wrappers(state, _HUB).items()}
+    _check_keys(state)
+    state = {key: _as_array(key, x) for key, x in as_in_tables(state).items()}
     found = recognise(state)
+    if found.head != (config.head is not None):
+        lacks = "has no depth head" if config.head is None else "has a depth head"
+        raise ValueError(
+            f"the weights, {found}, do not fit model {config.name!r}, which {lacks}"
+        )
     row = layout_of(found.keys, found.layout)
     assert row is not None
     if row.dead:
         state = {k: x for k, x in state.items() if not k.startswith(row.dead)}
     try:
-        return match(row.rules, state, leaf_shapes(config))
+        leaves = match(row.rules, state, leaf_shapes(config))
     except ValueError as error:
         raise ValueError(
             f"the weights, {found}, do not fit model {config.name!r}: {error}"
         ) from None
+    if not allow_nonfinite:
+        refuse_nonfinite(state)
+    return leaves
 
 
 def invert_params(
@@ -217,26 +251,6 @@ def _layout_to_write(config: ModelConfig, layout: Layout) -> PublishedLayout:
     return row
 
 
-def strip_wrappers(
-    state: Mapping[str, Any], also: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Return `state` without a wrapper's prefix, or one of `also`, on every key."""
-    state = dict(state)
-    while state:
-        prefix = next(
-            (p for p in (*_WRAPPERS, *also) if all(k.startswith(p) for k in state)), ""
-        )
-        if not prefix:
-            break
-        state = {key[len(prefix) :]: value for key, value in state.items()}
-    # Lightning names the attribute that held the network in its training code.
-    name = next((hit[1] for key in state if (hit := _NESTED.fullmatch(key))), "")
-    encoder = any(key.startswith(f"{name}pretrained.") for key in state)
-    if name and encoder and all(key.startswith(name) for key in state):
-        state = {key[len(name) :]: value for key, value in state.items()}
-    return state
-
-
 def _sizes(state: Mapping[str, Any], name: str, rank: int, axis: int) -> list[int]:
     """Return the size along `axis` of every tensor of this name and rank."""
     return [
@@ -251,10 +265,21 @@ def _as_array(key: str, value: Any) -> Any:
     if isinstance(value, np.ndarray | Leaf):
         return value
     try:
-        return np.asarray(value)
-    except (TypeError, RuntimeError) as error:
+        if not hasattr(value, "detach"):
+            return np.asarray(value)
+        # A torch tensor, so torch is there; NumPy has no name for some of its dtypes.
+        tensor = value.detach().cpu()
+        name = str(tensor.dtype).removeprefix("torch.")
+        if not hasattr(ml_dtypes, name):
+            return tensor.numpy()
+        torch = sys.modules["torch"]
+        bits = torch.int16 if name == "bfloat16" else torch.uint8
+        dtype = np.dtype(getattr(ml_dtypes, name))
+        return tensor.contiguous().view(bits).numpy().view(dtype)
+    except (TypeError, RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0][:200]
         raise ValueError(
-            f"{key!r} cannot be seen as a NumPy array ({error}); give "
+            f"{shown(key)} cannot be seen as a NumPy array ({reason}); give "
             "tensor.detach().cpu().float().numpy()"
         ) from None
 

@@ -1,0 +1,180 @@
+"""Where in a training script's checkpoint the weights are."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from jax_depth_convert.pickle_values import (
+    NumpyArray,
+    Opaque,
+    Record,
+    Tensor,
+    kind_of,
+    shown,
+)
+from jax_depth_convert.prefixes import prefix_of
+
+# What scripts call the weights; of several the first is taken, and it is said which.
+NESTS = (
+    *("state_dict", "model", "model_state_dict", "model_state", "net", "network"),
+    *("net_state_dict", "module", "weights", "params", "generator"),
+    *("model_ema", "ema", "ema_model", "state_dict_ema", "ema_state_dict"),
+    *("params_ema", "model_ema_state_dict", "teacher", "student", "checkpoint"),
+)
+_MAX_NESTING = 4
+
+
+def find_weights(
+    path: Path, content: Any, nest: str | None = None
+) -> dict[str, Tensor | NumpyArray]:
+    """Return the one mapping of tensors inside what a training script saved.
+
+    Weights are told by their keys: a dict with keys of a known layout is taken
+    wherever it stands, and what is no tensor beside those keys is left out. Of
+    unknown keys a dict under one of `NESTS` is taken, or the top level.
+
+    Args:
+        path: the file, for messages.
+        content: what it holds.
+        nest: which entry to take where there are several; None chooses by the order
+            of `NESTS` and says so on stderr.
+
+    Raises:
+        ValueError: no tensors, no such nest, or something else among the tensors.
+    """
+    trail: list[str] = []
+    search = _Search()
+    for _ in range(_MAX_NESTING + 1):
+        if isinstance(content, Tensor | NumpyArray):
+            raise ValueError(f"{path}: holds a single tensor; give a state dict")
+        if not isinstance(content, Record):
+            raise ValueError(
+                f"{path}: holds a {kind_of(content)}, not a state dict; save "
+                "model.state_dict()"
+            )
+        if nest is None and search.is_known(content):
+            return _tensors(path, content, known=True)
+        names = search.nests(content)
+        if nest is not None:
+            if nest not in names:
+                held = ", ".join(map(repr, names)) or "none"
+                raise ValueError(
+                    f"{path}: holds no weights under {shown(nest)}; it has: {held}"
+                )
+            name, nest = nest, None
+        elif names:
+            name = names[0]
+            if names[1:]:
+                others = ", ".join(map(shown, names[1:4]))
+                print(
+                    f"{path}: weights taken from {shown(name)}, not from {others}",
+                    file=sys.stderr,
+                )
+        else:
+            break
+        trail.append(name)
+        content = content.entries[name]
+    else:
+        raise ValueError(f"{path}: nested too deep; save one model.state_dict()")
+    if not _holds_tensors(content):
+        keys = ", ".join(shown(key, 40) for key in list(content.entries)[:5])
+        keys = keys or (content.foreign[0] if content.foreign else "nothing")
+        raise ValueError(
+            f"{path}: holds no tensors (top level: {keys}); save one model.state_dict()"
+        )
+    return _tensors(path, content, known=False)
+
+
+def _tensors(path: Path, record: Record, known: bool) -> dict[str, Any]:
+    """Return the entries of the dict that was taken.
+
+    Beside keys of a known layout a number (`epoch`) is certainly no weight; among
+    unknown ones nothing says so.
+    """
+    others = [
+        (shown(key), value)
+        for key, value in record.entries.items()
+        if not isinstance(value, Tensor | NumpyArray)
+        and (not known or _is_tensor(value))
+    ]
+    if record.foreign is not None:
+        key, value = record.foreign
+        if not known or _is_tensor(value):
+            others.append((key, value))
+    if others:
+        key, value = others[0]
+        raise ValueError(
+            f"{path}: {key} beside the tensors is a {kind_of(value)}; save "
+            "model.state_dict() alone"
+        )
+    return {
+        key: value
+        for key, value in record.entries.items()
+        if isinstance(value, Tensor | NumpyArray)
+    }
+
+
+def _holds_tensors(value: Any) -> bool:
+    if not isinstance(value, Record):
+        return False
+    values = [*value.entries.values()]
+    if value.foreign is not None:
+        values.append(value.foreign[1])
+    return any(map(_is_tensor, values))
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is an array, be it of a kind that cannot be read."""
+    unread = isinstance(value, Opaque) and "tensor" in value.kind
+    return unread or isinstance(value, Tensor | NumpyArray)
+
+
+class _Search:
+    """Looks for weights below a dict, at each dict once however often it occurs."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
+        self._leads: dict[tuple[int, int, bool], bool] = {}
+
+    def is_known(self, record: Record) -> bool:
+        """Whether a dict's tensors have the keys of a known layout."""
+        if id(record) not in self._known:
+            keys = [k for k, v in record.entries.items() if isinstance(v, Tensor)]
+            keys = keys or [
+                k for k, v in record.entries.items() if isinstance(v, NumpyArray)
+            ]
+            self._known[id(record)] = prefix_of(keys) is not None
+        return self._known[id(record)]
+
+    def nests(self, record: Record) -> list[str]:
+        """Return the entries with weights in them, the best first."""
+        names = [*record.entries]
+        usual = [name for name in NESTS if name in record.entries]
+        unusual = [name for name in names if name not in NESTS and "optim" not in name]
+        for known, some in ((True, usual), (True, unusual), (False, usual)):
+            found = [
+                name
+                for name in some
+                if self._lead(record.entries[name], _MAX_NESTING, known)
+            ]
+            if found:
+                return found
+        return []
+
+    def _lead(self, value: Any, depth: int, known: bool) -> bool:
+        """Whether there are weights in a value, of a known layout or of any."""
+        if not isinstance(value, Record) or depth == 0:
+            return False
+        place = (id(value), depth, known)
+        if place not in self._leads:
+            self._leads[place] = False  # a dict may contain itself
+            if known:
+                below = [v for k, v in value.entries.items() if "optim" not in k]
+                here = self.is_known(value)
+            else:
+                below = [value.entries.get(name) for name in NESTS]
+                here = _holds_tensors(value)
+            self._leads[place] = here or any(
+                self._lead(v, depth - 1, known) for v in below
+            )
+        return self._leads[place]
