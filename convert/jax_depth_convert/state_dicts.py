@@ -161,7 +161,7 @@ def unused(state: Mapping[str, Any]) -> dict[str, Any]:
     The giant of Depth Anything 3 carries a head for Gaussian splats, 35.6 million
     numbers: `from_torch` leaves them out, and `to_torch` takes them back.
     """
-    stripped = strip_wrappers(state, _HUB)
+    stripped = as_in_tables(state)
     rows = layouts_of(stripped)
     dead = rows[0].dead if len(rows) == 1 else ()
     prefix = rows[0].prefix if rows else ""
