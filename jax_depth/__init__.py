@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jax_depth.models.output import Output as Output
     from jax_depth.models.temporal import stream_init as stream_init
     from jax_depth.models.temporal import stream_step as stream_step
+    from jax_depth.views import Views as Views
     from jax_depth.weights import load_params as load_params
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunde
         "DepthMap": "depth_map",
         "Intrinsics": "camera",
         "Pose": "camera",
+        "Views": "views",
         "preprocess": "inference.preprocess",
         # Pure functions over a dict of parameters
         "apply": "models.depth_anything",

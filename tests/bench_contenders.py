@@ -3,7 +3,8 @@
 import os
 
 import numpy as np
-from benchmarks.task import Absent
+
+from jax_depth.bench.task import Absent
 
 
 def load(task, result=1.0, fault=None):

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.process import environment
+
+from jax_depth.bench.process import environment
 
 BENCHMARKS = Path(__file__).parent.parent / "scripts/benchmarks"
 

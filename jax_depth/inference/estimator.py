@@ -4,7 +4,7 @@ import contextlib
 import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, cast, overload
+from typing import Any, Literal, TypeAlias, cast, overload
 
 import jax
 import numpy as np
@@ -20,6 +20,9 @@ from jax_depth.inference.engines.xla import Compile, XlaEngine
 from jax_depth.inference.memory import keep_freed_memory
 from jax_depth.inference.preprocess import check_options, to_network
 from jax_depth.inference.resample import resize_bilinear
+from jax_depth.inference.views import estimate_views
+from jax_depth.models.reference_view import Reference
+from jax_depth.views import Views
 from jax_depth.weights import load_params
 
 # A picture's place in the list, its own size, and its preprocessed pixels.
@@ -226,6 +229,41 @@ class Estimator:
         devices without waiting for the result.
         """
         return self._engine.run(pixels)
+
+    def views(
+        self,
+        images: Sequence[Any],
+        *,
+        cameras: Sequence[Any] | None = None,
+        poses: Sequence[Any] | None = None,
+        reference: Reference = "saddle_balanced",
+        metric: Any = None,
+        fit: Literal["refuse", "crop"] = "refuse",
+    ) -> Views:
+        """Predict depth, cameras and poses of several pictures of one place.
+
+        Memory and time of the blocks that look at all views grow with the square of
+        their number.
+
+        Args:
+            images: pictures as when called with one, of one place; one is enough.
+            cameras: of each picture, `Intrinsics` in its own pixels or a matrix
+                (3, 3); with `poses`, they guide the network.
+            poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in
+                any unit, which then is that of the depth.
+            reference: which view the world stands on, where poses are not given:
+                "first", "middle", or chosen by the network by "saddle_balanced" or
+                "saddle_sim_range".
+            metric: "depth-anything-3-metric-large", or an estimator of it: brings
+                depth and poses to metres. Nested models do so by themselves.
+            fit: "crop" cuts pictures whose sizes at the network differ to what all
+                have; "refuse" names them.
+
+        Raises:
+            FileNotFoundError, ValueError, OSError: a picture cannot be read, the model
+                is none of several views, or arguments contradict each other.
+        """
+        return estimate_views(self, images, cameras, poses, reference, metric, fit)
 
     @property
     def compilations(self) -> int:

@@ -16,10 +16,11 @@ import numbers
 from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from jax_depth.config import ModelConfig, Resample
 from jax_depth.formats.image import Pixels, label_of, read_image
+from jax_depth.inference import bounded
 from jax_depth.inference.resample import resize_bicubic_uint8, resize_cubic
 
 # Attention in blocks takes memory in proportion to the tokens, its time grows with
@@ -99,7 +100,11 @@ def to_network(
         max_tokens=max_tokens,
         label=label,
     )
-    if resample == "original":
+    if resample in bounded.METHODS:
+        patch = config.encoder.patch_size
+        way = bounded.plan(*pixels.shape[:2], size, patch, resample)
+        result = _normalised(bounded.resize_bounded(pixels, way), config)
+    elif resample == "original":
         result = _original_pixels(pixels, target, config)
     else:
         result = _transformers_pixels(pixels, target, config)
@@ -135,6 +140,12 @@ def processing_size(
             nothing, or there are more than `max_tokens` patches.
     """
     check_options(size, resample, multiple)
+    if resample in bounded.METHODS:
+        rows, columns = bounded.plan(height, width, size, multiple, resample).final
+        _check_processing_size(
+            height, width, rows, columns, multiple, max_tokens, label
+        )
+        return rows, columns
     # As upstream: two divisions and products that do not always cancel exactly.
     scale_height, scale_width = size / height, size / width
     if resample == "original":
@@ -153,9 +164,8 @@ def processing_size(
 def check_options(size: int, resample: str, multiple: int) -> None:
     """Raise ValueError for what no picture can be processed with."""
     if resample not in get_args(Resample):
-        raise ValueError(
-            f"resample {resample!r} is not known; use 'original' or 'transformers'"
-        )
+        known = ", ".join(map(repr, get_args(Resample)))
+        raise ValueError(f"resample {resample!r} is not known; use one of {known}")
     if not isinstance(size, numbers.Integral):
         raise ValueError(f"size {size!r} is no whole number of pixels")
     # "transformers" rounds to the nearest multiple, which may be none at all.
@@ -212,7 +222,12 @@ def _transformers_pixels(
     if pixels.dtype != np.uint8:
         # Cut, not rounded, as the processor does for floats (`to_pil_image`).
         pixels = (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8)
-    image = resize_bicubic_uint8(pixels, size)
+    return _normalised(resize_bicubic_uint8(pixels, size), config)
+
+
+def _normalised(
+    image: UInt8[np.ndarray, "h w 3"], config: ModelConfig
+) -> Float32[np.ndarray, "h w 3"]:
     # Rescaling rounds to float32, normalisation stays in it, as in
     # transformers/image_transforms.py, `rescale` and `normalize`.
     image = (image.astype(np.float64) * (1 / 255)).astype(np.float32)

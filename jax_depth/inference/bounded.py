@@ -1,0 +1,133 @@
+"""How Depth Anything 3 brings a picture to its network: in 8 bits, by area or cubic.
+
+"upper_bound" brings the longer side to the size, "lower_bound" the shorter one; then
+"resize" stretches each side to the nearest multiple of the patch, and "crop" cuts to
+the multiple below, around the centre.
+
+Upstream: ByteDance-Seed/Depth-Anything-3 `utils/io/input_processor.py`, which calls
+`cv2.resize` with INTER_AREA to shrink and INTER_CUBIC to enlarge.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jax_depth.formats.image import Pixels
+from jax_depth.inference.resample import resize_cubic
+
+METHODS = (
+    "upper_bound_resize",
+    "upper_bound_crop",
+    "lower_bound_resize",
+    "lower_bound_crop",
+)
+
+# Overlaps of a source pixel with a cell below this are dropped, as in OpenCV.
+_LEAST_OVERLAP = 1e-3
+
+
+class Plan(NamedTuple):
+    """Sizes (rows, columns) a picture passes; the last is cut from the one before."""
+
+    first: tuple[int, int]
+    second: tuple[int, int]
+    final: tuple[int, int]
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of `second` where the cut begins."""
+        return tuple((a - b) // 2 for a, b in zip(self.second, self.final, strict=True))
+
+
+def plan(height: int, width: int, size: int, multiple: int, method: str) -> Plan:
+    """Return the sizes of a picture's way; a side of `final` may be 0.
+
+    Args:
+        height, width: of the picture.
+        size: pixels of the longer side, or of the shorter one for "lower_bound".
+        multiple: of which both sides must be.
+        method: one of `METHODS`.
+    """
+    side = max(height, width) if method.startswith("upper") else min(height, width)
+    scale = size / side
+    first = height, width
+    if side != size:
+        first = round(height * scale), round(width * scale)
+    if method.endswith("crop"):
+        final = tuple(n // multiple * multiple for n in first)
+        return Plan(first, first, final)
+    # Ties go up.
+    final = tuple((2 * n + multiple) // (2 * multiple) * multiple for n in first)
+    return Plan(first, final, final)
+
+
+def resize_bounded(pixels: Pixels, way: Plan) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Bring a picture along its way; floats in [0, 1] are rounded to 8 bits first."""
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    for size in (way.first, way.second):
+        pixels = _resize(pixels, size)
+    top, left = way.corner
+    rows, columns = way.final
+    return pixels[top : top + rows, left : left + columns]
+
+
+def _resize(pixels, size: tuple[int, int]):
+    shape = pixels.shape[0], pixels.shape[1]
+    if shape == size:
+        return pixels
+    if size[0] > shape[0] or size[1] > shape[1]:
+        result = resize_cubic(pixels, size)
+        return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+    return resize_area(pixels, size)
+
+
+def resize_area(
+    pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Shrink by the mean over each cell: `cv2.resize` with INTER_AREA, to the bit.
+
+    Upstream: opencv/opencv modules/imgproc/src/resize.cpp (`resizeArea_`,
+    `ResizeAreaFast_Invoker`).
+    """
+    (h, w, _), (rows, columns) = pixels.shape, size
+    if h % rows == 0 and w % columns == 0:
+        down, across = h // rows, w // columns
+        cells = pixels.reshape(rows, down, columns, across, 3)
+        total = cells.sum((1, 3), dtype=np.int64)
+        if down == across == 2:
+            return ((total + 2) >> 2).astype(np.uint8)
+        mean = total.astype(np.float32) * np.float32(1 / (down * across))
+        return np.rint(mean).astype(np.uint8)
+    x = pixels.astype(np.float32)
+    for axis in (1, 0):
+        index, weight = _overlaps(x.shape[axis], size[axis])
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        total = np.float32(0)
+        for i, a in zip(index, weight, strict=True):
+            total = total + np.take(x, i, axis) * a.reshape(shape)
+        x = np.asarray(total)
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
+
+
+def _overlaps(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return sources (k, n_out) of each cell and their float32 weights."""
+    scale = n_in / n_out
+    begin = np.arange(n_out) * scale
+    end = begin + scale
+    cell = np.minimum(scale, n_in - begin)
+    last = np.minimum(np.floor(end).astype(int), n_in - 1)
+    first = np.minimum(np.ceil(begin).astype(int), last)
+    before = np.where(first - begin > _LEAST_OVERLAP, first - begin, 0)
+    after = np.where(
+        end - last > _LEAST_OVERLAP, np.minimum(np.minimum(end - last, 1), cell), 0
+    )
+    index, weight = [np.maximum(first - 1, 0)], [before / cell]
+    for k in range(int((last - first).max())):
+        index.append(np.minimum(first + k, n_in - 1))
+        weight.append(np.where(first + k < last, 1 / cell, 0))
+    index.append(last)
+    weight.append(after / cell)
+    return np.stack(index), np.stack(weight).astype(np.float32)

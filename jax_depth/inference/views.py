@@ -1,0 +1,375 @@
+"""Several pictures of one place through an any-view model: `Estimator.views`.
+
+Upstream: ByteDance-Seed/Depth-Anything-3 `api.py` (sizes, given cameras, alignment to
+them) and `model/da3.py` (`NestedDepthAnything3Net`: metres by a second network).
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32
+
+from jax_depth.camera import Intrinsics, Pose
+from jax_depth.config import ModelConfig
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.image import label_of, read_image
+from jax_depth.inference import bounded
+from jax_depth.models import architectures
+from jax_depth.models.depth_anything import apply
+from jax_depth.models.output import Output
+from jax_depth.models.reference_view import check_reference
+from jax_depth.models.resize import resize_half_pixel
+from jax_depth.views import SKY, Views
+
+Fit = Literal["refuse", "crop"]
+
+# Upstream's: below this a translation's unit is taken as it is.
+_LEAST_DISTANCE = 0.1
+
+_run = jax.jit(apply, static_argnames=("config", "reference"))
+
+
+class Window(NamedTuple):
+    """Where the network's pixels lie in a photo: network = photo * scale - offset.
+
+    Both count from the picture's corner; (rows, columns).
+    """
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+    size: tuple[int, int]
+
+
+def estimate_views(
+    estimator: Any,
+    images: Sequence[Any],
+    cameras: Sequence[Any] | None = None,
+    poses: Sequence[Any] | None = None,
+    reference: str = "saddle_balanced",
+    metric: Any = None,
+    fit: Fit = "refuse",
+) -> Views:
+    """Return the views of one place; see `Estimator.views`."""
+    config = estimator.config
+    if architectures.network_row(config).axis != "views":
+        raise ValueError(
+            f"model {config.name!r} sees single pictures; views need an any-view "
+            "model, depth-anything-3-small say"
+        )
+    if isinstance(images, str | os.PathLike) or not isinstance(images, Sequence):
+        raise ValueError("views takes a list of pictures of one place; give [picture]")
+    if not images:
+        raise ValueError("views needs one picture or more, got an empty list")
+    check_reference(reference)
+    if fit not in ("refuse", "crop"):
+        raise ValueError(f"fit {fit!r} is unknown; use 'refuse' or 'crop'")
+    labels = [label_of(image, None) for image in images]
+    photos = [_as_bytes(read_image(image)) for image in images]
+    inputs = [_to_network(photo, estimator) for photo in photos]
+    inputs = _of_one_size(inputs, photos, labels, fit)
+    pixels = np.stack([pixels for pixels, _ in inputs])[None]
+    windows = [window for _, window in inputs]
+
+    given = _known_cameras(cameras, poses, photos)
+    if given is not None and (metric is not None or config.metric is not None):
+        raise ValueError(
+            "with poses depth is in the poses' unit; leave metric out, or the poses"
+        )
+    conditions = {} if given is None else _conditions(*given, windows)
+    params = _on_one_device(estimator.params)
+    bare = dataclasses.replace(config, metric=None)
+    own = {name: x for name, x in params.items() if name != "metric"}
+    output = _run(own, pixels, config=bare, reference=reference, **conditions)
+    output = jax.tree.map(lambda leaf: np.asarray(leaf[0]), output)
+
+    sky = None
+    if given is not None:
+        output = _in_given_unit(output, given[1])
+    else:
+        second = _metric_network(estimator, params, metric)
+        if second is not None:
+            seen = _run(second[0], pixels[0], config=second[1])
+            seen = jax.tree.map(np.asarray, seen)
+            output, sky = in_metres(output, seen, second[1])
+    return _views(output, sky, given, photos, windows, _names(images), config)
+
+
+def _to_network(photo, estimator) -> tuple[np.ndarray, Window]:
+    pixels = estimator.prepare(photo)[0]
+    h, w = pixels.shape[:2]
+    height, width = photo.shape[:2]
+    if estimator.resample not in bounded.METHODS:
+        return pixels, Window((h / height, w / width), (0.0, 0.0), (h, w))
+    patch = estimator.config.encoder.patch_size
+    way = bounded.plan(height, width, estimator.size, patch, estimator.resample)
+    scale = way.second[0] / height, way.second[1] / width
+    return pixels, Window(scale, tuple(map(float, way.corner)), (h, w))
+
+
+def _of_one_size(inputs, photos, labels, fit: Fit):
+    """Cut every picture to the smallest height and width, or refuse to."""
+    sizes = [window.size for _, window in inputs]
+    if len(set(sizes)) == 1:
+        return inputs
+    if fit == "refuse":
+        found = "; ".join(
+            f"{label}, {photo.shape[1]} x {photo.shape[0]}, as {w} x {h}"
+            for label, photo, (h, w) in zip(labels, photos, sizes, strict=True)
+        )
+        raise ValueError(
+            "pictures of one place must reach the network at one size, and these "
+            f"differ: {found}; crop them, or let fit='crop' cut them to what all have"
+        )
+    rows, columns = (min(size[axis] for size in sizes) for axis in (0, 1))
+    result = []
+    for pixels, window in inputs:
+        top, left = (
+            (a - b) // 2 for a, b in zip(window.size, (rows, columns), strict=True)
+        )
+        offset = window.offset[0] + top, window.offset[1] + left
+        cut = pixels[top : top + rows, left : left + columns]
+        result.append((cut, Window(window.scale, offset, (rows, columns))))
+    return result
+
+
+def _known_cameras(cameras, poses, photos) -> tuple[list, list] | None:
+    """Return the cameras and poses given, one for each photo, or None."""
+    if cameras is None and poses is None:
+        return None
+    count = len(photos)
+    if poses is None and count == 1:
+        poses = [Pose.identity()]
+    if cameras is None or poses is None:
+        missing, there = (
+            ("cameras", "poses") if cameras is None else ("poses", "cameras")
+        )
+        raise ValueError(
+            f"{there} without {missing} cannot guide the network; give both or neither"
+        )
+    for name, things in (("cameras", cameras), ("poses", poses)):
+        if len(things) != count:
+            raise ValueError(
+                f"{count} pictures and {len(things)} {name} do not fit; give one each"
+            )
+    return (
+        [_intrinsics(i, camera) for i, camera in enumerate(cameras)],
+        [pose if isinstance(pose, Pose) else Pose(pose) for pose in poses],
+    )
+
+
+def _intrinsics(index: int, camera: Any) -> Intrinsics:
+    if isinstance(camera, Intrinsics):
+        return camera
+    matrix = np.asarray(camera, np.float64)
+    if matrix.shape != (3, 3):
+        raise ValueError(
+            f"camera {index} is an array of shape {matrix.shape}; give Intrinsics(fx, "
+            "fy, cx, cy) or its matrix (3, 3)"
+        )
+    return Intrinsics(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+
+
+def _conditions(cameras, poses, windows) -> dict[str, np.ndarray]:
+    """Return known cameras as the network takes them.
+
+    The first view is the world, and the median distance of all from it is 1.
+    """
+    matrices = np.stack([_square(pose) for pose in poses])
+    relative = matrices @ np.linalg.inv(matrices[0])
+    centres = np.stack([Pose(matrix).centre for matrix in relative])
+    distances = np.sort(np.linalg.norm(centres, axis=1))
+    # The lower median, the first view's own 0 included, as torch's.
+    unit = max(float(distances[(len(distances) - 1) // 2]), _LEAST_DISTANCE)
+    relative[:, :3, 3] /= unit
+    intrinsics = np.tile(np.eye(3), (len(cameras), 1, 1))
+    for matrix, camera, window in zip(intrinsics, cameras, windows, strict=True):
+        (down, across), (top, left) = window.scale, window.offset
+        matrix[0, 0], matrix[1, 1] = camera.fx * across, camera.fy * down
+        matrix[0, 2] = (camera.cx + 0.5) * across - left
+        matrix[1, 2] = (camera.cy + 0.5) * down - top
+    return {
+        "extrinsics": relative[None].astype(np.float32),
+        "intrinsics": intrinsics[None].astype(np.float32),
+    }
+
+
+def _square(pose: Pose) -> np.ndarray:
+    return np.concatenate([pose.world_to_camera, [[0, 0, 0, 1]]])
+
+
+def _in_given_unit(output: Output, poses: Sequence[Pose]) -> Output:
+    """Return the output with its depth in the unit of the poses given.
+
+    The scale is that of the similarity between the centres predicted and given
+    (Umeyama 1991), which of two views is the ratio of their baselines. One view has no
+    baseline: its depth keeps the network's unit.
+    """
+    given = np.stack([pose.centre for pose in poses])
+    found = np.stack([_pose(e).centre for e in output.extrinsics])
+    given, found = given - given.mean(0), found - found.mean(0)
+    spread = np.square(given).sum()
+    if spread == 0:
+        return output
+    u, d, vt = np.linalg.svd(found.T @ given)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    scale = float((d * [1, 1, sign]).sum() / spread)
+    if not scale > 0:
+        return output
+    return dataclasses.replace(output, depth=output.depth / np.float32(scale))
+
+
+def _pose(extrinsics: np.ndarray) -> Pose:
+    """Return a predicted pose, its rotation made exact."""
+    matrix = np.asarray(extrinsics, np.float64).copy()
+    u, _, vt = np.linalg.svd(matrix[:, :3])
+    matrix[:, :3] = u @ vt
+    return Pose(matrix)
+
+
+def _metric_network(estimator, params, metric):
+    """Return (params, config) of the network that knows metres, or None."""
+    if metric is None:
+        config = estimator.config.metric
+        return None if config is None else (params["metric"], config)
+    if isinstance(metric, str | os.PathLike):
+        from jax_depth.inference.estimator import load
+
+        metric = load(metric, dtype=estimator.config.dtype)
+    if metric.config.canonical_focal is None:
+        raise ValueError(
+            f"metric={metric.config.name!r} does not know metres by a focal length; "
+            "give 'depth-anything-3-metric-large' or an estimator of it"
+        )
+    return _on_one_device(metric.params), metric.config
+
+
+def in_metres(
+    output: Output, metric: Output, config: ModelConfig
+) -> tuple[Output, Float32[np.ndarray, "v h w"]]:
+    """Bring depth and poses to metres by a metric model's view of the same pictures.
+
+    One scale for all: least squares between both depths over the more confident half
+    of what is not sky. Nothing is random, and sky is not filled.
+
+    Args:
+        output: of the any-view model, arrays (v, ...).
+        metric: of the metric model for the same pixels.
+        config: of the metric model.
+
+    Returns:
+        The output in metres, and the metric model's sky map.
+
+    Raises:
+        ValueError: nearly all is sky.
+
+    Source: upstream `NestedDepthAnything3Net._apply_depth_alignment`.
+    """
+    assert config.canonical_focal is not None
+    assert output.intrinsics is not None and output.confidence is not None
+    focal = (output.intrinsics[:, 0, 0] + output.intrinsics[:, 1, 1]) / 2
+    metres = metric.depth * (focal / config.canonical_focal)[:, None, None]
+    sky = np.asarray(metric.sky)
+    ground = sky < SKY
+    if ground.sum() <= 10:
+        raise ValueError(
+            "nearly every pixel is sky, so no metres can be found; leave metric out"
+        )
+    sure = output.confidence >= np.median(output.confidence[ground])
+    mask = sure & ground & (metres > 1e-2) & (output.depth > 1e-3)
+    a, b = (np.asarray(x)[mask].astype(np.float64) for x in (metres, output.depth))
+    scale = float(a @ b / max(b @ b, 1e-12))
+    if not scale > 0:
+        raise ValueError("no pixel has depth in both models; leave metric out")
+    extrinsics = np.array(output.extrinsics)
+    extrinsics[:, :, 3] *= scale
+    depth = output.depth * np.float32(scale)
+    return dataclasses.replace(output, depth=depth, extrinsics=extrinsics), sky
+
+
+def _views(output, sky, given, photos, windows, names, config) -> Views:
+    depths, cameras, poses = [], [], []
+    for i, (photo, window) in enumerate(zip(photos, windows, strict=True)):
+        size = photo.shape[:2]
+        grow = functools.partial(to_photo, window=window, size=size)
+        depths.append(
+            DepthMap(
+                grow(output.depth[i]),
+                "depth" if sky is None else "metric_depth",
+                None if sky is None else "m",
+                config.name,
+                confidence=grow(output.confidence[i]),
+                sky=None if sky is None else grow(sky[i]),
+            )
+        )
+        if given is not None:
+            cameras.append(given[0][i])
+            poses.append(given[1][i])
+            continue
+        matrix = np.asarray(output.intrinsics[i], np.float64)
+        (down, across), (top, left) = window.scale, window.offset
+        cameras.append(
+            Intrinsics(
+                float(matrix[0, 0] / across),
+                float(matrix[1, 1] / down),
+                float((matrix[0, 2] + left) / across - 0.5),
+                float((matrix[1, 2] + top) / down - 0.5),
+            )
+        )
+        poses.append(_pose(output.extrinsics[i]))
+    return Views(depths, cameras, poses, int(output.reference), photos, names)
+
+
+def to_photo(
+    values: Float32[np.ndarray, "h w"], window: Window, size: tuple[int, int]
+) -> Float32[np.ndarray, "h2 w2"]:
+    """Bring a map to its photo's size; NaN where the network saw nothing of it."""
+    if window.offset == (0.0, 0.0) and window.size == tuple(
+        round(n * s) for n, s in zip(size, window.scale, strict=True)
+    ):
+        return _grown(values, size)
+    begin = [round(o / s) for o, s in zip(window.offset, window.scale, strict=True)]
+    end = [
+        min(round((o + n) / s), whole)
+        for o, n, s, whole in zip(
+            window.offset, window.size, window.scale, size, strict=True
+        )
+    ]
+    result = np.full(size, np.nan, np.float32)
+    part = slice(begin[0], end[0]), slice(begin[1], end[1])
+    inner = end[0] - begin[0], end[1] - begin[1]
+    result[part] = _grown(values, inner)
+    return result
+
+
+def _grown(values, size: tuple[int, int]) -> np.ndarray:
+    return np.array(resize_half_pixel(values[None, ..., None], size))[0, ..., 0]
+
+
+def _as_bytes(photo: np.ndarray) -> np.ndarray:
+    if photo.dtype == np.uint8:
+        return photo
+    return np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8)
+
+
+def _names(images) -> tuple[str, ...]:
+    if all(isinstance(image, str | os.PathLike) for image in images):
+        return tuple(Path(image).stem for image in images)
+    return ()
+
+
+def _on_one_device(params):
+    """Return parameters as the first device holds them."""
+
+    def first(leaf):
+        if isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1:
+            return leaf.addressable_data(0)
+        return jnp.asarray(leaf)
+
+    return jax.tree.map(first, params)
