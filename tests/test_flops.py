@@ -76,7 +76,7 @@ def test_encoder_is_exact(config, height, width):
     assert _counted(jaxpr) == 2 * forward_flops(config, height, width) + resize
 
 
-def _stretch(x, size, **_):
+def _stretch(x, size, *_, **__):
     """A resize without arithmetic."""
     return jnp.broadcast_to(x[:, :1, :1], (len(x), *size, x.shape[-1]))
 

@@ -5,6 +5,7 @@ every head; blocks hold about two million, which stay near a CPU's cache.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,24 +13,28 @@ import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.models import symbolic
+from jax_depth.models.forms import forms
 from jax_depth.models.precision import einsum
 
 # "auto" takes one pass up to here; a square of 518 has 1370 tokens.
 _ONE_PASS_TOKENS = 1024
 # And up to here where memory is wide: 1 GiB of logits for 16 heads.
 _ONE_PASS_TOKENS_ACCELERATOR = 4096
+# Below, shapes are asked for before devices are known (`param_shapes`).
+_CUDNN_TOKENS = 256
 # Logits of one head in a block: 8 MiB, one block for a square of 518.
 _BLOCK_LOGITS = 2**21
 
 
 # A call of its own, so that the OpenVINO engine finds attention in the graph.
-@functools.partial(jax.jit, static_argnames=("method", "dtype"))
+@functools.partial(jax.jit, static_argnames=("method", "dtype", "keep_little"))
 def attend(
     q: Float[Array, "b heads n c"],
     k: Float[Array, "b heads m c"],
     v: Float[Array, "b heads m c"],
     method: str = "auto",
     dtype: Any = jnp.float32,
+    keep_little: bool = True,
 ) -> Float32[Array, "b heads n c"]:
     """Return softmax(q k^T) v for queries that are already scaled.
 
@@ -41,6 +46,8 @@ def attend(
         method: "one_pass", "blocked", "flash" or "auto", see
             `EncoderConfig.attention`.
         dtype: what the two products compute in; the softmax is float32.
+        keep_little: recompute the weights in the backward pass; False where a caller
+            recomputes all of this, which would compute them once more.
 
     Raises:
         ValueError: the method is unknown.
@@ -48,32 +55,70 @@ def attend(
     n = q.shape[2]
     if symbolic.is_symbolic(n) and method in ("auto", "blocked"):
         method = "one_pass"  # blocks have to be counted
-    one_pass = functools.partial(_one_pass, dtype=dtype)
-    by_query = functools.partial(_blocked, dtype=dtype)
-    by_head = functools.partial(_blocked_by_head, dtype=dtype)
-    if method == "one_pass" or (method == "auto" and n <= _ONE_PASS_TOKENS):
-        return one_pass(q, k, v)
-    if method == "flash":
-        # Imported here: Pallas costs start-up, and only TPUs need it.
-        from jax_depth.models.flash_attention import flash_attention
-
-        elsewhere = functools.partial(attend, dtype=dtype)
-        return flash_attention(q, k, v, dtype, elsewhere)
-    if method not in ("auto", "blocked"):
+    if method not in ("auto", "one_pass", "blocked", "flash"):
         raise ValueError(
             f"attention {method!r} is unknown; use 'auto', 'one_pass', 'blocked' or "
             "'flash'"
         )
+    if method == "flash":
+        # Imported here: Pallas costs start-up, and only TPUs need it.
+        from jax_depth.models.flash_attention import flash_attention
+
+        elsewhere = functools.partial(attend, dtype=dtype, keep_little=keep_little)
+        return flash_attention(q, k, v, dtype, elsewhere)
+    by_xla = _chosen(n, method, dtype, keep_little)
+    if method == "auto" and _cudnn_serves(q, dtype):
+        return jax.lax.platform_dependent(q, k, v, cuda=_cudnn, default=by_xla)
+    return by_xla(q, k, v)
+
+
+def _chosen(n: int, method: str, dtype: Any, keep_little: bool) -> Callable[..., Array]:
+    """Return (q, k, v) -> the result, in operations of XLA."""
+    one_pass = functools.partial(_one_pass, dtype=dtype)
+    by_query = functools.partial(_blocked, dtype=dtype)
+    by_head = functools.partial(_blocked_by_head, dtype=dtype)
+    if method == "one_pass" or (method == "auto" and n <= _ONE_PASS_TOKENS):
+        return one_pass
     wide = method == "auto" and n <= _ONE_PASS_TOKENS_ACCELERATOR
 
-    # Checkpointed as a whole: the residuals of both branches would be kept.
-    @jax.checkpoint
-    def chosen(q, k, v):
+    def by_platform(q, k, v):
         return jax.lax.platform_dependent(
             q, k, v, cpu=by_head, default=one_pass if wide else by_query
         )
 
-    return chosen(q, k, v)
+    # As a whole: the residuals of both branches would be kept.
+    return jax.checkpoint(by_platform) if keep_little else by_platform
+
+
+def _cudnn_serves(q, dtype) -> bool:
+    """Whether this process has a GPU with cuDNN's kernel, and it takes such queries.
+
+    jax asks for cuDNN while tracing, whatever the platform that is traced for. So it is
+    not asked where there is no GPU, and programs for absent ones do without the kernel.
+    """
+    _, _, n, c = q.shape
+    if not forms().cudnn_attention or jnp.dtype(dtype) != jnp.bfloat16:
+        return False
+    if symbolic.is_symbolic(*q.shape) or n < _CUDNN_TOKENS or c % 8 or c > 128:
+        return False
+    return _has_cudnn()
+
+
+@functools.cache
+def _has_cudnn() -> bool:
+    device = jax.local_devices()[0]
+    return (
+        device.platform == "gpu"
+        and "cuda" in device.client.platform_version.lower()
+        and float(device.compute_capability) >= 8.0
+    )
+
+
+def _cudnn(q, k, v):
+    # The kernel takes tokens before heads: these transpositions undo the caller's.
+    q, k, v = (x.astype(jnp.bfloat16).transpose(0, 2, 1, 3) for x in (q, k, v))
+    y = jax.nn.dot_product_attention(q, k, v, scale=1.0, implementation="cudnn")
+    return y.transpose(0, 2, 1, 3).astype(jnp.float32)
 
 
 def _one_pass(q, k, v, dtype):

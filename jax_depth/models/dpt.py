@@ -3,7 +3,7 @@
     reassemble    1x1 projection, then a resize of each tap to strides 4, 8, 16, 32
                   (of a 16-pixel patch; for 14-pixel patches the same factors)
     layer_rn      3x3 to a common width, no bias
-    fusion 4..1   add, residual conv unit, resize to the next level, 1x1
+    fusion 4..1   add, residual conv unit, 1x1, resize to the next level
     output        3x3, resize to the picture, 3x3 ReLU 1x1
 
 Upstream: DepthAnything/Depth-Anything-V2 `depth_anything_v2/dpt.py` and
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.config import HeadConfig
+from jax_depth.models.forms import forms
 from jax_depth.models.layers import Conv, UpConv
 from jax_depth.models.resize import resize_bilinear
 
@@ -176,8 +177,12 @@ def lift(
     x: Float[Array, "b h w c"], size: tuple[int, int], dtype: Any
 ) -> Float32[Array, "b h2 w2 c"]:
     """Resize to the next level's size: the second half of a fusion block."""
-    x = resize_bilinear(x, size)
-    return Conv(x.shape[-1], 1, dtype=dtype, name="out_conv")(x)
+    out_conv = Conv(x.shape[-1], 1, dtype=dtype, name="out_conv")
+    if not forms().projected_first:
+        return out_conv(resize_bilinear(x, size, dtype))
+    # Upstream resizes first. A 1x1 convolution commutes with a resize whose weights
+    # sum to 1, and here it meets a quarter of the positions.
+    return resize_bilinear(out_conv(x), size, dtype)
 
 
 def predict(
@@ -186,7 +191,7 @@ def predict(
     """Return the raw map at `size` and the stages before it from the finest path."""
     c = config.features // 2
     first = Conv(c, 3, padding=1, dtype=dtype, name="output_conv1")(path)
-    x = resize_bilinear(first, size)
+    x = resize_bilinear(first, size, dtype)
     c = config.output_channels
     conv = Conv(c, 3, padding=1, dtype=dtype, name="output_conv2")
     second = jax.nn.relu(conv(x))

@@ -54,7 +54,12 @@ class HybridEncoder(nn.Module):
         for i in range(config.depth):
             name = f"block_{i}"
             x = block(
-                config.heads, "gelu", config.mlp_hidden, dtype=self.dtype, name=name
+                config.heads,
+                "gelu",
+                config.mlp_hidden,
+                dtype=self.dtype,
+                remat=config.remat,
+                name=name,
             )(x)
             named[name] = x
 

@@ -15,9 +15,11 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.models.attention import attend
+from jax_depth.models.forms import forms
 from jax_depth.models.precision import convolve, einsum
 from jax_depth.models.rope import Rope, rotate
 
@@ -37,7 +39,7 @@ class Dense(nn.Module):
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", _zeros, shape)
         bias = self.param("bias", _zeros, (self.features,))
-        y = einsum("...c,cd->...d", x, kernel, self.dtype)
+        y = einsum("...c,cd->...d", x, kernel, self.dtype, compact=True)
         return y + _broadcast(bias, y)
 
 
@@ -62,7 +64,8 @@ class Conv(nn.Module):
         kernel = self.param("kernel", _zeros, shape)
         if self.kernel_size == self.stride == 1:
             # The same product; XLA:CPU differentiates it three times faster.
-            y = einsum("bhwc,co->bhwo", x, kernel[0, 0], self.dtype)
+            flat = kernel[0, 0]
+            y = einsum("bhwc,co->bhwo", x, flat, self.dtype, compact=True)
         else:
             y = convolve(x, kernel, self.stride, self.padding, self.dtype)
         if not self.use_bias:
@@ -86,7 +89,7 @@ class UpConv(nn.Module):
         shape = (self.factor, self.factor, c, self.features)
         kernel = self.param("kernel", _zeros, shape)
         bias = self.param("bias", _zeros, (self.features,))
-        y = einsum("bhwc,klco->bhkwlo", x, kernel, self.dtype)
+        y = einsum("bhwc,klco->bhkwlo", x, kernel, self.dtype, compact=True)
         y = y.reshape(b, h * self.factor, w * self.factor, self.features)
         return y + _broadcast(bias, y)
 
@@ -119,32 +122,49 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention with a fused qkv projection, softmax in float32.
 
-    `method` is `EncoderConfig.attention`. With `qk_norm` queries and keys pass a
-    LayerNorm of the head's width, one for all heads, before they are rotated.
+    With `qk_norm` queries and keys pass a LayerNorm of the head's width, one for all
+    heads, before they are rotated.
+
+    Attributes:
+        heads: number of heads.
+        method: `EncoderConfig.attention`.
+        dtype: see the module.
+        qk_norm: see above.
+        remat: whether a caller recomputes this layer in its backward pass.
     """
 
     heads: int
     method: str = "auto"
     dtype: Any = jnp.float32
     qk_norm: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b n d"], rope: Rope | None = None
     ) -> Float32[Array, "b n d"]:
         b, n, d = x.shape
+        c = d // self.heads
+        plain = not self.qk_norm and rope is None
         qkv = Dense(3 * d, self.dtype, name="qkv")(x)
+        if plain:
+            # Queries are scaled and all is rounded before anything moves: rounding
+            # commutes with a transposition, and half as many bytes move.
+            scale = np.repeat(np.float32([c**-0.5, 1, 1]), d)
+            qkv = (qkv * scale[None, None]).astype(self.dtype)
+        qkv = qkv.reshape(b, n, 3, self.heads, c)
         # Heads before tokens: products over strided heads take XLA:CPU four times
         # as long.
-        qkv = qkv.reshape(b, n, 3, self.heads, d // self.heads)
-        q, k, v = qkv.transpose(2, 0, 3, 1, 4)
+        q, k, v = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
         if self.qk_norm:
             q = LayerNorm(1e-5, name="q_norm")(q)
             k = LayerNorm(1e-5, name="k_norm")(k)
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
-        q = q * (d // self.heads) ** -0.5
-        y = attend(q, k, v, self.method, self.dtype)
+        if not plain:
+            q = q * c**-0.5
+        keep_little = not (self.remat and forms().checkpointed_once)
+        y = attend(q, k, v, self.method, self.dtype, keep_little)
         y = y.transpose(0, 2, 1, 3).reshape(b, n, d)
         return Dense(d, self.dtype, name="proj")(y)
 
@@ -176,7 +196,10 @@ class SwiGlu(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block with LayerScale on both branches."""
+    """Pre-norm transformer block with LayerScale on both branches.
+
+    `remat` says that the caller recomputes the block in its backward pass.
+    """
 
     heads: int
     mlp: Literal["gelu", "swiglu"]
@@ -185,13 +208,19 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
     qk_norm: bool = False
     epsilon: float = 1e-6
+    remat: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float32[Array, "b n d"], rope: Rope | None = None
     ) -> Float32[Array, "b n d"]:
         attention = Attention(
-            self.heads, self.attention, self.dtype, self.qk_norm, name="attn"
+            self.heads,
+            self.attention,
+            self.dtype,
+            self.qk_norm,
+            self.remat,
+            name="attn",
         )
         y = attention(LayerNorm(self.epsilon, name="norm1")(x), rope)
         x = x + LayerScale(name="ls1")(y)

@@ -1,31 +1,87 @@
 """What products compute in: operands rounded to a dtype, sums in float32."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
+from jax_depth.models.forms import forms
 from jax_depth.models.host import cpu_features
 
 
-def einsum(equation: str, x: Array, y: Array, dtype: Any) -> Float32[Array, "..."]:
-    """`jnp.einsum` of operands rounded to `dtype`, accumulated in float32."""
+def einsum(
+    equation: str, x: Array, y: Array, dtype: Any, *, compact: bool = False
+) -> Float32[Array, "..."]:
+    """`jnp.einsum` of operands rounded to `dtype`, accumulated in float32.
 
-    def product(x, y):
+    The backward products of a bfloat16 einsum round the cotangent as well, so that
+    they run on the same units; the gradient of a float32 operand, such as a kernel, is
+    summed and returned in float32.
+
+    Args:
+        equation: of two operands; an index of one stands in the other or the result.
+        x, y: operands.
+        dtype: what they are rounded to.
+        compact: let a GPU write a bfloat16 result, summed in float32 and rounded once.
+            For layers, whose results are read and rounded again soon after; not for
+            logits.
+    """
+    equation = _without_ellipsis(equation, x.ndim)
+    if jnp.dtype(dtype) == jnp.float32 or not forms().rounded_cotangents:
+        return _product(equation, x, y, dtype, compact)
+    dtypes = jnp.dtype(dtype), jnp.dtype(x.dtype), jnp.dtype(y.dtype)
+    return _rounded_einsum(equation, dtypes, compact, x, y)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _rounded_einsum(equation, dtypes, compact, x, y):
+    return _product(equation, x, y, dtypes[0], compact)
+
+
+def _rounded_forward(equation, dtypes, compact, x, y):
+    # Rounded operands are what the backward pass keeps: half the memory.
+    x, y = x.astype(dtypes[0]), y.astype(dtypes[0])
+    return _product(equation, x, y, dtypes[0], compact), (x, y)
+
+
+def _rounded_backward(equation, dtypes, compact, operands, cotangent):
+    dtype, x_dtype, y_dtype = dtypes
+    x, y = operands
+    (of_x, of_y), result = equation.split("->")[0].split(","), equation.split("->")[1]
+    to_x = _product(f"{result},{of_y}->{of_x}", cotangent, y, dtype, compact)
+    to_y = _product(f"{of_x},{result}->{of_y}", x, cotangent, dtype, False)
+    return to_x.astype(x_dtype), to_y.astype(y_dtype)
+
+
+_rounded_einsum.defvjp(_rounded_forward, _rounded_backward)
+
+
+def _product(equation: str, x: Array, y: Array, dtype: Any, compact: bool) -> Array:
+    def product(x, y, result=jnp.float32):
         return jnp.einsum(
             equation,
             x,
             y,
             precision=precision(dtype),
-            # A bfloat16 result would round each partial sum, and XLA:CPU then
+            # A bfloat16 result would round each partial sum on a CPU, which then
             # computes in float32 anyway: slower and less exact.
-            preferred_element_type=jnp.float32,
+            preferred_element_type=result,
         )
 
-    return _rounded(product, x, y, dtype)
+    def small(x, y):
+        return product(x, y, jnp.bfloat16).astype(jnp.float32)
+
+    compact = compact and jnp.dtype(dtype) == jnp.bfloat16 and forms().rounded_results
+    return _rounded(product, x, y, dtype, {"cuda": small} if compact else {})
+
+
+def _without_ellipsis(equation: str, rank: int) -> str:
+    """Write letters for the axes that "..." stands for: "...c,cd->...d"."""
+    axes = rank - len(equation.split(",")[0].replace("...", ""))
+    return equation.replace("...", "zyxwvu"[:axes])
 
 
 def convolve(
@@ -65,22 +121,31 @@ def precision(dtype: Any) -> jax.lax.Precision | None:
 
 
 def _rounded(
-    product: Callable[[Array, Array], Array], x: Array, y: Array, dtype: Any
+    product: Callable[[Array, Array], Array],
+    x: Array,
+    y: Array,
+    dtype: Any,
+    branches: Mapping[str, Callable[[Array, Array], Array]] = {},
 ) -> Array:
     """Apply `product` to operands rounded to `dtype`, widened where that is faster.
 
     On x86 without AMX, XLA's bfloat16 products take 1.6 times as long as float32
     ones. Products of bfloat16 numbers are exact in float32, so widening the rounded
     operands gives the same terms, summed in another order.
+
+    Args:
+        branches: what other platforms do in place of `product`.
     """
     x, y = x.astype(dtype), y.astype(dtype)
-    if jnp.dtype(dtype) != jnp.bfloat16 or not _slow_bfloat16():
-        return product(x, y)
 
     def widened(x, y):
         return product(x.astype(jnp.float32), y.astype(jnp.float32))
 
-    return jax.lax.platform_dependent(x, y, cpu=widened, default=product)
+    if jnp.dtype(dtype) == jnp.bfloat16 and _slow_bfloat16():
+        branches = {**branches, "cpu": widened}
+    if not branches:
+        return product(x, y)
+    return jax.lax.platform_dependent(x, y, **branches, default=product)
 
 
 @functools.cache

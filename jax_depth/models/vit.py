@@ -108,6 +108,7 @@ class VisionTransformer(nn.Module):
             "mlp_hidden": config.mlp_hidden,
             "attention": config.attention,
             "dtype": self.dtype,
+            "remat": config.remat,
         }
         if stop - start == 1:
             return block(**kwargs, name=f"block_{start}")(x)
