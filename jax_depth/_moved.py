@@ -12,6 +12,7 @@ from types import ModuleType
 # To be emptied with the release after the one that moved them.
 MOVED = {
     "data.files": "formats.maps",
+    "deploy": "export",
     "deploy.ahead_of_time": "inference.engines.ahead_of_time",
     "deploy.app": "app",
     "deploy.executable": "inference.engines.programs",

@@ -3,8 +3,7 @@
 import os
 
 import numpy as np
-
-from jax_depth.bench.task import Absent
+from benchmarks.task import Absent
 
 
 def load(task, result=1.0, fault=None):

@@ -7,9 +7,9 @@ import importlib.util
 import re
 
 import pytest
+from benchmarks.absent_devices import absent_mesh, compile_train
+from benchmarks.inspection import Inspection, inspect
 
-from jax_depth.deploy.absent_devices import absent_mesh, compile_train
-from jax_depth.deploy.inspection import Inspection, inspect
 from jax_depth.training.overrides import override
 from jax_depth.training.recipes import RECIPES
 
@@ -76,7 +76,7 @@ def test_without_its_compiler_a_topology_says_what_to_install(monkeypatch):
         raise RuntimeError("no plugin\nfor it")
 
     monkeypatch.setattr(
-        "jax_depth.deploy.absent_devices.topologies.get_topology_desc", absent
+        "benchmarks.absent_devices.topologies.get_topology_desc", absent
     )
     sentence = "nothing here compiles for v6e:4x4 (no plugin for it); pip install"
     with pytest.raises(ValueError, match=re.escape(sentence)):

@@ -3,25 +3,27 @@
 import dataclasses
 import io
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from benchmarks import jobs, machine, paper, report, session, worker, workspace
+from benchmarks.catalog import BOUNDS, CONTENDERS, Contender, chosen
+from benchmarks.contenders import own, pytorch, pytorch_hybrid
+from benchmarks.plan import Plan
+from benchmarks.process import Worker, WorkerError
+from benchmarks.results import Row, Table
+from benchmarks.rivals import main
+from benchmarks.suite import SUITES
+from benchmarks.table import hints, markdown
+from benchmarks.task import Absent, Task
 from PIL import Image
 
 from jax_depth import checkpoint
-from jax_depth.bench import jobs, machine, paper, report, session, worker, workspace
-from jax_depth.bench.catalog import BOUNDS, CONTENDERS, Contender, chosen
-from jax_depth.bench.contenders import own, pytorch, pytorch_hybrid
-from jax_depth.bench.plan import Plan
-from jax_depth.bench.process import Worker, WorkerError
-from jax_depth.bench.results import Row, Table
-from jax_depth.bench.suite import SUITES
-from jax_depth.bench.table import hints, markdown
-from jax_depth.bench.task import Absent, Task
-from jax_depth.cli.main import main
 from jax_depth.models.depth_anything import raw_output
 
 MODULE = "bench_contenders"
@@ -244,6 +246,9 @@ def test_what_other_programs_use_is_told_from_ours():
     assert own - 0.1 <= busy <= everything
 
 
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
 def _table(**changes):
     rows = [
         Row("jax-f32", "f32", [0.5, 0.6], 2, 1.5, 3.0, 2**30, 0.0, 1e11),
@@ -252,7 +257,7 @@ def _table(**changes):
     ]
     values = {
         "title": "A table",
-        "command": "jax-depth bench",
+        "command": "python scripts/benchmarks rivals",
         "rows": rows,
         "date": "2026-01-02",
         "machine": MACHINE,
@@ -376,7 +381,7 @@ def test_catalogue_is_consistent():
     ],
 )
 def test_wrong_options_get_one_sentence(words, sentence, capsys):
-    assert main(["bench", *words.split()]) == 2
+    assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert sentence in error and "Traceback" not in error
 
@@ -385,7 +390,7 @@ def test_command_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Plan, "run", lambda self, say: _table(command=self.command))
     monkeypatch.setattr(report.ceilings, "measure", lambda say: {"f32": 1e12})
     files = [tmp_path / "x.json", tmp_path / "x.md"]
-    words = f"bench --model tiny --size 32x64 --json {files[0]} --markdown {files[1]}"
+    words = f"--model tiny --size 32x64 --json {files[0]} --markdown {files[1]}"
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
     assert "--model tiny --size 32x64 --batch 1 --rounds 7" in printed
@@ -393,15 +398,13 @@ def test_command_prints_and_writes_a_table(tmp_path, monkeypatch, capsys):
     document = json.loads(files[0].read_text())
     assert document["rows"][0]["seconds"] == [0.5, 0.6]
     assert document["ceilings"] == {"f32": 1e12}
-    assert main(["bench", "--list"]) == 0
+    assert main(["--list"]) == 0
     assert "kerashub-f32" in capsys.readouterr().out
 
 
 def test_parent_loads_no_framework():
     code = (
-        "import sys, jax_depth.bench.plan, jax_depth.bench.report; "
+        "import sys, benchmarks.plan, benchmarks.report; "
         "assert not {'torch', 'transformers', 'openvino'} & set(sys.modules)"
     )
-    import subprocess
-
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SCRIPTS)

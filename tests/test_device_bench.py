@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from jax_depth.bench.process import environment
+from benchmarks.process import environment
 
 BENCHMARKS = Path(__file__).parent.parent / "scripts/benchmarks"
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from benchmarks.inspection import inspect
 from PIL import Image
 from small_models import ENCODER, METRIC_SWIGLU, RELATIVE
 
 import jax_depth
 from jax_depth.checkpoint import flatten
-from jax_depth.deploy.inspection import inspect
 from jax_depth.inference import estimator as module
 from jax_depth.inference.engines import xla
 from jax_depth.inference.estimator import Estimator

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from benchmarks.accelerators import topology_arguments
+from benchmarks.inspection import inspect
+from benchmarks.roofline import forward_work
 from jax.sharding import Mesh, PartitionSpec
 
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
-from jax_depth.deploy.accelerators import topology_arguments
-from jax_depth.deploy.inspection import inspect
-from jax_depth.deploy.roofline import forward_work
 
 
 def test_exchanges_and_products_are_counted():

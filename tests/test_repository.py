@@ -39,9 +39,7 @@ RANKS = {
     "evaluation": 4,
     "outputs": 5,
     "video": 5,
-    "bench": 6,
     "study": 6,
-    "deploy": 6,
     "export": 6,
     "app": 6,
     "cli": 7,
@@ -82,7 +80,7 @@ def test_rooms_import_downwards(path):
         return
     for module in _imports(path):
         if module == "jax_depth_convert" or module.startswith("jax_depth_convert."):
-            assert room in ("weights", "cli", "bench"), f"{relative} imports {module}"
+            assert room in ("weights", "cli"), f"{relative} imports {module}"
         parts = tuple(module.split("."))
         if parts[0] != "jax_depth" or len(parts) == 1 or parts[1] not in RANKS:
             continue
@@ -107,12 +105,7 @@ def test_converter_imports_little(path):
 
 
 def test_torch_stays_out_of_the_library():
-    # What this library is measured against runs in worker processes of its own,
-    # whose modules import torch inside functions and which nothing else imports.
-    contenders = ROOT / "jax_depth" / "bench" / "contenders"
     for path in SOURCES:
-        if path.is_relative_to(contenders):
-            continue
         if path.is_relative_to(ROOT / "jax_depth"):
             assert not {"torch", "transformers"} & _imports(path), path
 

@@ -1,179 +1,82 @@
-"""`jax-depth bench`: speed and memory beside every alternative that is installed."""
+"""`jax-depth bench`: which engine, dtype and batch is fastest on this machine."""
 
 import argparse
-import json
+import dataclasses
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
 
+from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive
-
-_JOBS = ("forward", "start", "folder", "train")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    one = parser.add_argument_group("one table")
-    one.add_argument("--model", metavar="NAME", help="default: depth-anything-v2-small")
-    one.add_argument(
+    parser.add_argument(
+        "--model", default="tiny", help="a name or a folder (default: %(default)s)"
+    )
+    parser.add_argument(
         "--size",
         type=_size,
         metavar="PIXELS",
-        help="side of the pixels, or HEIGHTxWIDTH (default: the model's own)",
+        help="side of what the network sees, or HEIGHTxWIDTH (default: the model's "
+        "own)",
     )
-    one.add_argument("--batch", type=positive, metavar="N", help="default: 1")
-    one.add_argument(
-        "--rounds", type=positive, metavar="N", help="turns of each (default: 7)"
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="photos computed at once (default: several are tried)",
     )
-    one.add_argument(
-        "--contenders",
-        type=_names,
-        metavar="A,B",
-        help="in this order; the first is what others are compared with (default: "
-        "all; --list names them)",
+    parser.add_argument(
+        "--seconds",
+        type=positive,
+        default=60,
+        metavar="N",
+        help="to spend, roughly (default: %(default)s)",
     )
-    one.add_argument(
-        "--job",
-        choices=_JOBS,
-        help="forward: pixels to depth (default); start: process start to the first "
-        "depth file; folder: photos to depth files; train: one optimiser step",
-    )
-    one.add_argument(
-        "--photos", type=positive, metavar="N", help="of --job folder (default: 64)"
-    )
-    one.add_argument(
-        "--json",
-        type=Path,
-        nargs="?",
-        const=Path("-"),
-        metavar="FILE",
-        help="write the figures; without FILE to stdout, instead of the table",
-    )
-    one.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
-    one.add_argument("--list", action="store_true", help="name contenders and pieces")
-    page = parser.add_argument_group("a page of tables")
-    page.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE.md",
-        help="measure what FILE.json beside it lacks of a suite, and write the page",
-    )
-    page.add_argument(
-        "--suite", choices=("full", "more", "quick"), help="default: full"
-    )
-    page.add_argument(
-        "--pieces", type=_names, metavar="A,B", help="of the suite (default: all)"
-    )
-    page.add_argument(
-        "--again", action="store_true", help="measure also what is in FILE.json"
-    )
-    page.add_argument(
-        "--render-only", action="store_true", help="measure nothing, write the page"
-    )
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; 1 if any contender failed or computed something else."""
-    if args.list:
-        _list()
-        return 0
-    if args.report is not None:
-        return _report(args)
-    for name in ("suite", "pieces", "again", "render_only"):
-        if getattr(args, name):
-            option = name.replace("_", "-")
-            raise UsageError(f"--{option} goes with --report FILE.md")
-    return _table(args)
+    """Measure, print a table and the recommendation, and keep it."""
+    from jax_depth.inference import fastest
 
-
-def _table(args: argparse.Namespace) -> int:
-    from jax_depth.bench import ceilings
-    from jax_depth.bench.plan import Plan
-    from jax_depth.bench.process import WorkerError
-    from jax_depth.bench.table import markdown
-
-    names = ("model", "size", "batch", "rounds", "contenders", "job", "photos")
-    given: dict[str, Any] = {
-        name: getattr(args, name) for name in names if getattr(args, name) is not None
-    }
-    plan = Plan(**given)
+    batches = (args.batch,) if args.batch else None
+    timings = []
+    rows = fastest.measure(args.model, args.size, batches, float(args.seconds))
     try:
-        plan.check()
-    except ValueError as error:
+        for timing in rows:
+            timings.append(timing)
+            print(_line(timing), file=sys.stderr, flush=True)
+        exact, found = fastest.best(timings, "float32"), fastest.best(timings)
+    except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from None
-    for path in (args.json, args.markdown):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"'{path.parent}' is no folder; make it first")
-    try:
-        limits = ceilings.measure(_say) if plan.job in ("forward", "train") else {}
-        table = plan.run(_say)
-    except WorkerError as error:
-        raise OSError(str(error)) from None
-    text = f"{table.title}\n{table.command}\n\n{markdown(table, limits)}"
-    document = {"ceilings": limits, **table.to_json()}
-    if args.json == Path("-"):
-        print(json.dumps(document, indent=1))
-    else:
-        print(text, end="")
-    if args.markdown is not None:
-        args.markdown.write_text(text, encoding="utf-8")
-    if args.json not in (None, Path("-")):
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0 if table.timed else 1
+    path = fastest.remember(args.model, exact)
+    lines = [f"fastest in float32: {_options(exact)}"]
+    if found != exact:
+        lines.append(f"fastest of all: {_options(found)}")
+    document = {
+        "model": args.model,
+        "timings": [dataclasses.asdict(timing) for timing in timings],
+        "recommended": dataclasses.asdict(exact),
+        "fastest": dataclasses.asdict(found),
+        "kept_in": str(path),
+    }
+    conclude(args, document, "\n".join([*lines, f"kept in {path}"]))
+    return 0
 
 
-def _report(args: argparse.Namespace) -> int:
-    from jax_depth.bench import report
-    from jax_depth.bench.suite import SUITES
-
-    for name in ("model", "size", "batch", "rounds", "contenders", "job", "photos"):
-        if getattr(args, name) is not None:
-            raise UsageError(f"--{name} is set by the suite; leave it or --report out")
-    if args.report.suffix != ".md":
-        raise UsageError(f"--report '{args.report}': the page must end in .md")
-    if args.render_only and (args.pieces or args.again):
-        raise UsageError(
-            "--render-only measures nothing; leave --pieces and --again out"
-        )
-    pieces = [] if args.render_only else args.pieces
-    suite = SUITES[args.suite or "full"]
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            failures = report.run(
-                args.report, suite, pieces, args.again, Path(folder), _say
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-    print(args.report)
-    return 1 if failures else 0
+def _line(timing) -> str:
+    name = f"{timing.engine:9} {timing.dtype:9} batch {timing.batch_size:<3}"
+    if timing.seconds is None:
+        return f"{name} {timing.problem}"
+    return f"{name} {1e3 * timing.seconds:9.2f} ms a photo, {timing.runs} runs"
 
 
-def _list() -> None:
-    from jax_depth.bench import jobs
-    from jax_depth.bench.catalog import CONTENDERS
-    from jax_depth.bench.suite import SUITES
-
-    for work, rows in CONTENDERS.items():
-        print(f"--job {work}:")
-        for name, contender in rows.items():
-            print(f"  {name:26} {contender.about}")
-    for job in ("start", "folder"):
-        print(f"--job {job}:")
-        for command in jobs.commands(job):
-            print(f"  {command.name}")
-    for name, suite in SUITES.items():
-        print(f"--suite {name}:")
-        for piece, plan in suite.items():
-            print(f"  {piece:26} {plan.command}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _options(timing) -> str:
+    return (
+        f"--engine {timing.engine} --dtype {timing.dtype} "
+        f"--batch-size {timing.batch_size}"
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

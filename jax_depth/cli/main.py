@@ -22,7 +22,7 @@ COMMANDS = {
     "export": "a model as a file for another process or another runtime",
     "label": "a teacher's depth for many photos, as training data",
     "train": "train, fine-tune or distil a model by a named recipe",
-    "bench": "speed and memory, measured beside every alternative installed",
+    "bench": "which engine, dtype and batch is fastest for a model on this machine",
     "compare": "several models over the same photos: ranges and agreement, as a page",
     "eval": "how good a model is, by a published protocol",
     "calibrate": "a model's usual range over your pictures, for `predict --range`",

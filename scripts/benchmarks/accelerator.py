@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from benchmarks.accelerator_work import emit
-from jax_depth.bench.machine import describe, versions
+from benchmarks.machine import describe, versions
 
 SCRIPTS = Path(__file__).parent.parent
 

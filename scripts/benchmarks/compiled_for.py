@@ -28,10 +28,10 @@ from typing import Any
 
 import jax
 
+from benchmarks.absent_devices import absent_mesh, compile_forward, compile_train
+from benchmarks.accelerators import ACCELERATORS
+from benchmarks.inspection import inspect
 from jax_depth.catalog import MODELS
-from jax_depth.deploy.absent_devices import absent_mesh, compile_forward, compile_train
-from jax_depth.deploy.accelerators import ACCELERATORS
-from jax_depth.deploy.inspection import inspect
 from jax_depth.training.overrides import override
 from jax_depth.training.recipes import RECIPES
 

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.machine import describe, versions
-from jax_depth.bench.process import environment
+from benchmarks.accelerators import ACCELERATORS
+from benchmarks.machine import describe, versions
+from benchmarks.process import environment
 from jax_depth.catalog import MODELS
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
-from jax_depth.deploy.accelerators import ACCELERATORS
 from jax_depth.models.flops import forward_flops
 
 ROWS = {

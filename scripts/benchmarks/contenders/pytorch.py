@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.machine import cores
-from jax_depth.bench.task import Absent, Task
+from benchmarks.machine import cores
+from benchmarks.task import Absent, Task
 
 
 def load(

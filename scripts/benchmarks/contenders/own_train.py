@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jax_depth.bench.contenders.own import configured
-from jax_depth.bench.task import Task
+from benchmarks.contenders.own import configured
+from benchmarks.task import Task
 
 LEARNING_RATE = 1e-5
 

@@ -1,6 +1,6 @@
 """Transformers' model as ONNX, by torch's exporter, in a process of its own.
 
-    python -m jax_depth.bench.contenders.onnx_export TASK.json
+    python -m benchmarks.contenders.onnx_export TASK.json
 
 ONNX Runtime and OpenVINO read the file without torch in their memory.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.contenders.pytorch import load_model, to_nchw
-from jax_depth.bench.task import Absent, Task
+from benchmarks.contenders.pytorch import load_model, to_nchw
+from benchmarks.task import Absent, Task
 
 
 def exported(task: Task) -> Path:

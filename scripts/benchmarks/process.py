@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from jax_depth.bench.task import Absent
+from benchmarks.task import Absent
 
 # Every contender of the tables runs there, and a JAX that knows of other platforms
 # takes seconds to find out that it has none.
@@ -53,7 +53,7 @@ class Worker:
         programs = {"TORCHINDUCTOR_CACHE_DIR": self._programs.name}
         extra = {**ON_CPU, **programs, **extra}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "jax_depth.bench.worker"],
+            [sys.executable, "-m", "benchmarks.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.task import Absent, Task
+from benchmarks.task import Absent, Task
 from jax_depth.config import EncoderConfig, ModelConfig
 
 # Replaced in this order: their "lambda1" is our "gamma", their "gamma" our "scale".

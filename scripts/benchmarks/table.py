@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from jax_depth.bench.results import Row, Table
+from benchmarks.results import Row, Table
 
 _HEADINGS = {
     "forward": (

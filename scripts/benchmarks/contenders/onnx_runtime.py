@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jax_depth.bench.contenders.onnx_export import exported
-from jax_depth.bench.machine import cores
-from jax_depth.bench.task import Task
+from benchmarks.contenders.onnx_export import exported
+from benchmarks.machine import cores
+from benchmarks.task import Task
 
 
 def load(task: Task) -> Callable[[], np.ndarray]:

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from jax_depth.bench import jobs, machine, session, workspace
-from jax_depth.bench.catalog import chosen
-from jax_depth.bench.results import Table
-from jax_depth.bench.session import Say
-from jax_depth.bench.task import Task
+from benchmarks import jobs, machine, session, workspace
+from benchmarks.catalog import chosen
+from benchmarks.results import Table
+from benchmarks.session import Say
+from benchmarks.task import Task
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.models.flops import forward_flops
 
@@ -23,7 +23,7 @@ _TRAIN_PASSES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The options of one `jax-depth bench`; fields are named as they are there.
+    """The options of one `rivals`; fields are named as they are there.
 
     Attributes:
         model: catalogue name or alias of a model with a head.

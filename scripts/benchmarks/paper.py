@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jax_depth.bench.table import grid
+from benchmarks.table import grid
 
 _MODELS = tuple(f"depth-anything-v2-{size}" for size in ("small", "base", "large"))
 _BATCH, _SIDE = 32, 518
@@ -30,10 +30,10 @@ _HEADINGS = (
 def compute() -> list[dict[str, Any]]:
     """Return work and least time of S, B and L on every chip, one dict a row."""
     # Late: they import jax, which measuring does without.
+    from benchmarks.accelerators import ACCELERATORS
+    from benchmarks.roofline import forward_work
     from jax_depth.catalog import MODELS
     from jax_depth.config import EncoderConfig
-    from jax_depth.deploy.accelerators import ACCELERATORS
-    from jax_depth.deploy.roofline import forward_work
 
     rows = []
     for name in _MODELS:

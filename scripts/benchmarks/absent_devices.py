@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from benchmarks.accelerators import topology_arguments
 from jax_depth.config import ModelConfig
-from jax_depth.deploy.accelerators import topology_arguments
 from jax_depth.models.depth_anything import forward, param_shapes
 from jax_depth.models.initialize import init
 from jax_depth.training import mesh as meshes

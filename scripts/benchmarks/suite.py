@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from jax_depth.bench.catalog import CONTENDERS
-from jax_depth.bench.plan import Plan
+from benchmarks.catalog import CONTENDERS
+from benchmarks.plan import Plan
 
 _S, _B, _L = (f"depth-anything-v2-{size}" for size in ("small", "base", "large"))
 

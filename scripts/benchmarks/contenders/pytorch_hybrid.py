@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.task import Task
 from jax_depth import checkpoint
-from jax_depth.bench.task import Task
 from jax_depth.config import HybridConfig, ModelConfig
 from jax_depth.models.conv_stem import BLOCKS, OUTPUT_BLOCKS
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.contenders.onnx_export import exported
-from jax_depth.bench.task import Absent, Task
+from benchmarks.contenders.onnx_export import exported
+from benchmarks.task import Absent, Task
 
 # Calibration pictures of int8: enough for the ranges of random weights.
 _CALIBRATION = 4

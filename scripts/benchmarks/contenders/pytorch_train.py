@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.contenders.own_train import LEARNING_RATE, picture_bytes
+from benchmarks.contenders.pytorch import load_model, to_nchw
+from benchmarks.contenders.pytorch_hybrid import load_hybrid
+from benchmarks.task import Task
 from jax_depth import checkpoint
-from jax_depth.bench.contenders.own_train import LEARNING_RATE, picture_bytes
-from jax_depth.bench.contenders.pytorch import load_model, to_nchw
-from jax_depth.bench.contenders.pytorch_hybrid import load_hybrid
-from jax_depth.bench.task import Task
 from jax_depth.config import HybridConfig, ModelConfig
 
 _B2, _WEIGHT_DECAY, _CLIP, _DECAY = 0.99, 0.05, 1.0, 0.999

@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from jax_depth.bench import workspace
-from jax_depth.bench.catalog import KEEP_MEMORY
-from jax_depth.bench.process import ON_CPU, environment
-from jax_depth.bench.results import Row
-from jax_depth.bench.session import Say
-from jax_depth.bench.task import Task
+from benchmarks import workspace
+from benchmarks.catalog import KEEP_MEMORY
+from benchmarks.process import ON_CPU, environment
+from benchmarks.results import Row
+from benchmarks.session import Say
+from benchmarks.task import Task
 
 Job = Literal["start", "folder"]
 
@@ -62,7 +62,7 @@ def _predict(
 
 def _pipeline(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
     def make(photos: Path, out: Path, task: Task) -> list[str]:
-        module = "jax_depth.bench.contenders.pipeline"
+        module = "benchmarks.contenders.pipeline"
         size = str(min(task.height, task.width))
         return [
             "-m",

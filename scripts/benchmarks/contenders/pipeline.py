@@ -1,6 +1,6 @@
 """What a user of transformers writes to turn photos into depth files.
 
-python -m jax_depth.bench.contenders.pipeline PHOTOS OUT MODEL DTYPE SIZE
+python -m benchmarks.contenders.pipeline PHOTOS OUT MODEL DTYPE SIZE
 """
 
 import sys

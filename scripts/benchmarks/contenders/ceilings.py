@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.machine import cores
-from jax_depth.bench.task import Task
+from benchmarks.machine import cores
+from benchmarks.task import Task
 
 # Large enough for the units to be busy, small enough for a laptop; the second is a
 # linear layer of ViT-S at 518 pixels, which fits the caches better.

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from jax_depth.bench.task import Work
+from benchmarks.task import Work
 
 Precision = Literal["f32", "bf16", "int8"]
 
@@ -51,7 +51,7 @@ class Contender:
 
 _DTYPES: Mapping[Precision, str] = {"f32": "float32", "bf16": "bfloat16"}
 _KEPT = "malloc keeps memory"
-_ROOM = "jax_depth.bench.contenders"
+_ROOM = "benchmarks.contenders"
 
 
 def _row(

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from benchmarks.accelerators import Accelerator
 from jax_depth.config import ModelConfig
-from jax_depth.deploy.accelerators import Accelerator
 from jax_depth.models.depth_anything import forward, param_shapes
 from jax_depth.models.flops import forward_flops
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jax_depth.bench import workspace
-from jax_depth.bench.catalog import Contender
-from jax_depth.bench.process import Worker, WorkerError
-from jax_depth.bench.results import Row
-from jax_depth.bench.task import Absent, Task
+from benchmarks import workspace
+from benchmarks.catalog import Contender
+from benchmarks.process import Worker, WorkerError
+from benchmarks.results import Row
+from benchmarks.task import Absent, Task
 
 # Between turns, so that threads of the previous contender have gone to sleep.
 _PAUSE = 0.05

@@ -9,14 +9,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from jax_depth.bench import ceilings, machine, paper
-from jax_depth.bench.catalog import BOUNDS, CONTENDERS
-from jax_depth.bench.plan import Plan
-from jax_depth.bench.process import WorkerError
-from jax_depth.bench.results import Table
-from jax_depth.bench.session import Say
-from jax_depth.bench.suite import SUITES
-from jax_depth.bench.table import markdown
+from benchmarks import ceilings, machine, paper
+from benchmarks.catalog import BOUNDS, CONTENDERS
+from benchmarks.plan import Plan
+from benchmarks.process import WorkerError
+from benchmarks.results import Table
+from benchmarks.session import Say
+from benchmarks.suite import SUITES
+from benchmarks.table import markdown
 
 CEILINGS = "ceilings"
 PAPER = "accelerators"
@@ -24,9 +24,9 @@ PAPER = "accelerators"
 _HEAD = """\
 # Performance
 
-Written by `jax-depth bench --report`; every figure below was measured by the command
-above its table. Figures of one table were measured in turns in one session and may be
-compared; those of different tables, or of other machines, may not.
+Written by `python scripts/benchmarks rivals --report`; every figure below was measured
+by the command above its table. Figures of one table were measured in turns in one
+session and may be compared; those of different tables, or of other machines, may not.
 
 ## How to read the tables
 
@@ -70,7 +70,7 @@ def load(path: Path) -> dict[str, Any]:
             Table.from_json(piece)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"'{path}' does not hold results of jax-depth bench; move it away or "
+            f"'{path}' does not hold results of this command; move it away or "
             "choose another --report"
         ) from None
     return document

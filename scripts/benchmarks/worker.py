@@ -1,6 +1,6 @@
 """The child process of a benchmark: one contender, driven line by line.
 
-    python -m jax_depth.bench.worker
+    python -m benchmarks.worker
 
 Requests are JSON objects, one a line, on standard input; each gets one JSON line on
 the original standard output. Whatever libraries print goes to standard error.
@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from jax_depth.bench.task import Absent, Task
+from benchmarks.task import Absent, Task
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jax_depth.bench.catalog import KEEP_MEMORY
-from jax_depth.bench.process import Worker
-from jax_depth.bench.session import Say
-from jax_depth.bench.task import Absent, Task
+from benchmarks.catalog import KEEP_MEMORY
+from benchmarks.process import Worker
+from benchmarks.session import Say
+from benchmarks.task import Absent, Task
 
-_MODULE = "jax_depth.bench.contenders.ceilings"
+_MODULE = "benchmarks.contenders.ceilings"
 
 
 def measure(say: Say) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The same random weights in every layout, and the same pixels, for one table.
 
-    python -m jax_depth.bench.workspace TASK.json
+    python -m benchmarks.workspace TASK.json
 
 runs in a process of its own, so that the process that measures stays small.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.process import WorkerError, environment
-from jax_depth.bench.task import Task
+from benchmarks.process import WorkerError, environment
+from benchmarks.task import Task
 from jax_depth.config import EncoderConfig, ModelConfig
 
 SEED = 0
@@ -34,7 +34,7 @@ def prepare(task: Task) -> None:
         return
     text = json.dumps(dataclasses.asdict(task))
     done = subprocess.run(
-        [sys.executable, "-m", "jax_depth.bench.workspace", text],
+        [sys.executable, "-m", "benchmarks.workspace", text],
         capture_output=True,
         text=True,
         env=environment(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.bench.task import Absent, Task
+from benchmarks.task import Absent, Task
 from jax_depth.config import EncoderConfig, ModelConfig
 
 

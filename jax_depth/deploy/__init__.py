@@ -1,1 +1,0 @@
-"""Models as files for other programs and other machines."""
