@@ -31,7 +31,13 @@ def start(tmp_path_factory):
         "--xla_llvm_disable_expensive_passes=true",
     }
 
-    def start(workdir: Path, devices: int, *changes: str, processes: int = 1):
+    def start(
+        workdir: Path,
+        devices: int,
+        *changes: str,
+        processes: int = 1,
+        failing: int | None = None,
+    ):
         several = {}
         if processes > 1:
             with socket.socket() as free:
@@ -44,11 +50,16 @@ def start(tmp_path_factory):
                 # The second process would find nothing in it and come late to the
                 # first exchange, for which gloo waits half a minute.
                 several["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+            more = {"FAIL_AT": "3"} if rank == failing else {}
             with open(f"{workdir}.{rank}.txt", "a") as file:
                 started.append(
                     subprocess.Popen(
                         [sys.executable, str(RUNNER), str(workdir), *changes],
-                        env=os.environ | shared | several | {"DEVICES": str(devices)},
+                        env=os.environ
+                        | shared
+                        | several
+                        | more
+                        | {"DEVICES": str(devices)},
                         stdout=file,
                         stderr=file,
                     )
@@ -99,3 +110,17 @@ def test_losses_and_checkpoints_are_those_of_any_other_devices(start, tmp_path):
         last = Path(f"{pair}.{rank}.txt").read_text().splitlines()[-1]
         assert last == str(done)
     assert (pair / "checkpoints" / str(done)).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_exception_on_one_host_ends_all_with_its_sentence(start, tmp_path, failing):
+    workdir = tmp_path / "run"
+    both = start(workdir, 1, "run.steps=100000", processes=2, failing=failing)
+    assert both[failing].wait(300) == 1, said(workdir)
+    # In seconds, and not at the 100th, when the heartbeat is missed.
+    assert both[1 - failing].wait(30) == 1, said(workdir)
+    other = Path(f"{workdir}.{1 - failing}.txt").read_text()
+    assert f"process {failing} on " in other
+    assert "the disk of this host is gone" in other
+    assert "Traceback" not in other

@@ -3,8 +3,8 @@
     python tests/training_run.py WORKDIR [KEY=VALUE ...]
 
 With DIE_AT_COMMIT=N in the environment the process kills itself the moment checkpoint
-N is to get its final name. With DEVICES=N it has so many; with RANK=I and
-COORDINATOR=HOST:PORT it is one of two processes.
+N is to get its final name; with FAIL_AT=N an exception ends it at step N. With
+DEVICES=N it has so many; with RANK=I and COORDINATOR=HOST:PORT it is one of two.
 """
 
 import contextlib
@@ -98,7 +98,22 @@ def _die_at_commit(number: str) -> None:
     os.rename = fatal
 
 
+def _fail_at(step: str) -> None:
+    from jax_depth.training.run import Run
+
+    taken = Run.step
+
+    def fatal(self, arrays):
+        if int(self.state.step) == int(step):
+            raise OSError("the disk of this host is gone")
+        return taken(self, arrays)
+
+    Run.step = fatal
+
+
 if __name__ == "__main__":
+    if "FAIL_AT" in os.environ:
+        _fail_at(os.environ["FAIL_AT"])
     if "DIE_AT_COMMIT" in os.environ:
         _die_at_commit(os.environ["DIE_AT_COMMIT"])
     jax.config.update("jax_num_cpu_devices", int(os.environ.get("DEVICES", "1")))

@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         help="label the I-th of N equal parts, from 0: one process each",
     )
+    parser.add_argument(
+        "--packed",
+        action="store_true",
+        help="picture and label into few large files (ArrayRecord) instead of one file "
+        "a label: for millions; train with --pseudo packed:OUTDIR",
+    )
     predict.add_model_arguments(parser.add_argument_group("model"))
     parser.set_defaults(keep_memory=True, executables=None)
     parser.add_argument("--quiet", action="store_true", help="print failures only")
@@ -44,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from jax_depth.data.sample import DatasetError
 
     try:
-        labelling = Labelling(args.source, args.outdir, args.shard)
+        labelling = Labelling(args.source, args.outdir, args.shard, args.packed)
     except DatasetError as error:
         raise UsageError(str(error)) from None
     if not labelling.todo:
@@ -66,7 +72,7 @@ def _summary(args: argparse.Namespace, labelling: "Labelling") -> int:
     text = (
         f"{labelling.labelled} of {labelling.total} labelled in {args.outdir}"
         + (f", {labelling.failed} failed" if labelling.failed else "")
-        + f"; train with --pseudo labels:{args.outdir}"
+        + f"; train with --pseudo {'packed' if args.packed else 'labels'}:{args.outdir}"
     )
     document = {"outdir": str(args.outdir), **counts}
     conclude(args, document, None if args.quiet else text)

@@ -1,24 +1,29 @@
 """Pictures through a teacher into labels: what is done already, reading, writing."""
 
 import collections
+import contextlib
 import hashlib
+import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from jax_depth import outputs
 from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.usage import UsageError
+from jax_depth.data import packed as packed_files
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.labels import MANIFEST, part_path, read_part
 from jax_depth.data.registry import DATASETS, open_dataset
-from jax_depth.data.sample import SampleError
+from jax_depth.data.sample import DatasetError, SampleError
 from jax_depth.data.unlabelled import Unlabelled
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.address import local
@@ -38,6 +43,7 @@ class Labelling:
         source: a folder of pictures, or a dataset as `open_dataset` takes it.
         outdir: where labels go; made if missing.
         shard: (number, count) of the part to do.
+        packed: write picture and label into the files of `data.packed`.
 
     Attributes:
         total: samples of this part.
@@ -50,7 +56,13 @@ class Labelling:
         UsageError: the folder holds labels of a run cut into another number of parts.
     """
 
-    def __init__(self, source: str, outdir: Path, shard: tuple[int, int] = (0, 1)):
+    def __init__(
+        self,
+        source: str,
+        outdir: Path,
+        shard: tuple[int, int] = (0, 1),
+        packed: bool = False,
+    ):
         for place, what in ((source, "SOURCE"), (outdir, "--outdir")):
             try:
                 local(place, what)
@@ -58,16 +70,23 @@ class Labelling:
                 raise UsageError(str(error)) from None
         self._dataset, self._text = _open(source)
         self._outdir, (number, count) = outdir, shard
-        _refuse_other_counts(outdir, count)
-        self._manifest = part_path(outdir, number, count)
         size = len(self._dataset)
         part = range(number * size // count, (number + 1) * size // count)
         self._rows, finished = [], False
-        if self._manifest.exists():
-            self._rows, finished = read_part(self._manifest)
-        self._rows = [row for row in self._rows if (outdir / row["depth"]).is_file()]
-        done = {row["name"] for row in self._rows}
-        self.todo = [i for i in part if self._dataset.names[i] not in done]
+        self._packer: packed_files.Packer | None = None
+        if packed:
+            self._packer = packed_files.Packer(outdir, part.stop)
+            done = packed_files.segments_in(outdir)
+            gaps = packed_files.gaps(done, size)
+            self.todo = [i for gap in gaps for i in gap if i in part]
+        else:
+            _refuse_other_counts(outdir, count)
+            self._manifest = part_path(outdir, number, count)
+            if self._manifest.exists():
+                self._rows, finished = read_part(self._manifest)
+            self._rows = [r for r in self._rows if (outdir / r["depth"]).is_file()]
+            names = {row["name"] for row in self._rows}
+            self.todo = [i for i in part if self._dataset.names[i] not in names]
         self.total, self.labelled, self.failed = len(part), len(part), 0
         self.labelled -= len(self.todo)
         self._failures: list[str] = []
@@ -95,21 +114,34 @@ class Labelling:
                 f"the labels in {self._outdir} were made by {others.pop()}, this is "
                 f"{teacher}; choose another folder with -o"
             )
-        self._outdir.mkdir(parents=True, exist_ok=True)
-        self._rewrite()
+        if self._packer is not None:
+            about = {"source": self._text, "teacher": teacher}
+            try:
+                packed_files.begin(self._outdir, len(self._dataset), about)
+            except DatasetError as error:
+                raise UsageError(str(error)) from None
+            opened: Any = contextlib.closing(self._packer)
+        else:
+            self._outdir.mkdir(parents=True, exist_ok=True)
+            self._rewrite()
+            opened = open(self._manifest, "a", encoding="utf-8")
         disable = True if quiet else None  # None: unless stderr is a terminal
         with (
             tqdm(total=len(self.todo), unit="photo", disable=disable) as self._bar,
-            open(self._manifest, "a", encoding="utf-8") as manifest,
+            opened as manifest,
             ThreadPoolExecutor(_THREADS) as pool,
             remembered_interrupt() as check,
         ):
-            writing: collections.deque[Future[dict[str, Any]]] = collections.deque()
+            writing: collections.deque[Future[Any]] = collections.deque()
             try:
                 for batch in self._read(pool, estimator.batch_size):
                     maps = self._estimated(estimator, batch)
                     for index, depth in maps:
-                        writing.append(pool.submit(self._write, index, depth, teacher))
+                        if self._packer is not None:
+                            task = pool.submit(self._packed, index, depth)
+                        else:
+                            task = pool.submit(self._write, index, depth, teacher)
+                        writing.append(task)
                     while len(writing) > 2 * estimator.batch_size:
                         self._record(manifest, writing.popleft())
                     check()
@@ -120,7 +152,7 @@ class Labelling:
 
     def finish(self) -> None:
         """Write the manifest's last line."""
-        if self._finished:
+        if self._finished or self._packer is not None:
             return
         last = {"complete": True, "labels": len(self._rows), "failed": self._failures}
         self._rewrite(json.dumps(last) + "\n")
@@ -200,11 +232,30 @@ class Labelling:
             }
         return row | {"source": self._text, "sample": name}
 
-    def _record(self, manifest: Any, task: Future[dict[str, Any]]) -> None:
+    def _packed(self, index: int, depth: DepthMap) -> tuple[int, bytes]:
+        """Return the number and the record of a label, picture included."""
+        name = self._dataset.names[index]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "depth.png"
+            outputs.save(depth, path)
+            label = path.read_bytes()
+        if isinstance(self._dataset, Unlabelled):
+            picture = (self._dataset.root / name).read_bytes()
+        else:
+            buffer = io.BytesIO()
+            Image.fromarray(self._dataset[index].rgb).save(buffer, "PNG")
+            picture = buffer.getvalue()
+        unit = "m" if depth.kind == "metric_depth" else None
+        return index, packed_files.record(name, depth.kind, unit, picture, label)
+
+    def _record(self, manifest: Any, task: Future[Any]) -> None:
         row = task.result()
-        self._rows.append(row)
-        manifest.write(json.dumps(row) + "\n")
-        manifest.flush()
+        if self._packer is not None:
+            self._packer.add(*row)
+        else:
+            self._rows.append(row)
+            manifest.write(json.dumps(row) + "\n")
+            manifest.flush()
         self.labelled += 1
         self._bar.update()
 
@@ -212,6 +263,8 @@ class Labelling:
         name = self._dataset.names[index]
         self.failed += 1
         self._failures.append(name)
+        if self._packer is not None:
+            self._packer.fail(index, sentence)
         self.say(sentence if name in sentence else f"{name}: {sentence}")
         self._bar.update()
 

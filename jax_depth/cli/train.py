@@ -241,7 +241,7 @@ def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
         )
 
 
-def _local(path: Path, what: str) -> Path:
+def _local(path: Path | str, what: str) -> Path:
     from jax_depth.formats.address import local
 
     try:
@@ -334,7 +334,7 @@ def _data(args: argparse.Namespace, recipe: Any) -> Any:
     _check_pseudo(recipe, bool(args.pseudo))
     for text in (*args.data, *args.pseudo, *args.held_out):
         path = text.partition(":")[2]
-        _local(Path(path) if "//" not in path else path, text.partition(":")[0])
+        _local(path, text.partition(":")[0])
     held_out = [_judge(text) for text in args.held_out]
     names = [judge.name for judge in held_out]
     if len(set(names)) < len(names):

@@ -27,6 +27,7 @@ DATASETS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "unlabelled": ("unlabelled", "Unlabelled"),
         "pairs": ("pairs", "Pairs"),
         "labels": ("labels", "Labels"),
+        "packed": ("packed", "Packed"),
         "rendered": ("rendered", "Rendered"),
     }
 )

@@ -4,8 +4,10 @@ import os
 import re
 from pathlib import Path
 
-# pathlib makes gs:/bucket of gs://bucket; one letter is a drive of Windows.
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+# One letter would be a drive of Windows.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(?=[^/])")
+# What pathlib makes of gs://bucket.
+_COLLAPSED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def local(path: str | os.PathLike[str], what: str = "") -> Path:
@@ -22,7 +24,8 @@ def local(path: str | os.PathLike[str], what: str = "") -> Path:
         ValueError: it is an address with a scheme; the sentence says what to do.
     """
     text = os.fspath(path)
-    if match := _ADDRESS.match(text):
+    pattern = _ADDRESS if isinstance(path, str) else _COLLAPSED
+    if match := pattern.match(text):
         shown = f"{match[1]}://{text[match.end() :]}"
         raise ValueError(
             f"{what} {shown} is an address, not a path".lstrip() + "; mount the store "

@@ -1,5 +1,6 @@
 """Pictures of published datasets: 8 bits a channel, rows and columns as stored."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ _BYTE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"
 
 
 @naming
-def read_rgb(path: Path | str, *, upright: bool = False) -> UInt8[np.ndarray, "h w 3"]:
+def read_rgb(
+    path: Path | str | io.BytesIO, *, upright: bool = False
+) -> UInt8[np.ndarray, "h w 3"]:
     """Read a picture of 8 bits a channel as uint8 (h, w, 3).
 
     Args:

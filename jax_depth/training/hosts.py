@@ -41,6 +41,10 @@ def together() -> Iterator["Hosts"]:
     try:
         yield hosts
     except Exception as error:
+        if _failure(hosts) is not None:
+            # What another's end made of an exchange here says nothing.
+            listener.join(_PATIENCE)
+            os._exit(1)
         if not isinstance(error, ValueError | OSError):
             traceback.print_exc()
         over.set()
@@ -110,11 +114,18 @@ def _fail(hosts: Hosts, sentence: str) -> None:
     os._exit(1)
 
 
+def _failure(hosts: Hosts) -> str | None:
+    """Return why another process ended, if one did."""
+    try:
+        return hosts.client.key_value_try_get(f"{hosts.prefix}/failed")
+    except Exception:  # it is not there, or the store is gone
+        return None
+
+
 def _listen(hosts: Hosts, over: threading.Event) -> None:
     while not over.wait(_POLL):
-        try:
-            sentence = hosts.client.key_value_try_get(f"{hosts.prefix}/failed")
-        except Exception:  # not there
+        sentence = _failure(hosts)
+        if sentence is None:
             continue
         if over.is_set():
             return
@@ -122,4 +133,7 @@ def _listen(hosts: Hosts, over: threading.Event) -> None:
         with contextlib.suppress(Exception):
             key = f"{hosts.prefix}/heard/{jax.process_index()}"
             hosts.client.key_value_set(key, "")
+        if jax.process_index() == 0:
+            # It holds the store: gone first, jax would abort the others.
+            time.sleep(_PATIENCE / 2)
         os._exit(1)
