@@ -17,6 +17,7 @@ from jax_depth.cli.usage import INTERRUPTED, UsageError
 COMMANDS = {
     "predict": "depth of photos: files, folders, globs",
     "video": "depth of moving pictures: files, frames, a camera, a pipe",
+    "views": "several photos of one place, or a clip, to one scene with its cameras",
     "scene": "photos to three dimensions: meshes, point clouds, stereo pairs",
     "convert": "published weights to this library's format, and back",
     "export": "a model as a file for another process or another runtime",

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jax_depth.catalog import ALIASES
 from jax_depth.cli.batch import add_batch_arguments, run_batch
@@ -17,6 +17,7 @@ from jax_depth.cli.compilation_cache import use_compilation_cache
 from jax_depth.cli.display_range import shown_range
 from jax_depth.cli.result_names import result_paths
 from jax_depth.cli.usage import UsageError, names_among, positive
+from jax_depth.config import Resample
 
 DEFAULT_FORMATS = "side-by-side,png16"
 DEFAULT_MODEL = "tiny"
@@ -70,7 +71,7 @@ def add_model_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--resample",
-        choices=("original", "transformers"),
+        choices=get_args(Resample),
         help="resize photos as the original code or as transformers does (default: "
         "the model's own, original for Depth Anything)",
     )
