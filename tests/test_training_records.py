@@ -116,20 +116,29 @@ def test_numbers_and_pictures_are_in_tensorboard(tmp_path):
 
 
 def test_a_panel_shows_picture_truth_and_prediction():
-    from jax_depth.training.held_out import _panel
+    from jax_depth.training.panels import panel
 
-    rgb = np.full((5, 7, 3), 90, np.uint8)
-    near = np.linspace(0, 1, 35, dtype=np.float32).reshape(5, 7)
+    rgb = np.full((50, 70, 3), 90, np.uint8)
+    near = np.linspace(0, 1, 3500, dtype=np.float32).reshape(50, 70)
     mask = near > 0.2
-    shown = _panel(rgb, near, mask, near, metric=False)
-    assert shown.shape == (5, 21, 3)
-    picture, truth, prediction = np.split(shown, 3, 1)
+    shown = panel(rgb, near, mask, near, metric=False, caption="AbsRel 0.1")
+    strip = shown[:-50]
+    assert shown.shape[1:] == (210, 3)
+    for words in np.split(strip, 3, 1):
+        assert words.min() < 60 and words.max() == 255  # black on white
+    picture, truth, prediction = np.split(shown[-50:], 3, 1)
     np.testing.assert_array_equal(picture, rgb)
-    assert not truth[~mask].any() and truth[-1, -1, 0] == 255
-    assert prediction[-1, -1, 0] == 255 > prediction[0, 0, 0]
-    # Metres: what is far is dark.
-    metres = _panel(rgb, near + 1, mask, near + 1, metric=True)
-    assert metres[-1, -1, 0] < metres[0, 14, 0]
+    assert not truth[~mask].any()
+    # One range, near red and far blue, in both.
+    np.testing.assert_array_equal(truth[mask], prediction[mask])
+    assert truth[-1, -1, 0] > truth[-1, -1, 2]
+    assert prediction[0, 0, 2] > prediction[0, 0, 0]
+    metres = panel(rgb, near + 1, mask, near + 1, metric=True)[-50:, 140:]
+    assert metres[0, 0, 0] > metres[0, 0, 2] and metres[-1, -1, 2] > metres[-1, -1, 0]
+    # Large photos are small there.
+    large = np.zeros((900, 1800, 3), np.uint8)
+    zeros = np.zeros((900, 1800), np.float32)
+    assert panel(large, zeros, zeros > 1, zeros, True).shape == (174, 960, 3)
 
 
 def test_rates_and_utilisation(monkeypatch):

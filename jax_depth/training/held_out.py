@@ -13,10 +13,11 @@ from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import SampleError
-from jax_depth.evaluation import evaluate, fit_scale_shift
+from jax_depth.evaluation import evaluate
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.resize import resize_bilinear
 from jax_depth.training.feed import out_of_range, target_of
+from jax_depth.training.panels import panel
 from jax_depth.training.step import normalize_rgb
 
 # Inverse depth is judged as metres up to here, see `evaluation.evaluate`.
@@ -63,14 +64,18 @@ def evaluate_held_out(
         report: called with a sentence if not one sample could be judged.
 
     A relative model is aligned by scale and shift in disparity, a metric one is not
-    aligned. "images" and "unreadable" count the samples.
+    aligned. "images" and "unreadable" count the samples. Of several processes each
+    judges its share of them; the numbers are those of all.
     """
     metric = config.kind == "metric_depth"
     far = config.max_depth if metric else _FAR
     assert far is not None
     results, pictures, unreadable, reason = [], [], 0, ""
     count = min(limit, len(samples))
-    for number in np.linspace(0, len(samples) - 1, count).astype(int):
+    chosen = np.linspace(0, len(samples) - 1, count).astype(int)
+    # Neighbours may show one scene.
+    shown = set(chosen[np.linspace(0, count - 1, min(count, _PICTURES)).astype(int)])
+    for number in chosen[jax.process_index() :: jax.process_count()]:
         try:
             sample = samples[int(number)]
         except SampleError as error:
@@ -81,36 +86,38 @@ def evaluate_held_out(
         depth = target if metric else 1 / np.where(mask, target, np.float32(1))
         pred = predict(params, config, sample.rgb, side)
         space, align = ("depth", "none") if metric else ("disparity", "scale_shift")
+        caption = ""
         if mask.any():
             results.append(
                 evaluate(pred, depth, mask, align, space, min_depth, max_depth=far)
             )
+            caption = f"AbsRel {results[-1]['abs_rel']:.3f}"
         else:
             reason = f"{sample.name}: {out_of_range(sample, min_depth, far)}"
-        if len(pictures) < _PICTURES:
-            pictures.append(_panel(sample.rgb, target, mask, pred, metric))
-    if not results and report is not None:
+        if number in shown:
+            pictures.append(panel(sample.rgb, target, mask, pred, metric, caption))
+    means, judged, unreadable = _combined(results, unreadable)
+    if not judged and report is not None:
         report(f"none of {count} held-out pictures could be judged, the last: {reason}")
-    names = results[0] if results else {}
-    means = {name: float(np.mean([r[name] for r in results])) for name in names}
-    return means | {"images": len(results), "unreadable": unreadable}, pictures
+    return means | {"images": judged, "unreadable": unreadable}, pictures
 
 
-def _panel(rgb, target, mask, pred, metric: bool) -> UInt8[np.ndarray, "h w2 3"]:
-    """Return picture, truth and prediction side by side, near bright, on one range."""
-    if mask.any():
-        if not metric:
-            scale, shift = fit_scale_shift(pred, target, mask)
-            pred = scale * pred + shift
-        low, high = np.percentile(target[mask], (2, 98))
-    else:
-        low, high = 0.0, 1.0
+def _combined(
+    results: list[dict[str, float]], unreadable: int
+) -> tuple[dict[str, float], int, int]:
+    """Return means over the pictures of all processes, and their two counts."""
+    if jax.process_count() == 1:
+        names = results[0] if results else {}
+        means = {name: float(np.mean([r[name] for r in results])) for name in names}
+        return means, len(results), unreadable
+    from jax.experimental import multihost_utils
 
-    def grey(values, known):
-        level = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
-        level = 1 - level if metric else level
-        level = np.where(known, 40 + 215 * level, 0).astype(np.uint8)
-        return np.repeat(level[..., None], 3, -1)
-
-    everywhere = np.ones_like(mask)
-    return np.concatenate([rgb, grey(target, mask), grey(pred, everywhere)], axis=1)
+    # A process may have judged none, and does not know the names then.
+    one = np.arange(1.0, 5.0, dtype=np.float32).reshape(2, 2)
+    names = sorted(evaluate(one, one, one > 0, "none", "depth"))
+    sums = [sum(r[name] for r in results) for name in names]
+    mine = np.asarray([len(results), unreadable, *sums], np.float32)
+    count, bad, *totals = multihost_utils.process_allgather(mine).sum(0).tolist()
+    pairs = zip(names, totals, strict=True)
+    means = {name: total / count for name, total in pairs} if count else {}
+    return means, int(count), int(bad)
