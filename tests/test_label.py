@@ -10,7 +10,7 @@ import pytest
 from data_layouts import picture, save
 from fake_estimator import FakeEstimator
 
-from jax_depth.cli import predict
+from jax_depth.cli import label
 from jax_depth.cli.main import main
 from jax_depth.data import DatasetError, SampleError, open_dataset, shards
 
@@ -19,7 +19,7 @@ from jax_depth.data import DatasetError, SampleError, open_dataset, shards
 def fake(monkeypatch, tmp_path):
     """Put a teacher whose depth is the red channel in place of every other."""
     estimator = FakeEstimator()
-    monkeypatch.setattr(predict, "load_estimator", lambda args: estimator)
+    monkeypatch.setattr(label, "load_estimator", lambda args: estimator)
     monkeypatch.chdir(tmp_path)
     return estimator
 

@@ -81,10 +81,15 @@ def one_device(fsdp: int = 1):
 
 
 def assert_losses_agree(got: dict[int, str], want: dict[int, str], steps: range):
-    """Compare the losses of some steps to 1e-5."""
-    for step in steps:
+    """Compare the losses of steps since two runs had the same state.
+
+    Sums of some 10^4 float32 terms in another order agree to 100 x 2^-24 = 6e-6. So do
+    the gradients, and every step adds as much to what the weights already differ by.
+    """
+    for count, step in enumerate(steps, 1):
         pair = float(got[step]), float(want[step])
-        np.testing.assert_allclose(*pair, rtol=1e-5, err_msg=f"step {step}")
+        rtol = 6e-6 * (1 + count)
+        np.testing.assert_allclose(*pair, rtol=rtol, err_msg=f"step {step}")
 
 
 def _die_at_commit(number: str) -> None:

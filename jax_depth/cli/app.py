@@ -8,7 +8,11 @@ import sys
 from collections.abc import Iterator
 
 from jax_depth.cli.compilation_cache import use_compilation_cache
-from jax_depth.cli.predict import DEFAULT_MODEL
+from jax_depth.cli.model_options import (
+    DEFAULT_MODEL,
+    add_dtype_option,
+    add_engine_option,
+)
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive
 
@@ -33,12 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="short side at which the network sees a photo unless a user chooses "
         "another (default: the model's own)",
     )
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="what the network computes in (default: %(default)s)",
-    )
+    add_dtype_option(parser)
+    add_engine_option(parser)
     parser.add_argument(
         "--batch-size",
         type=positive,
@@ -104,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
     with sock, _ended_by_sigterm():
         try:
             models = load_models(
-                args.model or [DEFAULT_MODEL], size=args.size, dtype=args.dtype
+                args.model or [DEFAULT_MODEL],
+                size=args.size,
+                dtype=args.dtype,
+                engine=args.engine,
             )
         except ValueError as error:
             raise UsageError(str(error)) from None

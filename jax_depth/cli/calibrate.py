@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 from jax_depth.cli.display_range import calibration_path
+from jax_depth.cli.model_options import (
+    add_engine_option,
+    add_model_options,
+    load_estimator,
+)
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
-from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.usage import UsageError
 
 _DOCUMENT = ("model", "kind", "low", "high", "pictures")
 
@@ -19,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="+", help="photos, as in predict"
     )
-    parser.add_argument("--model", help=f"name or folder (default: {DEFAULT_MODEL})")
-    parser.add_argument("--weights", metavar="FILE", help="a file of that model")
-    parser.add_argument("--size", type=positive, metavar="PIXELS", help="short side")
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    add_engine_option(model)
     parser.add_argument(
         "--percentiles",
         nargs=2,
@@ -38,9 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: where `predict --range calibrated` looks for this model",
     )
     add_json_argument(parser)
-    # What else `load_estimator` reads.
-    parser.set_defaults(encoder=None, dtype="float32", resample=None, batch_size=None)
-    parser.set_defaults(keep_memory=True, executables=None)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.compilation_cache import use_compilation_cache
+from jax_depth.cli.model_options import (
+    add_dtype_option,
+    add_engine_option,
+    add_resample_option,
+)
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import SUFFIXES, Photo, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
@@ -41,10 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="short side (default: each model's)",
     )
-    parser.add_argument("--resample", choices=("original", "transformers"))
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="(float32)"
-    )
+    add_resample_option(parser)
+    add_dtype_option(parser)
+    add_engine_option(parser)
     parser.add_argument(
         "--show",
         type=int,
@@ -79,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     make_folder(args.outdir)
     use_compilation_cache()
     try:
-        options = {"dtype": args.dtype, "size": args.size, "resample": args.resample}
-        estimators = open_models(words, **options)
+        options = ("dtype", "size", "resample", "engine")
+        estimators = open_models(words, **{name: vars(args)[name] for name in options})
     except ValueError as error:
         raise UsageError(str(error)) from None
     failures = [problem.sentence for problem in problems]

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from jax_depth.alignment import Method
+from jax_depth.cli.model_options import (
+    add_engine_option,
+    add_model_options,
+    load_estimator,
+)
 from jax_depth.cli.output_folder import make_folder
-from jax_depth.cli.predict import DEFAULT_MODEL, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive
 from jax_depth.evaluation.alignment import Alignment, Space
@@ -47,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for results; run again to go on after a stop (default: "
         "eval_PROTOCOL_MODEL)",
     )
-    _add_model_arguments(parser.add_argument_group("model"))
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    add_engine_option(model)
     group = parser.add_argument_group("protocol")
     group.add_argument(
         "--align",
@@ -91,18 +97,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(group)
 
 
-def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", help=f"name or folder (default: {DEFAULT_MODEL})")
-    group.add_argument("--weights", metavar="FILE", help="a file of that model")
-    group.add_argument("--size", type=positive, metavar="PIXELS", help="short side")
-    group.add_argument("--resample", choices=("original", "transformers"))
-    group.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="(float32)"
-    )
-    group.add_argument("--batch-size", type=positive, metavar="N")
-    group.set_defaults(encoder=None, keep_memory=True, executables=None)
-
-
 def run(args: argparse.Namespace) -> int:
     """Judge every picture that is not yet; print the table and write the files."""
     from jax_depth.evaluation.records import Records
@@ -124,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         "size": estimator.size,
         "resample": estimator.resample,
         "dtype": args.dtype,
+        # Left out where it is the usual one: finished folders of 0.1 have no such key.
+        **({} if args.engine == "xla" else {"engine": args.engine}),
         **benchmark.description(),
         "pictures": digest([name.encode() for name in benchmark.names]),
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jax_depth.cli import predict
+from jax_depth.cli.model_options import ModelOptions, add_model_options
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--executable it may be repeated (default without photos: a square)",
     )
     add_json_argument(parser)
-    predict.add_model_arguments(parser.add_argument_group("model"))
+    add_model_options(parser.add_argument_group("model"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -179,7 +179,7 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
     from jax_depth.inference.preprocess import check_options
     from jax_depth.weights import load_params
 
-    source, model = predict.weights_source(args)
+    source, model = ModelOptions.of(args).source()
     try:
         params, config = load_params(source, model=model, dtype=args.dtype)
     except ValueError as error:

@@ -5,7 +5,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jax_depth.cli import predict
+from jax_depth.cli.model_options import (
+    add_engine_option,
+    add_model_options,
+    load_estimator,
+)
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
@@ -37,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="picture and label into few large files (ArrayRecord) instead of one file "
         "a label: for millions; train with --pseudo packed:OUTDIR",
     )
-    predict.add_model_arguments(parser.add_argument_group("model"))
-    parser.set_defaults(keep_memory=True, executables=None)
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    add_engine_option(model)
     parser.add_argument("--quiet", action="store_true", help="print failures only")
     add_json_argument(parser)
 
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         labelling.finish()
         return _summary(args, labelling)
     try:
-        estimator = predict.load_estimator(args)
+        estimator = load_estimator(args)
         labelling.run(estimator, quiet=args.quiet)
     except KeyboardInterrupt:
         labelling.say("interrupted; the same command goes on")

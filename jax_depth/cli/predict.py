@@ -6,22 +6,22 @@ Everything `run.py` of Depth Anything does is here: --img-path, --input-size, --
 
 import argparse
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from jax_depth.catalog import ALIASES
 from jax_depth.cli.batch import add_batch_arguments, run_batch
-from jax_depth.cli.compilation_cache import use_compilation_cache
 from jax_depth.cli.display_range import shown_range
+from jax_depth.cli.model_options import (
+    add_engine_option,
+    add_model_options,
+    add_program_options,
+    load_estimator,
+)
 from jax_depth.cli.result_names import result_paths
-from jax_depth.cli.usage import UsageError, names_among, positive
-from jax_depth.config import Resample
+from jax_depth.cli.usage import UsageError, names_among
 
 DEFAULT_FORMATS = "side-by-side,png16"
-DEFAULT_MODEL = "tiny"
-ENCODERS = ("vits", "vitb", "vitl", "vitg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,80 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--img-path", metavar="PATH", action="append", default=[], help="same as PATH"
     )
     model = parser.add_argument_group("model")
-    add_model_arguments(model)
-    add_engine_arguments(model)
+    add_model_options(model)
+    add_engine_option(model)
+    add_program_options(model)
     _add_output_arguments(parser.add_argument_group("output"))
-
-
-def add_model_arguments(group: argparse._ArgumentGroup) -> None:
-    """Declare the options of a model."""
-    model = group.add_mutually_exclusive_group()
-    model.add_argument(
-        "--model",
-        help="a name that `jax-depth models` lists, or a folder with weights "
-        f"(default: {DEFAULT_MODEL}, which comes with the package)",
-    )
-    model.add_argument(
-        "--encoder",
-        choices=ENCODERS,
-        help="a Depth Anything V2 model by its encoder, as in the original run.py",
-    )
-    group.add_argument(
-        "--weights",
-        "--load-from",
-        metavar="FILE",
-        help="a .pth or .safetensors file of that model",
-    )
-    group.add_argument(
-        "--size",
-        "--input-size",
-        type=positive,
-        metavar="PIXELS",
-        help="short side at which the network sees a photo (default: the model's "
-        "own, 518 for Depth Anything)",
-    )
-    group.add_argument(
-        "--resample",
-        choices=get_args(Resample),
-        help="resize photos as the original code or as transformers does (default: "
-        "the model's own, original for Depth Anything)",
-    )
-    group.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="what the network computes in (default: %(default)s)",
-    )
-    group.add_argument(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="photos computed at once (default: 1 a CPU device, 8 a GPU or TPU)",
-    )
-
-
-def add_engine_arguments(group: argparse._ArgumentGroup) -> None:
-    """Declare what computes a model, and how its memory and programs are kept."""
-    group.add_argument(
-        "--engine",
-        choices=("xla", "openvino"),
-        default="xla",
-        help="what computes: xla on every platform of JAX, or openvino on the CPU, "
-        "faster, with the package of that name (default: %(default)s)",
-    )
-    group.add_argument(
-        "--executables",
-        type=Path,
-        metavar="FOLDER",
-        help="compiled programs that `jax-depth export --executable` made here",
-    )
-    group.add_argument(
-        "--keep-memory",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep freed memory for the next photo, which saves the CPU a tenth to "
-        "two fifths of its time and costs some 200 MB (default: on)",
-    )
 
 
 def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
@@ -168,67 +98,6 @@ def run(args: argparse.Namespace) -> int:
         lambda stem: result_paths(stem, formats),
         lambda _: _prepared(args, formats),
     )
-
-
-def load_estimator(args: argparse.Namespace) -> Any:
-    """Return the model that was asked for, with the compilation cache on.
-
-    Commands without options of an engine get XLA and keep freed memory.
-
-    Raises:
-        UsageError: a name, a file or an option that makes no model.
-    """
-    use_compilation_cache()
-    import jax_depth
-
-    source, model = weights_source(args)
-    given = vars(args)
-    try:
-        estimator = jax_depth.load(
-            source,
-            model=model,
-            dtype=args.dtype,
-            size=args.size,
-            resample=args.resample,
-            batch_size=args.batch_size,
-            engine=given.get("engine", "xla"),
-            keep_memory=given.get("keep_memory", True),
-        )
-        use_executables(estimator, given.get("executables"))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return estimator
-
-
-def weights_source(args: argparse.Namespace) -> tuple[str, str | None]:
-    """Return what to load and, where that is a file, which model it holds."""
-    name = ALIASES[args.encoder] if args.encoder else args.model
-    if args.weights is None:
-        return name or DEFAULT_MODEL, None
-    if not os.path.exists(args.weights):
-        raise UsageError(f"--weights: '{args.weights}' does not exist")
-    # Without a name the file must say itself what it holds.
-    return args.weights, name
-
-
-def use_executables(estimator: Any, folder: Path | None) -> None:
-    """Let an estimator take its programs from a folder that the user names.
-
-    Without one, programs for a CPU are kept beside the cached weights: jax's own cache
-    saves the compilation alone, this also tracing and the import of Flax.
-    """
-    from jax_depth.cli.compilation_cache import executables_folder
-    from jax_depth.inference.engines.programs import ExecutableFolder
-
-    if folder is not None:
-        if not folder.is_dir():
-            raise UsageError(
-                f"--executables: '{folder}' is no folder; make it with `jax-depth "
-                f"export --executable -o '{folder}'`"
-            )
-        estimator.compile = ExecutableFolder(folder, estimator.compile, strict=True)
-    elif estimator.engine == "xla" and (cache := executables_folder()):
-        estimator.compile = ExecutableFolder(cache, estimator.compile)
 
 
 def _prepared(

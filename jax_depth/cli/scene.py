@@ -9,7 +9,11 @@ from typing import Any
 
 from jax_depth.cli.batch import add_batch_arguments, run_batch
 from jax_depth.cli.job import Job
-from jax_depth.cli.predict import add_model_arguments, load_estimator
+from jax_depth.cli.model_options import (
+    add_engine_option,
+    add_model_options,
+    load_estimator,
+)
 from jax_depth.cli.usage import UsageError, names_among, positive
 
 DEFAULT_FORMATS = "glb"
@@ -24,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a photo, a folder (searched recursively), a glob, or a .txt file with "
         "one of these a line",
     )
-    add_model_arguments(parser.add_argument_group("model"))
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    add_engine_option(model)
     _add_camera_arguments(
         parser.add_argument_group(
             "camera",

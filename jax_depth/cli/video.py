@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.interrupt import shielded_interrupt
-from jax_depth.cli.predict import (
-    add_engine_arguments,
-    add_model_arguments,
+from jax_depth.cli.model_options import (
+    add_engine_option,
+    add_model_options,
+    add_program_options,
     load_estimator,
 )
 from jax_depth.cli.summary import add_json_argument, conclude
@@ -46,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_selection(parser.add_argument_group("frames"))
     model = parser.add_argument_group("model")
-    add_model_arguments(model)
-    add_engine_arguments(model)
+    add_model_options(model)
+    add_engine_option(model)
+    add_program_options(model)
     _add_output(parser.add_argument_group("output"))
 
 

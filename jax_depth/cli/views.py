@@ -10,9 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
+from jax_depth.cli.model_options import add_model_options, load_estimator
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import SUFFIXES, Problem, find_photos
-from jax_depth.cli.predict import add_model_arguments, load_estimator
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, names_among, positive
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="photos of one place: files, folders, globs; or one clip",
     )
-    add_model_arguments(parser.add_argument_group("model"))
+    add_model_options(parser.add_argument_group("model"))
     parser.set_defaults(model=DEFAULT_MODEL)
     scene = parser.add_argument_group("scene")
     scene.add_argument(

@@ -37,7 +37,7 @@ def open_models(words: Sequence[str], **options: Any) -> dict[str, Estimator]:
     Args:
         words: a name or a folder as `jax_depth.load` takes; NAME=FILE for a bare weight
             file; random:NAME for that architecture with random weights, seed 0.
-        options: of `jax_depth.load`: `dtype`, `size`, `resample`.
+        options: of `jax_depth.load`: `dtype`, `size`, `resample`, `engine`.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError: as `jax_depth.load`.
@@ -53,7 +53,8 @@ def open_models(words: Sequence[str], **options: Any) -> dict[str, Estimator]:
 
 def _open(word: str, options: dict[str, Any]) -> Estimator:
     # One device: each picture is a batch of its own.
-    options = {**options, "devices": jax.local_devices()[:1]}
+    if options.get("engine", "xla") == "xla":
+        options = {**options, "devices": jax.local_devices()[:1]}
     if word.startswith(_RANDOM):
         name = word.removeprefix(_RANDOM)
         name = ALIASES.get(name, name)
