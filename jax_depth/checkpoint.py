@@ -21,6 +21,7 @@ import numpy as np
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, from_json, to_json
+from jax_depth.formats.json_file import read_json, require_regular
 from jax_depth.formats.safetensors import (
     read_metadata,
     read_safetensors,
@@ -103,17 +104,30 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
     """
     directory = Path(directory)
     for name in (CONFIG, WEIGHTS):
-        if not (directory / name).is_file():
+        if not (directory / name).exists():
             raise FileNotFoundError(
                 f"{directory / name}: missing; a native model directory holds "
                 f"{CONFIG} and {WEIGHTS}"
             )
+    require_regular(directory / CONFIG)
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8")
         config = from_json(text)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{directory / CONFIG}: {error}") from None
     leaves = read_safetensors(directory / WEIGHTS)
+    for name, leaf in leaves.items():
+        if leaf.dtype.name not in (*_STORAGE, "float64"):
+            raise ValueError(
+                f"{directory / WEIGHTS}: {name!r:.100} holds {leaf.dtype}, weights are "
+                f"one of {', '.join(_STORAGE)}; convert the model again"
+            )
+    # Before a network is traced: each block has parameters of its own.
+    if config.encoder.depth > len(leaves):
+        raise ValueError(
+            f"{directory / CONFIG}: encoder.depth is {config.encoder.depth}, and "
+            f"{WEIGHTS} has {len(leaves)} tensors in all; take both of one model"
+        )
     # What `save` checked needs no second check, which would trace the whole network.
     if read_metadata(directory / WEIGHTS).get("checked") != _seal(leaves, text):
         check(leaves, config, directory / WEIGHTS)
@@ -134,7 +148,7 @@ def is_native(directory: str | os.PathLike) -> bool:
     """
     directory = Path(directory)
     try:
-        document = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        document = read_json(directory / CONFIG)
         if isinstance(document, dict) and isinstance(document.get("encoder"), dict):
             return True
     except (OSError, ValueError):

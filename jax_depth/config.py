@@ -7,7 +7,9 @@ what `config.json` beside a native checkpoint holds.
 
 import dataclasses
 import json
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
+
+from jax_depth.config_checks import check_config, check_field
 
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
@@ -311,23 +313,31 @@ def from_json(text: str) -> ModelConfig:
     """
     try:
         document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"the model description is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("the model description is nested too deep") from None
+    except ValueError as error:  # not JSON, or a number of thousands of digits
+        raise ValueError(
+            f"the model description is not JSON: {str(error)[:200]}"
+        ) from None
     return _from_document(document)
 
 
-def _from_document(document: Any) -> ModelConfig:
+def _from_document(document: Any, where: str = "") -> ModelConfig:
     if not isinstance(document, dict):
         raise ValueError("the model description must be a JSON object")
     document = dict(document)
     if document.get("metric") is not None:
-        document["metric"] = _from_document(document["metric"])
+        if where:
+            raise ValueError(f"{where}metric: a second model has none of its own")
+        document["metric"] = _from_document(document["metric"], "metric.")
     if not isinstance(document.get("encoder"), dict):
         raise ValueError('the model description needs an "encoder" object')
     document["encoder"] = _part(document["encoder"], "encoder", _ENCODER_TYPES, None)
     if document.get("head") is not None:
         document["head"] = _part(document["head"], "head", _HEAD_TYPES, "dpt")
-    return _build(ModelConfig, document, "model")
+    config = _build(ModelConfig, document, "model")
+    check_config(config, where)
+    return config
 
 
 _ENCODER_TYPES: dict[str, type] = {
@@ -361,18 +371,18 @@ def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:
 def _part(values: Any, where: str, types: dict[str, type], default: str | None) -> Any:
     """Construct the encoder or the head that a description's "type" names."""
     if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected an object, got {values!r}")
+        raise ValueError(f"{where}: expected an object, not {type(values).__name__}")
     values = dict(values)
     kind = values.pop("type", default)
-    if kind not in types:
-        raise ValueError(f"{where} type {kind!r} is unknown; known: {', '.join(types)}")
+    if not isinstance(kind, str) or kind not in types:
+        raise ValueError(
+            f"{where} type {str(kind)[:80]!r} is unknown; known: {', '.join(types)}"
+        )
     return _build(types[kind], values, where)
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
     """Construct dataclass `cls` from JSON values, lists becoming tuples."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected an object, got {values!r}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     missing = sorted(
@@ -381,8 +391,13 @@ def _build(cls: type, values: Any, where: str) -> Any:
         if field.default is dataclasses.MISSING and name not in values
     )
     if unknown or missing:
+        unknown = [key[:80] for key in unknown[:5]]
         raise ValueError(
             f"{where}: unknown keys {unknown}, missing keys {missing}; "
             f"known keys: {', '.join(fields)}"
         )
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        check_field(name, value, hints[name], f"{where}.")
+    return cls(**values)

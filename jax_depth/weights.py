@@ -66,6 +66,10 @@ def load_params(
         params, config = _load_entry(entry)
     # Stored in half precision a model is small; it computes from float32 all the same.
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+    try:
+        checkpoint.refuse_nonfinite(checkpoint.flatten(params))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     return params, dataclasses.replace(config, dtype=dtype)
 
 

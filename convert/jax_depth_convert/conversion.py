@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.catalog_depth_anything_3 import DEPTH_ANYTHING_3_NAMES
 from jax_depth.checkpoint import StorageDtype, flatten, unflatten
 from jax_depth.config import ModelConfig, with_encoder
+from jax_depth.formats.json_file import parse_json, require_regular
 from jax_depth.formats.safetensors import write_safetensors
 from jax_depth_convert.pth_writer import write_pth
 from jax_depth_convert.readers import HUB_NAMES, read
@@ -36,7 +36,11 @@ Target = Literal["native", "original", "transformers"]
 
 
 def load(
-    source: str | os.PathLike, model: str | ModelConfig | None = None
+    source: str | os.PathLike,
+    model: str | ModelConfig | None = None,
+    *,
+    allow_nonfinite: bool = False,
+    nest: str | None = None,
 ) -> tuple[dict[str, Any], ModelConfig]:
     """Return the parameters and the model of any weights on disk.
 
@@ -46,6 +50,8 @@ def load(
             weights says which model they are.
         model: a name in the catalogue or a config. Needed for a bare file whose
             size several models share.
+        allow_nonfinite: take weights that are NaN or infinite.
+        nest: the entry of a training script's checkpoint to take, see `read`.
 
     Returns:
         A nested dict of NumPy arrays in the stored dtype, views of the mapped file
@@ -56,12 +62,14 @@ def load(
         ValueError: an unknown name, a broken file, weights that do not fit the
             model, or a file that does not tell which model it is and no `model`.
     """
-    leaves, config, _ = _load_leaves(Path(source), model)
+    leaves, config, _ = _load_leaves(Path(source), model, allow_nonfinite, nest)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
     return unflatten(arrays), config
 
 
-def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig, dict]:
+def _load_leaves(
+    path: Path, model: Any, allow_nonfinite: bool, nest: str | None
+) -> tuple[dict[str, Any], ModelConfig, dict]:
     """Return `load`'s leaves by path, those of published layouts not yet computed.
 
     Then the model, and the tensors that no network here reads.
@@ -74,13 +82,19 @@ def _load_leaves(path: Path, model) -> tuple[dict[str, Any], ModelConfig, dict]:
                 f"{path}: holds model {config.name!r}, not {named.name!r}; leave the "
                 "model out"
             )
-        return flatten(params), config, checkpoint.load_unused(path)
-    state = read(path)
+        leaves = flatten(params)
+        if not allow_nonfinite:
+            try:
+                checkpoint.refuse_nonfinite(leaves)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+        return leaves, config, checkpoint.load_unused(path)
+    state = read(path, nest=nest)
     found = _described(path)
     try:
         size = recognise(state)
         config = _decide(named, found, size)
-        return match_state(state, config), config, unused(state)
+        return match_state(state, config, allow_nonfinite), config, unused(state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -91,6 +105,9 @@ def convert(
     destination: str | os.PathLike,
     to: Target = "native",
     dtype: StorageDtype | None = None,
+    *,
+    allow_nonfinite: bool = False,
+    nest: str | None = None,
 ) -> ModelConfig:
     """Convert weights on disk, one tensor at a time, and return their model.
 
@@ -100,11 +117,12 @@ def convert(
             `.pth`, `.pt` or `.bin` file for "original".
         to: the layout to write.
         dtype: how weights are stored; None keeps each tensor's own.
+        allow_nonfinite, nest: as in `load`.
 
     Raises:
         FileNotFoundError, FileExistsError, ValueError: as `load` and the writers do.
     """
-    leaves, config, rest = _load_leaves(Path(source), model)
+    leaves, config, rest = _load_leaves(Path(source), model, allow_nonfinite, nest)
     write(unflatten(leaves), config, destination, to, dtype, rest)
     return config
 
@@ -158,8 +176,9 @@ def _described(path: Path) -> ModelConfig | None:
     """Return the model a transformers `config.json` beside the weights describes."""
     file = (path if path.is_dir() else path.parent) / "config.json"
     in_folder = path.is_dir() or path.name in HUB_NAMES
-    if not in_folder or not file.is_file():
+    if not in_folder or not file.exists():
         return None
+    require_regular(file)
     # The V1 hub repositories have a config.json too, with a size and no more.
     text = file.read_text(encoding="utf-8", errors="replace")
     if name := _hub_name(text):
@@ -175,7 +194,7 @@ def _described(path: Path) -> ModelConfig | None:
 def _hub_name(text: str) -> str | None:
     """Return the model that a config.json of Depth Anything 3's hub class names."""
     try:
-        name = json.loads(text)["model_name"]
+        name = parse_json(text)["model_name"]
     except (ValueError, TypeError, KeyError):
         return None
     return DEPTH_ANYTHING_3_NAMES.get(name) if isinstance(name, str) else None

@@ -116,6 +116,7 @@ def _refuse_foreign(path: Path, text: bytes) -> None:
 
 
 def _read_shards(index: Path) -> dict[str, np.ndarray]:
+    require_regular(index)
     try:
         files = read_json(index)["weight_map"]
         shards = sorted(set(files.values()))

@@ -9,6 +9,7 @@ from typing import Any
 from jax_depth._typing import Params
 from jax_depth.checkpoint import new_directory
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, PromptHeadConfig
+from jax_depth.formats.json_file import read_json
 from jax_depth.formats.safetensors import write_safetensors
 from jax_depth.models.architectures import published_keys
 from jax_depth_convert.state_dicts import invert_params, published_encoder
@@ -69,9 +70,9 @@ def config_from_transformers(path: Path) -> ModelConfig:
         ValueError: another architecture, or a value this one does not have.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         kind = document.get("model_type")
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError):
         raise ValueError(f"{path}: not a model description in JSON") from None
     name = path.resolve().parent.name
     try:
@@ -79,7 +80,7 @@ def config_from_transformers(path: Path) -> ModelConfig:
             return ModelConfig(name, _encoder(document, (), path), None, "features")
         if kind in _HEADS:
             return _depth_model(document, name, path)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(
             f"{path}: malformed ({type(error).__name__}: {error})"
         ) from None

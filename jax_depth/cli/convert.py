@@ -45,6 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "float16", "bfloat16"),
         help="how weights are stored (default: as in SRC; float32 of a name)",
     )
+    parser.add_argument(
+        "--nest",
+        metavar="KEY",
+        help="which entry of a training script's checkpoint holds the weights, "
+        "model_ema say (default: said on stderr where there are several)",
+    )
+    parser.add_argument(
+        "--allow-nonfinite",
+        action="store_true",
+        help="convert weights that are NaN or infinite, which are refused otherwise",
+    )
     add_json_argument(parser)
 
 
@@ -63,7 +74,13 @@ def run(args: argparse.Namespace) -> int:
         jax_depth_convert.write(params, config, destination, layout, args.dtype)
     else:
         config = jax_depth_convert.convert(
-            args.source, args.model, destination, to=layout, dtype=args.dtype
+            args.source,
+            args.model,
+            destination,
+            to=layout,
+            dtype=args.dtype,
+            allow_nonfinite=args.allow_nonfinite,
+            nest=args.nest,
         )
     return _written(args, destination, config.name, layout)
 
@@ -81,7 +98,12 @@ def _to_hub_folder(args: argparse.Namespace) -> int:
     if means_name(args.source):
         params, config = load_params(args.source, model=args.model)
     else:
-        params, config = jax_depth_convert.load(args.source, args.model)
+        params, config = jax_depth_convert.load(
+            args.source,
+            args.model,
+            allow_nonfinite=args.allow_nonfinite,
+            nest=args.nest,
+        )
     jax_depth_convert.write_hub_folder(params, config, folder, args.dtype)
     return _written(args, folder, config.name, "native")
 

@@ -15,6 +15,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from jax_depth.formats.json_file import parse_json, require_regular
+
 # The format allows 100 MB; the header of the largest model here has 0.1 MB.
 _MAX_HEADER = 16 << 20
 _REMEDY = "download or write it again"
@@ -66,7 +68,8 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:
     """Return the strings in the header of a file that `read_safetensors` takes."""
-    metadata = json.loads(_read_header(path)[0]).get("__metadata__")
+    header = parse_json(_read_header(path)[0])
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
     return metadata if isinstance(metadata, dict) else {}
 
 
@@ -140,6 +143,7 @@ def raw_bytes(array: np.ndarray) -> np.ndarray:
 
 def _read_header(path: str | os.PathLike) -> tuple[bytes, int]:
     """Return the header's JSON and the size of the file."""
+    require_regular(path)
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -155,8 +159,8 @@ def _read_header(path: str | os.PathLike) -> tuple[bytes, int]:
 def _parse_header(path, text: bytes) -> dict[str, tuple[np.dtype, tuple, int, int]]:
     """Return name -> (dtype, shape, begin, end) in the file's order."""
     try:
-        document = json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
+        document = parse_json(text, object_pairs_hook=_unique)
+    except ValueError:
         raise ValueError(
             f"{path}: not a safetensors file (its header is not valid JSON); {_REMEDY}"
         ) from None
@@ -164,6 +168,11 @@ def _parse_header(path, text: bytes) -> dict[str, tuple[np.dtype, tuple, int, in
         raise ValueError(f"{path}: not a safetensors file (no header); {_REMEDY}")
     document.pop("__metadata__", None)
     return {name: _parse_entry(path, name, e) for name, e in document.items()}
+
+
+def _short(name: str) -> str:
+    """Return a tensor's name for a message."""
+    return repr(name if len(name) <= 100 else name[:99] + "…")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -180,24 +189,26 @@ def _parse_entry(path, name: str, entry: Any) -> tuple[np.dtype, tuple, int, int
             entry["shape"],
             entry["data_offsets"],
         )
+        if not isinstance(shape, list):
+            raise TypeError
         numbers = [*shape, begin, end]
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f"{path}: tensor {name!r} has a malformed header entry; {_REMEDY}"
+            f"{path}: tensor {_short(name)} has a malformed header entry; {_REMEDY}"
         ) from None
     if not isinstance(kind, str) or kind not in _DTYPES:
         raise ValueError(
-            f"{path}: tensor {name!r} has dtype {kind!r}, which is not supported; "
-            f"store it as one of {', '.join(_DTYPES)}"
+            f"{path}: tensor {_short(name)} has dtype {str(kind)[:40]!r}, which is "
+            f"not supported; store it as one of {', '.join(_DTYPES)}"
         )
     if not all(type(n) is int and n >= 0 for n in numbers) or len(shape) > 32:
         raise ValueError(
-            f"{path}: tensor {name!r} has a malformed header entry; {_REMEDY}"
+            f"{path}: tensor {_short(name)} has a malformed header entry; {_REMEDY}"
         )
     if math.prod(shape) * _DTYPES[kind].itemsize != end - begin:
         raise ValueError(
-            f"{path}: tensor {name!r} of shape {tuple(shape)} and dtype {kind} cannot "
-            f"take {end - begin} bytes; {_REMEDY}"
+            f"{path}: tensor {_short(name)} of shape {tuple(shape[:8])} and dtype "
+            f"{kind} cannot take {end - begin} bytes; {_REMEDY}"
         )
     return _DTYPES[kind], tuple(shape), begin, end
 
@@ -208,8 +219,8 @@ def _check_layout(path, header: dict, size: int) -> None:
     for name, (_, _, begin, end) in sorted(header.items(), key=lambda e: e[1][2:]):
         if begin != position:
             raise ValueError(
-                f"{path}: tensor {name!r} overlaps another or leaves a gap before "
-                f"it; {_REMEDY}"
+                f"{path}: tensor {_short(name)} overlaps another or leaves a gap "
+                f"before it; {_REMEDY}"
             )
         position = end
     if position != size:
