@@ -7,6 +7,7 @@ else is in the checkpoint.
 
 import collections
 import dataclasses
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -176,7 +177,7 @@ def _train(
         weights=data.weights,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        threads=recipe.data.threads,
+        threads=_threads(recipe),
         ahead=recipe.data.prefetch,
         unreadable_limit=recipe.data.unreadable_limit,
         report=journal.say if active else hosts.tell,
@@ -358,6 +359,13 @@ def _pace(
 
 def _every(judge: HeldOut, settings: Any) -> int:
     return judge.every or settings.evaluate_every
+
+
+def _threads(recipe: Recipe) -> int:
+    """Return how many threads read and augment."""
+    if recipe.data.threads is not None:
+        return recipe.data.threads
+    return os.cpu_count() or 1
 
 
 def _check_batch(recipe: Recipe, devices: int) -> None:

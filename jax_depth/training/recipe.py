@@ -68,7 +68,7 @@ class DataSettings:
         min_depth, max_depth: metres; pixels outside are masked.
         augmentation: of pictures with measured or rendered depth.
         pseudo_augmentation: of pseudo-labelled pictures.
-        threads: that read and augment.
+        threads: that read and augment; None for as many as this machine has cores.
         prefetch: batches made ahead.
         unreadable_limit: samples that cannot be used before the run ends.
     """
@@ -80,7 +80,7 @@ class DataSettings:
     max_depth: float = setting(TO_INFINITY, 1e6)
     augmentation: Augmentation = _AS_IS
     pseudo_augmentation: Augmentation = _AS_IS
-    threads: int = setting(FROM_0, 8)
+    threads: int | None = setting(FROM_0, None)
     prefetch: int = setting(FROM_0, 4)
     unreadable_limit: int = setting(FROM_0, 100)
 
