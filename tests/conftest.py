@@ -15,6 +15,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
 
 
+# What a test may lack on a developer's machine, but not where changes are judged.
+_DRIVEN = ("Chromium", "selenium", "EGL", "moderngl", "npm", "npx", "proxy")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fail instead of skipping for want of a program, where all must run."""
+    report = yield
+    if os.environ.get("JAX_DEPTH_TESTS_MUST_RUN") and report.skipped:
+        reason = str(call.excinfo.value) if call.excinfo else ""
+        if any(word.lower() in reason.lower() for word in _DRIVEN):
+            report.outcome, report.longrepr = "failed", f"skipped: {reason}"
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
     """Turn any attempt to leave this machine into a failure that says so."""

@@ -67,12 +67,3 @@ def test_the_study_sees_the_published_pixels(name):
     golden = PUBLISHED_SLICES[name]
     # Published to four decimals.
     np.testing.assert_allclose(depth[:3, :3], golden, rtol=1e-4, atol=1e-4)
-
-
-def test_the_published_first_pixels_differ_as_the_page_says():
-    first = {name: rows[0][0] for name, rows in PUBLISHED_SLICES.items()}
-    sizes = ("small", "base", "large")
-    v1 = [first[f"depth-anything-{size}"] for size in sizes]
-    v2 = [first[f"depth-anything-v2-{size}"] for size in sizes]
-    np.testing.assert_allclose(v1, (8.8, 26.4, 88.0), rtol=5e-3)
-    np.testing.assert_allclose(v2, (2.7, 4.4, 162), rtol=2e-2)

@@ -1,7 +1,6 @@
 """Recipes: complete, sourced, changed by key, and back from JSON."""
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
 from jax_depth.training import overrides
 from jax_depth.training.optimizer import from_settings, schedule
 from jax_depth.training.recipe import OptimizerSettings, leaves
-from jax_depth.training.recipes import OURS, RECIPES, SOURCES, sources
+from jax_depth.training.recipes import RECIPES, SOURCES, sources
 from jax_depth.training.setting import ranges
 from jax_depth.training.start import model_config
 
@@ -27,22 +26,6 @@ def test_every_setting_has_a_source_and_the_way_to_json_is_exact(recipe):
     assert set(sources(recipe)) == set(leaves(recipe))
     assert overrides.from_json(overrides.to_json(recipe)) == recipe
     assert model_config(recipe).kind == recipe.model.kind
-
-
-def test_published_numbers_are_those_of_the_papers():
-    v1, v2 = RECIPES["v1-student"], RECIPES["v2-student"]
-    assert (v1.optimizer.learning_rate, v1.optimizer.head_factor) == (5e-6, 10)
-    assert (v1.loss.cutmix, v1.loss.feature_margin, v1.data.pseudo_share) == (
-        0.5,
-        0.85,
-        2 / 3,
-    )
-    assert (v2.data.batch, v2.run.steps, v2.loss.gradient) == (192, 480_000, 2)
-    assert v2.loss.pseudo_trim == 0.1
-    assert RECIPES["v2-teacher"].data.batch == 64
-    assert RECIPES["v2-teacher"].run.steps == 160_000
-    assert RECIPES["metric-outdoor"].run.steps == 120 * 611
-    assert sources(v2)["optimizer.weight_decay"] == OURS
 
 
 def test_settings_change_by_key():
@@ -214,11 +197,6 @@ def test_schedules_that_fall():
     np.testing.assert_allclose(got, want, rtol=1e-5)
     with pytest.raises(ValueError, match='"linear" schedule has no separate cooldown'):
         schedule(1.0, 100, cooldown=3, kind="linear")
-
-
-def test_recipes_are_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        SMOKE.name = "x"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -259,12 +259,16 @@ def test_the_swaying_view_is_a_video_that_closes(tmp_path):
     assert np.abs(middle - moved).max() < 1
 
 
-def test_a_constant_map_moves_nothing():
-    photo = smooth_photo(8, 9)
-    depth = DepthMap(np.full((8, 9), 3.0), "inverse_depth")
-    for eye in scene.stereo_pair(photo, depth):
-        # Half-way between near and far is the screen; what is not near is behind it.
-        assert eye.shape == photo.shape
+def test_a_constant_map_moves_everything_alike():
+    photo = smooth_photo(8, 200)
+    depth = DepthMap(np.full((8, 200), 3.0), "inverse_depth")
+    left, right = (eye.astype(int) for eye in scene.stereo_pair(photo, depth))
+    # A constant map is shown as far, so both eyes see the photo moved as a whole.
+    errors = [
+        np.abs(left[:, 20 + d : 180 + d] - right[:, 20:180]).mean()
+        for d in range(-15, 16)
+    ]
+    assert min(errors) < 1 and np.argmin(errors) != 15
 
 
 def test_large_photos_are_thinned_to_the_frame():
