@@ -208,7 +208,7 @@ class Views:
     def _limit(self, confidence: float) -> float | None:
         """Return the confidence that the given share of pixels lies below."""
         maps = [d for d in self.depths if d.confidence is not None]
-        values = [d.confidence[self._kept(d)] for d in maps]
+        values = [np.asarray(d.confidence)[self._kept(d)] for d in maps]
         values = np.concatenate(values) if values else np.zeros(0)
         return float(np.quantile(values, confidence)) if len(values) else None
 

@@ -11,10 +11,11 @@ Upstream: ByteDance-Seed/Depth-Anything-3 `utils/io/input_processor.py`, which c
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from jax_depth.formats.image import Pixels
 from jax_depth.inference.resample import resize_cubic
+from jax_depth.models.resize import resize_half_pixel
 
 METHODS = (
     "upper_bound_resize",
@@ -37,7 +38,8 @@ class Plan(NamedTuple):
     @property
     def corner(self) -> tuple[int, int]:
         """Row and column of `second` where the cut begins."""
-        return tuple((a - b) // 2 for a, b in zip(self.second, self.final, strict=True))
+        (height, width), (rows, columns) = self.second, self.final
+        return (height - rows) // 2, (width - columns) // 2
 
 
 def plan(height: int, width: int, size: int, multiple: int, method: str) -> Plan:
@@ -55,11 +57,11 @@ def plan(height: int, width: int, size: int, multiple: int, method: str) -> Plan
     if side != size:
         first = round(height * scale), round(width * scale)
     if method.endswith("crop"):
-        final = tuple(n // multiple * multiple for n in first)
-        return Plan(first, first, final)
+        height, width = (n // multiple * multiple for n in first)
+        return Plan(first, first, (height, width))
     # Ties go up.
-    final = tuple((2 * n + multiple) // (2 * multiple) * multiple for n in first)
-    return Plan(first, final, final)
+    height, width = ((2 * n + multiple) // (2 * multiple) * multiple for n in first)
+    return Plan(first, (height, width), (height, width))
 
 
 def resize_bounded(pixels: Pixels, way: Plan) -> UInt8[np.ndarray, "h2 w2 3"]:
@@ -131,3 +133,62 @@ def _overlaps(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
     index.append(last)
     weight.append(after / cell)
     return np.stack(index), np.stack(weight).astype(np.float32)
+
+
+class Window(NamedTuple):
+    """Where the network's pixels lie in a photo: network = photo * scale - offset.
+
+    Both count from the picture's corner; (rows, columns).
+    """
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+    size: tuple[int, int]
+
+
+def window(
+    shape: tuple[int, int],
+    seen: tuple[int, int],
+    size: int,
+    multiple: int,
+    method: str,
+) -> Window:
+    """Return where what the network saw of a photo lies in it.
+
+    Args:
+        shape: (height, width) of the photo.
+        seen: (rows, columns) of the network's pixels.
+        size, multiple, method: as in `plan`; a method of other models cuts nothing.
+    """
+    if method not in METHODS:
+        return Window((seen[0] / shape[0], seen[1] / shape[1]), (0.0, 0.0), seen)
+    way = plan(*shape, size, multiple, method)
+    scale = way.second[0] / shape[0], way.second[1] / shape[1]
+    top, left = way.corner
+    return Window(scale, (float(top), float(left)), seen)
+
+
+def to_photo(
+    values: Float32[np.ndarray, "h w"], window: Window, size: tuple[int, int]
+) -> Float32[np.ndarray, "h2 w2"]:
+    """Bring a map to its photo's size; NaN where the network saw nothing of it."""
+    if window.offset == (0.0, 0.0) and window.size == tuple(
+        round(n * s) for n, s in zip(size, window.scale, strict=True)
+    ):
+        return _grown(values, size)
+    begin = [round(o / s) for o, s in zip(window.offset, window.scale, strict=True)]
+    end = [
+        min(round((o + n) / s), whole)
+        for o, n, s, whole in zip(
+            window.offset, window.size, window.scale, size, strict=True
+        )
+    ]
+    result = np.full(size, np.nan, np.float32)
+    part = slice(begin[0], end[0]), slice(begin[1], end[1])
+    inner = end[0] - begin[0], end[1] - begin[1]
+    result[part] = _grown(values, inner)
+    return result
+
+
+def _grown(values, size: tuple[int, int]) -> np.ndarray:
+    return np.array(resize_half_pixel(values[None, ..., None], size))[0, ..., 0]

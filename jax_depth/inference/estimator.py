@@ -14,13 +14,16 @@ from jax_depth._typing import Float32, Params
 from jax_depth.config import Dtype, ModelConfig, Resample
 from jax_depth.depth_map import DepthMap, MapKind
 from jax_depth.formats.image import check_source, label_of, read_image
+from jax_depth.inference import bounded
 from jax_depth.inference.engines import Engine, Runs, check_engine
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
+from jax_depth.inference.focal import finish_bounded
 from jax_depth.inference.memory import keep_freed_memory
 from jax_depth.inference.preprocess import check_options, to_network
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.inference.views import estimate_views
+from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference
 from jax_depth.views import Views
 from jax_depth.weights import load_params
@@ -52,7 +55,8 @@ def load(
             `model`.
         dtype: "float32", or "bfloat16" for matrix products and convolutions.
         size: short side in pixels pictures are processed at; by default the
-            model's own, 518 for Depth Anything. Larger gives finer detail.
+            model's own, 518 for Depth Anything. Larger gives finer detail. Of Depth
+            Anything 3 the long side, 504 by default.
         resample: "original" preprocesses as the authors' code, "transformers" as
             transformers' processor; by default the model's own, "original" for
             every published one.
@@ -175,18 +179,25 @@ class Estimator:
         )
 
     @overload
-    def __call__(self, images: list[Any] | tuple[Any, ...]) -> list[DepthMap]: ...
+    def __call__(
+        self, images: list[Any] | tuple[Any, ...], camera: Any = None
+    ) -> list[DepthMap]: ...
     @overload
     def __call__(
-        self, images: str | os.PathLike | Picture | np.ndarray | jax.Array
+        self,
+        images: str | os.PathLike | Picture | np.ndarray | jax.Array,
+        camera: Any = None,
     ) -> DepthMap: ...
-    def __call__(self, images: Any) -> Any:
+    def __call__(self, images: Any, camera: Any = None) -> Any:
         """Predict depth for one picture, or for a list of pictures of any sizes.
 
         Args:
             images: a path, a PIL image, or an array (h, w, 3) RGB, uint8 or float
                 in [0, 1] (see `read_image` for everything else that is taken); or a
                 list or tuple of those.
+            camera: `Intrinsics` of the pictures, in their pixels, for models whose
+                metres need a focal length; without it that in a file's EXIF data is
+                taken, and where there is none the map is "depth", without a unit.
 
         Returns:
             A `DepthMap` at the picture's own size, or a list of them in order.
@@ -199,7 +210,7 @@ class Estimator:
                 None for the others.
         """
         if not isinstance(images, (list, tuple)):
-            return self([images])[0]
+            return self([images], camera)[0]
         for image in images:
             check_source(image)
         maps: list[DepthMap | None] = [None] * len(images)
@@ -211,19 +222,23 @@ class Estimator:
                 result = self.run(np.concatenate([pixels for _, _, pixels in batch]))
                 previous, running = running, (batch, result)
                 if previous is not None:
-                    self._collect(*previous, maps)
+                    self._collect(*previous, maps, images, camera)
             if running is not None:
-                self._collect(*running, maps)
+                self._collect(*running, maps, images, camera)
         except Exception as error:
             if running is not None:
                 with contextlib.suppress(Exception):  # `error` came first
-                    self._collect(*running, maps)
+                    self._collect(*running, maps, images, camera)
             error.maps = maps  # pyright: ignore[reportAttributeAccessIssue]
             raise
         return maps
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array | np.ndarray:
+    def run(
+        self, pixels: Float32[np.ndarray, "b h w 3"]
+    ) -> jax.Array | np.ndarray | Output:
         """Run preprocessed pixels: (b, h, w, 3) -> (b, h, w) float32.
+
+        Of a model with more to say than depth an `Output` of such maps.
 
         Compiled once for each batch and picture size. XLA returns an array on the
         devices without waiting for the result.
@@ -294,9 +309,31 @@ class Estimator:
         )
         return pixels, picture.shape[:2]
 
-    def _collect(self, batch: list[_Prepared], result, maps: list) -> None:
-        for (i, shape, _), values in zip(batch, np.asarray(result), strict=True):
-            maps[i] = self.depth_map(values, shape)
+    def _collect(self, batch: list[_Prepared], result, maps, images, camera) -> None:
+        outputs = result if isinstance(result, Output) else Output(result)
+        outputs = jax.tree.map(np.asarray, outputs)
+        for k, (i, shape, _) in enumerate(batch):
+            output = jax.tree.map(lambda leaf, k=k: leaf[k], outputs)
+            maps[i] = self.finish(output, shape, camera, images[i])
+
+    def finish(
+        self,
+        output: Output,
+        shape: tuple[int, int],
+        camera: Any = None,
+        image: Any = None,
+    ) -> DepthMap:
+        """Return what a network gave for one picture, at that picture's own size.
+
+        Args:
+            output: of one picture: arrays (h, w).
+            shape: rows and columns of the picture.
+            camera: as when called.
+            image: the picture, of whose file the focal length is read.
+        """
+        if self.resample in bounded.METHODS:
+            return finish_bounded(self, output, shape, camera, image)
+        return self.depth_map(np.asarray(output.depth), shape)
 
     def prepare(self, picture: Any) -> Float32[np.ndarray, "1 h w 3"]:
         """Return a picture as `run` takes it, resized and normalised.

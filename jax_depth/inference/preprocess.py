@@ -102,7 +102,8 @@ def to_network(
     )
     if resample in bounded.METHODS:
         patch = config.encoder.patch_size
-        way = bounded.plan(*pixels.shape[:2], size, patch, resample)
+        height, width, _ = pixels.shape
+        way = bounded.plan(height, width, size, patch, resample)
         result = _normalised(bounded.resize_bounded(pixels, way), config)
     elif resample == "original":
         result = _original_pixels(pixels, target, config)

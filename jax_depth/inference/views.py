@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,6 @@ from jax_depth.models import architectures
 from jax_depth.models.depth_anything import apply
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import check_reference
-from jax_depth.models.resize import resize_half_pixel
 from jax_depth.views import SKY, Views
 
 Fit = Literal["refuse", "crop"]
@@ -34,17 +33,6 @@ Fit = Literal["refuse", "crop"]
 _LEAST_DISTANCE = 0.1
 
 _run = jax.jit(apply, static_argnames=("config", "reference"))
-
-
-class Window(NamedTuple):
-    """Where the network's pixels lie in a photo: network = photo * scale - offset.
-
-    Both count from the picture's corner; (rows, columns).
-    """
-
-    scale: tuple[float, float]
-    offset: tuple[float, float]
-    size: tuple[int, int]
 
 
 def estimate_views(
@@ -101,16 +89,13 @@ def estimate_views(
     return _views(output, sky, given, photos, windows, _names(images), config)
 
 
-def _to_network(photo, estimator) -> tuple[np.ndarray, Window]:
+def _to_network(photo, estimator) -> tuple[np.ndarray, bounded.Window]:
     pixels = estimator.prepare(photo)[0]
-    h, w = pixels.shape[:2]
-    height, width = photo.shape[:2]
-    if estimator.resample not in bounded.METHODS:
-        return pixels, Window((h / height, w / width), (0.0, 0.0), (h, w))
     patch = estimator.config.encoder.patch_size
-    way = bounded.plan(height, width, estimator.size, patch, estimator.resample)
-    scale = way.second[0] / height, way.second[1] / width
-    return pixels, Window(scale, tuple(map(float, way.corner)), (h, w))
+    shape, size = photo.shape[:2], pixels.shape[:2]
+    return pixels, bounded.window(
+        shape, size, estimator.size, patch, estimator.resample
+    )
 
 
 def _of_one_size(inputs, photos, labels, fit: Fit):
@@ -135,7 +120,7 @@ def _of_one_size(inputs, photos, labels, fit: Fit):
         )
         offset = window.offset[0] + top, window.offset[1] + left
         cut = pixels[top : top + rows, left : left + columns]
-        result.append((cut, Window(window.scale, offset, (rows, columns))))
+        result.append((cut, bounded.Window(window.scale, offset, (rows, columns))))
     return result
 
 
@@ -211,6 +196,7 @@ def _in_given_unit(output: Output, poses: Sequence[Pose]) -> Output:
     (Umeyama 1991), which of two views is the ratio of their baselines. One view has no
     baseline: its depth keeps the network's unit.
     """
+    assert output.extrinsics is not None
     given = np.stack([pose.centre for pose in poses])
     found = np.stack([_pose(e).centre for e in output.extrinsics])
     given, found = given - given.mean(0), found - found.mean(0)
@@ -297,7 +283,7 @@ def _views(output, sky, given, photos, windows, names, config) -> Views:
     depths, cameras, poses = [], [], []
     for i, (photo, window) in enumerate(zip(photos, windows, strict=True)):
         size = photo.shape[:2]
-        grow = functools.partial(to_photo, window=window, size=size)
+        grow = functools.partial(bounded.to_photo, window=window, size=size)
         depths.append(
             DepthMap(
                 grow(output.depth[i]),
@@ -324,32 +310,6 @@ def _views(output, sky, given, photos, windows, names, config) -> Views:
         )
         poses.append(_pose(output.extrinsics[i]))
     return Views(depths, cameras, poses, int(output.reference), photos, names)
-
-
-def to_photo(
-    values: Float32[np.ndarray, "h w"], window: Window, size: tuple[int, int]
-) -> Float32[np.ndarray, "h2 w2"]:
-    """Bring a map to its photo's size; NaN where the network saw nothing of it."""
-    if window.offset == (0.0, 0.0) and window.size == tuple(
-        round(n * s) for n, s in zip(size, window.scale, strict=True)
-    ):
-        return _grown(values, size)
-    begin = [round(o / s) for o, s in zip(window.offset, window.scale, strict=True)]
-    end = [
-        min(round((o + n) / s), whole)
-        for o, n, s, whole in zip(
-            window.offset, window.size, window.scale, size, strict=True
-        )
-    ]
-    result = np.full(size, np.nan, np.float32)
-    part = slice(begin[0], end[0]), slice(begin[1], end[1])
-    inner = end[0] - begin[0], end[1] - begin[1]
-    result[part] = _grown(values, inner)
-    return result
-
-
-def _grown(values, size: tuple[int, int]) -> np.ndarray:
-    return np.array(resize_half_pixel(values[None, ..., None], size))[0, ..., 0]
 
 
 def _as_bytes(photo: np.ndarray) -> np.ndarray:

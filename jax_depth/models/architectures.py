@@ -53,10 +53,12 @@ class NetworkRow:
             a method `run(pixels, **conditions)` -> (`Output`, named intermediates).
         axis: what the second axis of its pixels counts; None for single pictures.
         takes: arguments of `jax_depth.apply` beyond pixels that it understands.
+        more: whether it says more of one picture than depth.
         float32, keys: as in `EncoderRow`.
     """
 
     module: str
+    more: bool = False
     axis: Axis | None = None
     takes: tuple[str, ...] = ()
     float32: tuple[str, ...] = ("output_conv3",)
@@ -85,11 +87,13 @@ NETWORKS: Mapping[type, NetworkRow] = MappingProxyType(
         ),
         SkyHeadConfig: NetworkRow(
             "sky_dpt:SkyDepthAnything",
+            more=True,
             float32=("output_conv3", "sky_output_conv3"),
             keys="depth_anything_3_mono",
         ),
         DualHeadConfig: NetworkRow(
             "depth_anything_3:AnyViewDepth",
+            more=True,
             axis="views",
             takes=("extrinsics", "intrinsics", "reference"),
             float32=(

@@ -93,6 +93,26 @@ def apply(
     return _run(params, pixels, config, conditions, head=True)[0]
 
 
+def apply_to_pictures(
+    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
+) -> Output:
+    """Run a network on independent pictures; models of several views see one each.
+
+    Args:
+        params, config: as in `apply`.
+        pixels: normalised RGB.
+
+    Returns:
+        Depth, and confidence and sky where the model has them, each (b, h, w).
+    """
+    if architectures.network_row(config).axis is None:
+        return apply(params, pixels, config)
+    output = apply(params, pixels[:, None], config)
+    sky = None if output.sky is None else output.sky[:, 0]
+    confidence = None if output.confidence is None else output.confidence[:, 0]
+    return Output(output.depth[:, 0], confidence=confidence, sky=sky)
+
+
 def forward(
     params: Params, pixels: Float[Array, "b *v h w 3"], config: ModelConfig
 ) -> Float32[Array, "b *v h w"]:

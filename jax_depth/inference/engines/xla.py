@@ -12,6 +12,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig
+from jax_depth.models import architectures
+from jax_depth.models.output import Output
 from jax_depth.weights import rounded_kernels
 
 # (config, params, pixels) on the devices -> a program of (params, pixels).
@@ -55,7 +57,7 @@ class XlaEngine:
         """How many programs are compiled and kept, at most 32."""
         return len(self._compiled)
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array:
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array | Output:
         """Run pixels on the devices; returns without waiting for the result.
 
         Compiled once for each batch size, rounded up to a power of two, and picture
@@ -69,7 +71,9 @@ class XlaEngine:
             pixels = np.concatenate([pixels, fill])
         placed = jax.device_put(pixels, sharding)
         result = self._program(params, placed)(params, placed)
-        return result if padded == count else result[:count]
+        if padded == count:
+            return result
+        return jax.tree.map(lambda leaf: leaf[:count], result)
 
     def _placement(self, count: int):
         """Return the parameters, the sharding and the padded size of a batch."""
@@ -104,15 +108,18 @@ def compile_forward(
 ) -> Callable[[Params, jax.Array], jax.Array]:
     """Return `forward` of a model, compiled for arguments like these.
 
+    Of a model with more to say than depth `apply_to_pictures`, which gives `Output`.
+
     Args:
         config: the model.
         params: nested dict of arrays on the devices.
         pixels: (b, h, w, 3) on the devices.
     """
     # Late: a process that loads its programs from files does without Flax.
-    from jax_depth.models.depth_anything import forward
+    from jax_depth.models.depth_anything import apply_to_pictures, forward
 
-    function = functools.partial(forward, config=config)
+    more = architectures.network_row(config).more
+    function = functools.partial(apply_to_pictures if more else forward, config=config)
     (*others, device) = pixels.sharding.device_set
     if device.platform == "cpu" and not others and len(pixels) > 1:
         function = functools.partial(_one_by_one, function)
@@ -126,7 +133,11 @@ def _one_by_one(function, params, pixels):
     fits its caches better than that of a batch: a twelfth less time, and the memory
     of one picture.
     """
-    return jax.lax.map(lambda one: function(params, one[None])[0], pixels)
+
+    def run(one):
+        return jax.tree.map(lambda leaf: leaf[0], function(params, one[None]))
+
+    return jax.lax.map(run, pixels)
 
 
 def _power_of_two(count: int) -> int:
