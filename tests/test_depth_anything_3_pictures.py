@@ -47,7 +47,7 @@ def test_metres_need_a_focal_length(tmp_path):
 
     # Of a file by its EXIF data; of a file without any, no metres.
     exif = Image.Exif()
-    exif.get_ifd(0x8769)[0xA405] = 36  # mm, equivalent to 35 mm film
+    exif[0x8769] = {0xA405: 36}  # mm, equivalent to 35 mm film
     Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
     Image.fromarray(photo).save(tmp_path / "b.png")
     diagonal = np.hypot(80, 60) * 36 / np.hypot(36, 24)
