@@ -1,14 +1,27 @@
-"""How many floating-point operations a forward pass takes, by arithmetic.
+"""How many floating-point operations a forward pass takes, counted in its program.
 
-Products and convolutions alone, a multiply-add counted as two; resizes, norms,
-softmax and activations are a few percent more and run beside them. A training step
-takes three times as many: one pass forward, and one each for the gradients of
-activations and of weights.
+Products and convolutions alone, a multiply-add counted as two, those of resizes
+included; norms, softmax, activations and depthwise convolutions (of `tiny`, added tap
+by tap) are a few percent more and run beside them. A
+training step takes three times as many: one pass forward, and one each for the
+gradients of activations and of weights.
 """
 
-from jax_depth.config import EncoderConfig, HeadConfig, HybridConfig, ModelConfig
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from jax_depth.config import ModelConfig
+from jax_depth.models import architectures
+from jax_depth.models.depth_anything import apply, check_size, features, param_shapes
 
 
+@functools.cache
 def forward_flops(config: ModelConfig, height: int, width: int) -> int:
     """Return the operations on one picture of `height` x `width` pixels.
 
@@ -19,98 +32,52 @@ def forward_flops(config: ModelConfig, height: int, width: int) -> int:
     Raises:
         ValueError: sides that are not multiples of the patch size.
     """
-    patch = config.encoder.patch_size
-    if height % patch or width % patch or height < patch or width < patch:
-        raise ValueError(
-            f"{height}x{width} does not fit model {config.name!r}: both sides must be "
-            f"multiples of {patch}"
-        )
-    grid = height // patch, width // patch
-    encoder = config.encoder
-    if isinstance(encoder, HybridConfig):
-        total, taps = _hybrid(encoder, height, width)
-    else:
-        total = _vit(encoder, grid)
-        taps = [(grid, encoder.width)] * 4
-    if config.head is not None:
-        total += _head(config.head, taps, (height, width))
-    return total
-
-
-def _product(rows: int, inner: int, columns: int) -> int:
-    return 2 * rows * inner * columns
-
-
-def _conv(size: tuple[int, int], kernel: int, c_in: int, c_out: int) -> int:
-    """Operations of a convolution whose result has `size`."""
-    return _product(size[0] * size[1], kernel * kernel * c_in, c_out)
-
-
-def _vit(encoder: EncoderConfig, grid: tuple[int, int]) -> int:
-    patches = grid[0] * grid[1]
-    tokens = patches + 1 + encoder.registers
-    embed = _product(patches, 3 * encoder.patch_size**2, encoder.width)
-    return embed + encoder.depth * _block(
-        tokens, encoder.width, encoder.mlp_hidden, encoder.mlp == "swiglu"
+    check_size((1, height, width, 3), config)
+    if hasattr(config.encoder, "attention"):
+        # Attention in blocks adds queries of zeros to fill the last one.
+        encoder: Any = dataclasses.replace(config.encoder, attention="one_pass")
+        config = dataclasses.replace(config, encoder=encoder)
+    axis = () if architectures.network_row(config).axis is None else (1,)
+    pixels = jax.ShapeDtypeStruct((1, *axis, height, width, 3), jnp.float32)
+    run: Any = features if config.head is None else apply
+    program = jax.make_jaxpr(lambda p, x: run(p, x, config))(
+        param_shapes(config), pixels
     )
+    return count(program.jaxpr)
 
 
-def _block(tokens: int, width: int, hidden: int, gated: bool = False) -> int:
-    linear = _product(tokens, width, 4 * width + (3 if gated else 2) * hidden)
-    return linear + 2 * _product(tokens, width, tokens)
+def count(jaxpr: core.Jaxpr) -> int:
+    """Return the operations of products and convolutions in a program.
+
+    The body of a scan counts as often as it runs, that of a `while` once, and of
+    branches the longest.
+    """
+    return sum(map(_count_equation, jaxpr.eqns))
 
 
-def _hybrid(encoder: HybridConfig, height: int, width: int):
-    from jax_depth.models.conv_stem import BLOCKS, OUTPUT_BLOCKS, STEM_CHANNELS
-
-    size, channels = _shrunk((height, width), 2), STEM_CHANNELS
-    total, maps = _conv(size, 3, 3, channels), []
-    for i, spec in enumerate(BLOCKS):
-        hidden = channels * spec.expand
-        if spec.expand != 1:
-            total += _conv(size, 1, channels, hidden)
-        size = _shrunk(size, spec.stride)
-        total += _conv(size, spec.kernel_size, 1, hidden)
-        total += _conv(size, 1, hidden, spec.channels)
-        channels = spec.channels
-        if i in OUTPUT_BLOCKS:
-            maps.append((size, channels))
-    tokens = size[0] * size[1]
-    total += _product(tokens, channels, encoder.width)
-    total += encoder.depth * _block(tokens, encoder.width, encoder.mlp_hidden)
-    taps = [*maps[:2], *[(size, encoder.width)] * len(encoder.taps)]
-    return total, taps
+def _count_equation(equation: core.JaxprEqn) -> int:
+    name, params = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        left = equation.invars[0].aval.shape  # pyright: ignore[reportAttributeAccessIssue]
+        return 2 * _size(equation) * math.prod(left[i] for i in contracted)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape  # pyright: ignore[reportAttributeAccessIssue]
+        out = params["dimension_numbers"].rhs_spec[0]
+        # Of a transposed convolution all but one in `lhs_dilation` are zeros.
+        zeros = math.prod(params["lhs_dilation"])
+        return 2 * _size(equation) * math.prod(kernel) // kernel[out] // zeros
+    if name == "cond":
+        return max(count(branch.jaxpr) for branch in params["branches"])
+    inner = [j for value in params.values() if (j := _program(value)) is not None]
+    return params.get("length", 1) * sum(map(count, inner))
 
 
-def _head(head: HeadConfig, taps, size: tuple[int, int]) -> int:
-    total, levels = 0, []
-    for (grid, width), channels, resize in zip(
-        taps, head.channels, head.resize, strict=True
-    ):
-        total += _conv(grid, 1, width, channels)
-        if resize == "down2":
-            grid = _shrunk(grid, 2)
-            total += _conv(grid, 3, channels, channels)
-        elif resize != "keep":
-            factor = {"up2": 2, "up4": 4}[resize]
-            # Blocks do not overlap: each result sees one position of the input.
-            grid = grid[0] * factor, grid[1] * factor
-            total += _conv(grid, 1, channels, channels)
-        total += _conv(grid, 3, channels, head.features)
-        levels.append(grid)
-
-    features = head.features
-    for i, level in enumerate(levels):
-        # The coarsest level has nothing to merge with, so one unit of two.
-        units = 1 if i == len(levels) - 1 else 2
-        total += units * 2 * _conv(level, 3, features, features)
-        target = levels[i - 1] if i else (2 * level[0], 2 * level[1])
-        total += _conv(target, 1, features, features)
-    finest = 2 * levels[0][0], 2 * levels[0][1]
-    total += _conv(finest, 3, features, features // 2)
-    total += _conv(size, 3, features // 2, head.output_channels)
-    return total + _conv(size, 1, head.output_channels, 1)
+def _size(equation: core.JaxprEqn) -> int:
+    return math.prod(equation.outvars[0].aval.shape)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _shrunk(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return -(-size[0] // stride), -(-size[1] // stride)
+def _program(value: Any) -> core.Jaxpr | None:
+    if isinstance(value, core.ClosedJaxpr):
+        return value.jaxpr
+    return value if isinstance(value, core.Jaxpr) else None
