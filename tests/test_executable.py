@@ -265,11 +265,38 @@ def test_what_is_written_never_comes_from_the_cache_of_jax(tmp_path):
         folder(CONFIG, PARAMS, PIXELS)
         assert len(hits) == 1
         assert jax.config.jax_enable_compilation_cache
-        # The cache of jax goes on.
-        compile_forward(CONFIG, PARAMS, PIXELS)
+        # The cache of jax goes on, and what it gives is not written.
+        taken = compile_forward(CONFIG, PARAMS, PIXELS)
         assert len(hits) == 2
+        path = tmp_path / "taken.executable"
+        with pytest.raises(ExecutableError, match="without_jax_cache") as error:
+            executable.write(path, taken, CONFIG, PIXELS)
+        assert str(path) in str(error.value) and not path.exists()
     finally:
         jax.monitoring.unregister_event_listener(listen)
         for name, value in before.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()
+
+
+class Failing:
+    """A program that was loaded, and fails when it runs."""
+
+    def __call__(self, params, pixels):
+        raise jax.errors.JaxRuntimeError("NOT_FOUND: Function fusion.7 not found")
+
+
+def test_a_stored_program_that_fails_when_it_runs(program, tmp_path, monkeypatch):
+    folder = ExecutableFolder(tmp_path, compile_forward)
+    folder(CONFIG, PARAMS, PIXELS)
+    (path,) = tmp_path.iterdir()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    first = path.stat().st_ino
+    monkeypatch.setattr(executable, "read", lambda *_: Failing())
+    result = folder(CONFIG, PARAMS, PIXELS)(PARAMS, PIXELS)
+    np.testing.assert_array_equal(result, program(PARAMS, PIXELS))
+    assert path.stat().st_ino != first  # made again
+    strict = dataclasses.replace(folder, strict=True)
+    with pytest.raises(ExecutableError, match="NOT_FOUND") as error:
+        strict(CONFIG, PARAMS, PIXELS)(PARAMS, PIXELS)
+    assert str(path) in str(error.value) and path.exists()

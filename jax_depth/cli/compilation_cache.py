@@ -20,7 +20,10 @@ def use_compilation_cache() -> None:
 
     folder = cache_directory() / "compiled"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # What is in it is run: nobody else may write there.
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
     except OSError:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))

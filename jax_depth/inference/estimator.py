@@ -93,6 +93,10 @@ class Estimator:
     batches are filled up to a power of two, so a size costs at most
     log2(batch_size) + 1 compilations.
 
+    It can be pickled, deep-copied and sent to workers that were started afresh
+    (multiprocessing's "spawn", joblib, Ray): weights go by value, programs are compiled
+    again. A forked child cannot compute and says so.
+
     Attributes:
         config: the model.
         size: short side in pixels pictures are processed at.
@@ -360,11 +364,36 @@ class Estimator:
             max_depth=self.config.max_depth,
         )
 
+    def __reduce__(self) -> tuple[Callable[..., "Estimator"], tuple[Any, ...]]:
+        """Copy or send by value: the weights as NumPy arrays, and the options.
+
+        The copy has the devices of the process that makes it and compiles its
+        programs again; `compile` is not sent.
+        """
+        options = {
+            "size": self.size,
+            "resample": self.resample,
+            "batch_size": self.batch_size,
+            "engine": self.engine,
+        }
+        params = jax.tree.map(np.asarray, self.params)
+        return _restored, (type(self), params, self.config, options)
+
     def __repr__(self) -> str:
         return (
             f"Estimator({self.config.name}, {self.config.kind}, size {self.size}, "
             f"{self.config.dtype})"
         )
+
+
+def _restored(
+    kind: type[Estimator],
+    params: Params,
+    config: ModelConfig,
+    options: Mapping[str, Any],
+) -> Estimator:
+    """Return the estimator that was pickled or copied."""
+    return kind(params, config, **options)
 
 
 _ENGINES: Mapping[Engine, Callable[..., Runs]] = {

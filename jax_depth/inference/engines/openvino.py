@@ -21,6 +21,7 @@ import numpy as np
 
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig, with_encoder
+from jax_depth.inference.engines.forked import check_process
 
 # A compiled model holds its own copy of the weights in the layout its kernels want.
 _MAX_COMPILED = 32
@@ -43,6 +44,7 @@ class OpenVinoEngine:
                 "engine 'openvino' runs on the CPU and takes no devices; leave "
                 "`devices` out or use engine 'xla'"
             )
+        check_process()
         try:
             openvino = import_openvino()
         except ModuleNotFoundError:
@@ -74,6 +76,7 @@ class OpenVinoEngine:
 
         Compiled once for each batch and picture size.
         """
+        check_process()
         pixels = np.ascontiguousarray(pixels)
         with self._lock:
             request = self._request(pixels.shape)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 
@@ -87,7 +88,7 @@ class ExecutableFolder:
                 program = read(path, config, params, pixels)
                 if not self.strict:
                     path.touch()
-                return program
+                return _FirstRun(path, program, self, config)
             except (ExecutableError, OSError):
                 if self.strict:
                     raise
@@ -97,6 +98,10 @@ class ExecutableFolder:
             )
         if self.strict:
             return self.compile(config, params, pixels)
+        return self.make(path, config, params, pixels)
+
+    def make(self, path: Path, config: ModelConfig, params: Params, pixels) -> Program:
+        """Compile a program and keep it in a file that was run once."""
         with without_jax_cache():
             program = self.compile(config, params, pixels)
         self._keep(path, program, config, pixels)
@@ -104,13 +109,53 @@ class ExecutableFolder:
 
     def _keep(self, path: Path, program: Any, config: ModelConfig, pixels) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             write(path, program, config, pixels)
             files = sorted(self.folder.glob(f"*{SUFFIX}"), key=os.path.getmtime)
             for file in files[: -self.limit]:
                 file.unlink(missing_ok=True)
-        except OSError:
+        except (OSError, ExecutableError):
             pass  # costs the next process time, not this one its result
+
+
+class _FirstRun:
+    """A program from a file, waited for the first time it runs.
+
+    What is wrong with it may show only then, and after the call returned.
+    """
+
+    def __init__(self, path: Path, program: Any, folder: ExecutableFolder, config):
+        self._path, self._program = path, program
+        self._folder, self._config = folder, config
+        self._proven = False
+
+    def __call__(self, params: Params, pixels: jax.Array) -> Any:
+        if self._proven:
+            return self._program(params, pixels)
+        try:
+            result = jax.block_until_ready(self._program(params, pixels))
+        except jax.errors.JaxRuntimeError as error:
+            if self._folder.strict:
+                raise ExecutableError(f"{self._path}: {_fails(error)}") from None
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            make = self._folder.make
+            self._program = make(self._path, self._config, params, pixels)
+            result = self._program(params, pixels)
+        self._proven = True
+        return result
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else can write programs into, or make it so.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_mode & 0o077:
+        with contextlib.suppress(OSError):  # another user's
+            folder.chmod(0o700)
 
 
 @contextlib.contextmanager
@@ -139,7 +184,7 @@ def file_name(config: ModelConfig, shape: tuple[int, ...]) -> str:
 
 
 def write(path: Path, program: Any, config: ModelConfig, pixels: jax.Array) -> None:
-    """Write a compiled program, whole or not at all.
+    """Write a compiled program, whole or not at all, once it ran from its bytes.
 
     Args:
         path: the file; its folder exists.
@@ -148,9 +193,18 @@ def write(path: Path, program: Any, config: ModelConfig, pixels: jax.Array) -> N
         pixels: pixels it was compiled for, or their abstract value with a sharding.
 
     Raises:
+        ExecutableError: read back it does not run, as a program does not that jax took
+            from its own cache of compilations; nothing is written.
         OSError: the file cannot be written.
     """
-    payload = serialize(program)[0]
+    try:
+        payload = serialize(program)[0]
+        _run_once(payload, program, pixels)
+    except jax.errors.JaxRuntimeError as error:
+        raise ExecutableError(
+            f"{path}: not written, since the program {_fails(error)}; compile it "
+            "within `without_jax_cache`"
+        ) from None
     header = made_for(config, pixels) | {"sha256": hashlib.sha256(payload).hexdigest()}
     with atomic(path) as temporary, open(temporary, "wb") as file:
         file.write(json.dumps(header).encode() + b"\n")
@@ -211,6 +265,26 @@ def environment(platform_name: str, device_kind: str) -> Mapping[str, Any]:
         "flags": os.environ.get("XLA_FLAGS", ""),
         "options": {name: str(getattr(jax.config, name)) for name in options},
     }
+
+
+def _run_once(payload: bytes, program: Any, pixels: Any) -> None:
+    """Run a serialised program on zeros and wait for it."""
+    loaded = deserialize_and_load(
+        payload,
+        in_tree=program.in_tree,
+        out_tree=program.out_tree,
+        execution_devices=list(pixels.sharding.device_set),
+    )
+    arguments, _ = jax.tree.map(
+        lambda x: jax.device_put(np.zeros(x.shape, x.dtype), pixels.sharding),
+        program.args_info,
+    )
+    jax.block_until_ready(loaded(*arguments))
+
+
+def _fails(error: Exception) -> str:
+    reason = (str(error).splitlines() or ["no reason given"])[0][:200]
+    return f"fails when it runs from its bytes ({reason})"
 
 
 _REMEDY = "make it again here with `jax-depth export --executable`"

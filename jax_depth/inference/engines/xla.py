@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig
+from jax_depth.inference.engines.forked import check_process
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
 from jax_depth.weights import rounded_kernels
@@ -38,6 +39,7 @@ class XlaEngine:
     def __init__(
         self, params: Params, config: ModelConfig, devices: Sequence[Any] | None = None
     ):
+        check_process()
         devices = list(devices or jax.local_devices())
         self._config = config
         self.batch_size = len(devices) * (1 if devices[0].platform == "cpu" else 8)
@@ -62,7 +64,11 @@ class XlaEngine:
 
         Compiled once for each batch size, rounded up to a power of two, and picture
         size.
+
+        Raises:
+            RuntimeError: in a forked child, see `engines.forked`.
         """
+        check_process()
         count = len(pixels)
         params, sharding, padded = self._placement(count)
         if padded > count:

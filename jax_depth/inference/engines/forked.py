@@ -1,0 +1,27 @@
+"""Engines and forked processes: a sentence in place of a child that waits for ever."""
+
+import os
+
+# The process whose engines run; set by the first one.
+_owner: int | None = None
+
+
+def check_process() -> None:
+    """Refuse to compute in a child that was forked off a process with an engine.
+
+    XLA and OpenVINO compute on threads, which a fork does not copy: in the child they
+    would be waited for without end.
+
+    Raises:
+        RuntimeError: this is such a child.
+    """
+    global _owner
+    if _owner is None:
+        _owner = os.getpid()
+    if _owner != os.getpid():
+        raise RuntimeError(
+            "this process was forked off one that had a model loaded, whose threads a "
+            'fork does not copy; start workers with multiprocessing\'s "spawn" '
+            "(multiprocessing.get_context('spawn')) or load the model in the children "
+            "only"
+        )
