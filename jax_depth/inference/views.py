@@ -22,7 +22,6 @@ from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import label_of, read_image
 from jax_depth.inference import bounded
 from jax_depth.models import architectures
-from jax_depth.models.depth_anything import apply
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import check_reference
 from jax_depth.views import SKY, Views
@@ -32,7 +31,17 @@ Fit = Literal["refuse", "crop"]
 # Upstream's: below this a translation's unit is taken as it is.
 _LEAST_DISTANCE = 0.1
 
-_run = jax.jit(apply, static_argnames=("config", "reference"))
+
+@functools.cache
+def _compiled() -> Any:
+    # Late: a process that loads its programs from files does without Flax.
+    from jax_depth.models.depth_anything import apply
+
+    return jax.jit(apply, static_argnames=("config", "reference"))
+
+
+def _run(*arguments: Any, **options: Any) -> Any:
+    return _compiled()(*arguments, **options)
 
 
 def estimate_views(
