@@ -56,6 +56,7 @@ def test_the_history_is_the_log(tmp_path):
         assert shown.size == (3 * 28, 8 * 28)
 
 
+@pytest.mark.slow
 def test_a_loss_and_an_optimizer_of_ones_own(tmp_path):
     history = train(recipe(*SHORT), DATA, tmp_path, loss=l1, optimizer=optax.sgd(1e-3))
     lines = [line for line in history if "loss" in line]
@@ -85,12 +86,14 @@ def test_callbacks_see_the_log_and_end_the_run(tmp_path):
     assert (tmp_path / "checkpoints" / "2").is_dir()
 
 
+@pytest.mark.slow
 def test_a_dataset_or_a_name_is_data_and_a_name_a_recipe(tmp_path):
     history = train(recipe(*SHORT), [Shapes(count=16)], tmp_path)
     assert history.steps == 3
     assert training.train is train and training.TrainingData is TrainingData
 
 
+@pytest.mark.slow
 def test_several_held_out_sets_and_the_best_by_another_metric(tmp_path):
     data = TrainingData(
         [Shapes(count=16)],
@@ -114,6 +117,7 @@ def test_several_held_out_sets_and_the_best_by_another_metric(tmp_path):
         assert judged.values(name)[3] == history.values(name)[3]
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_and_outlives_the_process(tmp_path, monkeypatch):
     from jax_depth.training import loop
 
@@ -141,6 +145,7 @@ def test_patience_counts_what_was_not_better():
     assert not Patience(0, "d1").over
 
 
+@pytest.mark.slow
 def test_a_checkpoint_by_minutes_and_a_profile(tmp_path):
     settings = recipe(
         "run.steps=4",
@@ -165,6 +170,7 @@ class Millimetres(Shapes):
         return labelled_sample(rgb, depth * 10, "metric_depth", "m", self.names[index])
 
 
+@pytest.mark.slow
 def test_a_wrong_unit_is_seen_at_the_start(tmp_path):
     settings = recipe(
         *SHORT,
@@ -213,3 +219,43 @@ def test_rates_by_group():
         "encoder/block_0": pytest.approx(2.5e-3),
         "encoder/embedding": pytest.approx(1.25e-3),
     }
+
+
+@pytest.mark.slow
+def test_the_best_by_what_nobody_measures_is_refused_at_the_start(tmp_path):
+    with pytest.raises(ValueError, match=r"run\.best='d4' is none of abs_rel, d1, "):
+        train(recipe(*SHORT, "run.best=d4"), DATA, tmp_path)
+    assert not (tmp_path / "checkpoints" / "3").exists()
+
+
+@pytest.mark.parametrize(
+    ("init", "architecture", "taken"),
+    [
+        ("tiny", "smoke", "tiny"),
+        ("tiny", "tiny", "tiny"),
+        ("dinov2-small", "depth-anything-v2-small", "depth-anything-v2-small"),
+        (
+            "depth-anything-v2-metric-outdoor-small",
+            "depth-anything-v2-small",
+            "depth-anything-v2-small",
+        ),
+        ("depth-anything-v2-base", "depth-anything-v2-small", "depth-anything-v2-base"),
+        ("nowhere", "smoke", "smoke"),
+    ],
+)
+def test_weights_to_start_from_choose_the_network(init, architecture, taken):
+    from jax_depth.training.start import architecture_of
+
+    assert architecture_of(init, architecture) == taken
+
+
+def test_a_folder_to_start_from_chooses_the_network(tmp_path):
+    import jax
+
+    from jax_depth import checkpoint
+    from jax_depth.models.initialize import init
+    from jax_depth.training.start import architecture_of, model_config
+
+    config = model_config(recipe())
+    checkpoint.save(tmp_path / "own", init(config, jax.random.key(0)), config)
+    assert architecture_of(str(tmp_path / "own"), "tiny") == "smoke"

@@ -52,6 +52,7 @@ def finished(tmp_path):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_finished_run_keeps_its_recipe_and_forgotten_flags_are_refused(
     finished, capsys
 ):
@@ -67,6 +68,7 @@ def test_a_finished_run_keeps_its_recipe_and_forgotten_flags_are_refused(
     assert (finished / "log.jsonl").read_text() == lines
 
 
+@pytest.mark.slow
 def test_resume_takes_everything_from_the_folder_and_keeps_every_recipe(
     finished, monkeypatch, tmp_path
 ):
@@ -84,6 +86,7 @@ def test_resume_takes_everything_from_the_folder_and_keeps_every_recipe(
     assert not list(finished.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_data_come_from_the_folder_too(tmp_path, monkeypatch):
     from PIL import Image
 
@@ -155,6 +158,7 @@ def test_a_signal_is_heeded_while_something_compiles():
     gone.set()
 
 
+@pytest.mark.slow
 def test_a_run_stopped_while_it_compiles_has_lost_nothing(tmp_path, monkeypatch):
     from jax_depth.training import loop
 
@@ -189,6 +193,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, damage):
     settings = ("run.save_every=2", "optimizer.warmup=1")
@@ -208,6 +213,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, damage
     assert (tmp_path / "run/checkpoints/6").is_dir()
 
 
+@pytest.mark.slow
 def test_of_damaged_checkpoints_alone_nothing_is_begun(tmp_path):
     run(tmp_path, "run.steps=2", "run.save_every=2", "optimizer.warmup=1")
     shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")
@@ -240,6 +246,7 @@ def test_a_disk_that_fills_is_said_with_path_and_missing_bytes(tmp_path, monkeyp
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_own_warm_ups_shrink_and_the_log_says_so(tmp_path, capsys):
     shown = ["train", "finetune", "--set", "run.steps=100", "--show"]
     assert main(shown) == 0

@@ -80,6 +80,8 @@ def batch_picture(arrays: Mapping[str, np.ndarray]) -> UInt8[np.ndarray, "h w 3"
     rows = []
     for row in range(min(_ROWS, len(arrays["rgb"]))):
         rgb, target, mask = (arrays[key][row] for key in ("rgb", "target", "mask"))
+        if rgb.dtype != np.uint8:  # in [0, 1], beyond it where a resize overshot
+            rgb = 255 * np.clip(rgb, 0, 1)
         low, high = np.percentile(target[mask], (2, 98)) if mask.any() else (0.0, 1.0)
         level = np.clip((target - low) / max(high - low, 1e-6), 0, 1)
         coloured = table_of("Spectral_r")[np.where(mask, 255 * level, 0).astype(int)]

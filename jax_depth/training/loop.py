@@ -245,9 +245,18 @@ def _save(run: Run, due: list[HeldOut], journal: Journal, step: int) -> None:
 
 
 def _judge(run: Run, journal: Journal, step: int, due: list[HeldOut]) -> None:
-    """Judge the state as it is by some sets."""
-    if due:
-        _judged(run, gathered(run.state), journal, step, due)
+    """Judge the state as it is by some sets.
+
+    Raises:
+        ValueError: `run.best` is none of the metrics.
+    """
+    if not due:
+        return
+    found = _judged(run, gathered(run.state), journal, step, due)
+    best = run.recipe.run.best
+    # Where not one picture could be judged there are counts alone.
+    if best not in found and len(found) > 2 * len(due) + 2:
+        raise ValueError(f"run.best={best!r} is none of {', '.join(sorted(found))}")
 
 
 def _judged(
