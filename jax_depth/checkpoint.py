@@ -5,14 +5,11 @@ Reading and writing are strict in both directions: the file and the config must
 agree on every name and every shape.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -21,6 +18,7 @@ import numpy as np
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, from_json, to_json
+from jax_depth.formats.atomic import new_directory as new_directory
 from jax_depth.formats.json_file import read_json, require_regular
 from jax_depth.formats.safetensors import (
     read_metadata,
@@ -246,51 +244,3 @@ def _seal(leaves: Mapping[str, Any], config: str) -> str:
     shapes = sorted((name, list(leaf.shape)) for name, leaf in leaves.items())
     text = json.dumps([_LAYOUT, config, shapes])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def new_directory(
-    directory: str | os.PathLike, replaces: tuple[str, ...]
-) -> Iterator[Path]:
-    """Yield a temporary directory that becomes `directory` at the end.
-
-    Args:
-        directory: where it goes. What is there already is replaced if it holds no
-            other names than `replaces`.
-        replaces: names of files an older version may hold.
-
-    Raises:
-        FileExistsError: `directory` is a file or holds anything else.
-        OSError: it cannot be made.
-    """
-    directory = Path(os.path.abspath(directory))
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory}: is a file; give a directory")
-    if directory.is_dir():
-        others = sorted({entry.name for entry in directory.iterdir()} - {*replaces})
-        if others:
-            raise FileExistsError(
-                f"{directory}: holds other files ({others[0]!r}); give a new directory"
-            )
-    token = secrets.token_hex(8)
-    temporary = directory.with_name(f".{token}.new")
-    old = directory.with_name(f".{token}.old")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-    except OSError as error:
-        raise type(error)(
-            f"{directory}: cannot be made ({error.strerror}); give another place"
-        ) from None
-    try:
-        yield temporary
-        if directory.exists():
-            os.rename(directory, old)
-        os.rename(temporary, directory)
-    except BaseException:
-        if old.exists() and not directory.exists():
-            os.rename(old, directory)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

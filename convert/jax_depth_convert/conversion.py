@@ -1,6 +1,5 @@
 """From any published file or directory to any other, and by which name."""
 
-import contextlib
 import dataclasses
 import difflib
 import os
@@ -16,6 +15,7 @@ from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.catalog_depth_anything_3 import DEPTH_ANYTHING_3_NAMES
 from jax_depth.checkpoint import StorageDtype, flatten, unflatten
 from jax_depth.config import ModelConfig, with_encoder
+from jax_depth.formats.atomic import atomic
 from jax_depth.formats.json_file import parse_json, require_regular
 from jax_depth.formats.safetensors import write_safetensors
 from jax_depth_convert.pth_writer import write_pth
@@ -250,16 +250,12 @@ def _write_original(params, config, destination: Path, dtype, unused) -> None:
             ".safetensors or .pth"
         )
     state = invert_params(params, config, "original") | dict(unused or {})
-    temporary = destination.with_name(f".{os.getpid()}.{destination.name}")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary, state, dtype)
-        os.replace(temporary, destination)
+        with atomic(destination) as temporary:
+            write(temporary, state, dtype)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(
             f"{destination}: cannot be written ({reason}); give another place"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):  # never made, or moved
-            temporary.unlink()

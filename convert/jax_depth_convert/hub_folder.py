@@ -10,8 +10,9 @@ from pathlib import Path
 from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import MODELS
-from jax_depth.checkpoint import CONFIG, WEIGHTS, StorageDtype, flatten, new_directory
+from jax_depth.checkpoint import CONFIG, WEIGHTS, StorageDtype, flatten
 from jax_depth.config import ModelConfig
+from jax_depth.formats.atomic import new_directory
 
 CARD = "README.md"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth._typing import Params
-from jax_depth.checkpoint import new_directory
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, PromptHeadConfig
+from jax_depth.formats.atomic import new_directory
 from jax_depth.formats.json_file import read_json
 from jax_depth.formats.safetensors import write_safetensors
 from jax_depth.models.architectures import published_keys

@@ -36,6 +36,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image
 
+from jax_depth.formats.atomic import atomic
+
 FRAMES_PER_SHARD = 250
 JPEG_QUALITY = 93
 
@@ -94,9 +96,11 @@ def write_shard(path: Path, frames: Iterable[Frame]) -> int:
     The record of each frame must hold ``index``; ``name`` is derived from it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     lines = []
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        atomic(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for frame in frames:
             jpeg, png, record = encode(frame)
             name = f"{record['index']:06d}"
@@ -104,7 +108,6 @@ def write_shard(path: Path, frames: Iterable[Frame]) -> int:
             archive.writestr(f"{name}.png", png)
             lines.append(json.dumps({"name": name} | record))
         archive.writestr("index.jsonl", "\n".join(lines) + "\n")
-    os.replace(partial, path)
     return len(lines)
 
 

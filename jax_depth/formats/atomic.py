@@ -41,3 +41,51 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_directory(
+    directory: str | os.PathLike, replaces: tuple[str, ...]
+) -> Iterator[Path]:
+    """Yield a temporary directory that becomes `directory` at the end.
+
+    Args:
+        directory: where it goes. What is there already is replaced if it holds no
+            other names than `replaces`.
+        replaces: names of files an older version may hold.
+
+    Raises:
+        FileExistsError: `directory` is a file or holds anything else.
+        OSError: it cannot be made.
+    """
+    directory = Path(os.path.abspath(directory))
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: is a file; give a directory")
+    if directory.is_dir():
+        others = sorted({entry.name for entry in directory.iterdir()} - {*replaces})
+        if others:
+            raise FileExistsError(
+                f"{directory}: holds other files ({others[0]!r}); give a new directory"
+            )
+    token = secrets.token_hex(8)
+    temporary = directory.with_name(f".{token}.new")
+    old = directory.with_name(f".{token}.old")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise type(error)(
+            f"{directory}: cannot be made ({error.strerror}); give another place"
+        ) from None
+    try:
+        yield temporary
+        if directory.exists():
+            os.rename(directory, old)
+        os.rename(temporary, directory)
+    except BaseException:
+        if old.exists() and not directory.exists():
+            os.rename(old, directory)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -12,10 +12,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jax_depth.camera import Intrinsics
-from jax_depth.checkpoint import new_directory
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats import colmap
-from jax_depth.formats.atomic import atomic
+from jax_depth.formats.atomic import atomic, new_directory
 from jax_depth.formats.glb import write_glb_mesh, write_glb_points
 from jax_depth.formats.ply import write_ply
 from jax_depth.formats.png16 import COMPRESSION
