@@ -49,6 +49,27 @@ class Intrinsics:
         )
 
 
+def focal_lengths(camera: Any) -> tuple[float, float]:
+    """Return (fx, fy) of `Intrinsics` or of a camera's matrix.
+
+    Raises:
+        ValueError: an array of another shape, or a focal length that is not above 0.
+    """
+    if isinstance(camera, Intrinsics):
+        fx, fy = float(camera.fx), float(camera.fy)
+    else:
+        matrix = np.asarray(camera, np.float64)
+        if matrix.shape != (3, 3):
+            raise ValueError(
+                f"the camera is an array of shape {matrix.shape}; give Intrinsics(fx, "
+                "fy, cx, cy) or its matrix (3, 3), in pixels of the photo"
+            )
+        fx, fy = float(matrix[0, 0]), float(matrix[1, 1])
+    if not (0 < fx < np.inf and 0 < fy < np.inf):
+        raise ValueError(f"focal lengths of {fx:g} and {fy:g} pixels are not above 0")
+    return fx, fy
+
+
 # A rotation that went through float32 and a few products is this far from one at most.
 _ROTATION_TOLERANCE = 1e-3
 

@@ -14,6 +14,7 @@ from jax_depth.metric_fit import (
     Points,
     Unknowns,
     at_points,
+    by_focal_length,
     fit_metric,
 )
 
@@ -47,6 +48,9 @@ class DepthMap:
         confidence: float32 (h, w), larger where the model is surer; None where the
             model does not say.
         sky: float32 (h, w), sky where it is 0.3 or more; None likewise.
+        metres_per_focal: of a map that only lacks a focal length: values times fx
+            times the first number plus fy times the second, in pixels of the photo,
+            are metres. Not kept in files.
 
     Raises:
         ValueError: `values` is not two-dimensional or is empty, or kind, unit and
@@ -60,6 +64,7 @@ class DepthMap:
     max_depth: float | None = None
     confidence: Float32[np.ndarray, "h w"] | None = None
     sky: Float32[np.ndarray, "h w"] | None = None
+    metres_per_focal: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _frozen(self.values))
@@ -308,10 +313,13 @@ class DepthMap:
         mask: Bool[np.ndarray, "h w"] | None = None,
         unknowns: Unknowns | None = None,
         max_depth: float | None = None,
+        camera: Any = None,
     ) -> "DepthMap":
-        """Return the map in metres, fitted to distances that are known.
+        """Return the map in metres: by distances that are known, or a focal length.
 
         Args:
+            camera: `Intrinsics` of the photo, or its matrix (3, 3): all that a map of
+                Depth Anything 3's metric model lacks. Give this alone.
             points: (x, y, metres) each: column and row of a pixel, counted from 0, and
                 its distance along the optical axis. Two are enough, if one is near
                 and one far.
@@ -331,6 +339,9 @@ class DepthMap:
             ValueError: the fit is not determined, contradicts the map, or a point is
                 wrong; one sentence says which.
         """
+        if camera is not None:
+            known = (points, depth, mask, unknowns, max_depth)
+            return by_focal_length(self, camera, known)
         fitted = self.metric_fit(
             points, depth=depth, mask=mask, unknowns=unknowns, max_depth=max_depth
         )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from jax_depth.alignment import fit, fit_trimmed
+from jax_depth.camera import focal_lengths
 
 if TYPE_CHECKING:
     from jax_depth.depth_map import DepthMap
@@ -198,3 +199,35 @@ def _uncertainty(x, y, scale: float, shift: float, unknowns: int) -> float:
 
 def _said(unknowns: Unknowns) -> str:
     return "scale and shift" if unknowns == "scale_shift" else "a scale"
+
+
+def by_focal_length(
+    depth: "DepthMap", camera: Any, known: Sequence[Any] = ()
+) -> "DepthMap":
+    """Return a `DepthMap` that only lacked a focal length in metres.
+
+    Args:
+        depth: the map.
+        camera: `Intrinsics` of the photo, or its matrix (3, 3).
+        known: distances that were given besides, each None if it was not.
+
+    Raises:
+        ValueError: the map lacks more than that, or distances were given too.
+    """
+    if any(x is not None for x in known):
+        raise ValueError("give a camera or known distances, not both")
+    if depth.metres_per_focal is None:
+        raise ValueError(
+            f"a camera makes no metres of a map of kind {depth.kind!r} by "
+            f"{depth.model or 'an unknown model'}; that is for "
+            "depth-anything-3-metric-large, fresh from its estimator: give known "
+            "distances"
+        )
+    (fx, fy), (across, down) = focal_lengths(camera), depth.metres_per_focal
+    return dataclasses.replace(
+        depth,
+        values=depth.values * np.float32(fx * across + fy * down),
+        kind="metric_depth",
+        unit="m",
+        metres_per_focal=None,
+    )

@@ -40,6 +40,12 @@ def test_metres_need_a_focal_length(tmp_path):
     metres = _metric()(photo, camera=Intrinsics(100, 100, 39.5, 29.5))
     assert (metres.kind, metres.unit) == ("metric_depth", "m")
     assert np.allclose(metres.values, plain.values * 70 / 300, rtol=1e-5)
+    camera = Intrinsics(100, 100, 39.5, 29.5)
+    assert np.array_equal(plain.to_metric(camera=camera).values, metres.values)
+    with pytest.raises(ValueError, match="depth-anything-3-metric-large"):
+        _estimator()(photo).to_metric(camera=camera)
+    with pytest.raises(ValueError, match="not both"):
+        plain.to_metric([(1, 1, 2.0)], camera=camera)
     matrix = Intrinsics(100, 100, 39.5, 29.5).matrix
     assert np.array_equal(_metric()(photo, camera=matrix).values, metres.values)
     with pytest.raises(ValueError, match=r"\(2, 2\).*Intrinsics"):

@@ -169,18 +169,18 @@ def window(
 
 
 def to_photo(
-    values: Float32[np.ndarray, "h w"], window: Window, size: tuple[int, int]
+    values: Float32[np.ndarray, "h w"], place: Window, size: tuple[int, int]
 ) -> Float32[np.ndarray, "h2 w2"]:
     """Bring a map to its photo's size; NaN where the network saw nothing of it."""
-    if window.offset == (0.0, 0.0) and window.size == tuple(
-        round(n * s) for n, s in zip(size, window.scale, strict=True)
+    if place.offset == (0.0, 0.0) and place.size == tuple(
+        round(n * s) for n, s in zip(size, place.scale, strict=True)
     ):
         return _grown(values, size)
-    begin = [round(o / s) for o, s in zip(window.offset, window.scale, strict=True)]
+    begin = [round(o / s) for o, s in zip(place.offset, place.scale, strict=True)]
     end = [
         min(round((o + n) / s), whole)
         for o, n, s, whole in zip(
-            window.offset, window.size, window.scale, size, strict=True
+            place.offset, place.size, place.scale, size, strict=True
         )
     ]
     result = np.full(size, np.nan, np.float32)

@@ -292,7 +292,7 @@ def _views(output, sky, given, photos, windows, names, config) -> Views:
     depths, cameras, poses = [], [], []
     for i, (photo, window) in enumerate(zip(photos, windows, strict=True)):
         size = photo.shape[:2]
-        grow = functools.partial(bounded.to_photo, window=window, size=size)
+        grow = functools.partial(bounded.to_photo, place=window, size=size)
         depths.append(
             DepthMap(
                 grow(output.depth[i]),
