@@ -344,7 +344,7 @@ def test_decompression_bombs_are_refused_in_a_sentence(tmp_path):
     path = _write(tmp_path / "bomb.png", _png_of_size(40000, 40000))
     with pytest.raises(ValueError) as error:
         read_image(path)
-    assert "178956970 pixels" in _one_sentence(error, path)
+    assert "more than the 178" in _one_sentence(error, path)
 
 
 def test_pillows_warning_on_large_pictures_is_no_error(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 from jax_depth.app.limits import MEBIBYTE, Limits
 from jax_depth.app.refusal import Refusal
 from jax_depth.formats.image import Pixels, read_image
+from jax_depth.formats.unread import is_heif, unread_kind
 
 # Of the formats Pillow knows, those of photos. Others run foreign programs (EPS starts
 # Ghostscript) or are too rarely tested to meet a stranger's bytes.
@@ -40,11 +41,7 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
     try:
         image = Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
-        raise Refusal(
-            415,
-            f"{label} is not a picture of a known format; send a JPEG, PNG, WebP, "
-            "AVIF, TIFF, BMP, GIF or PPM",
-        ) from None
+        raise Refusal(415, f"{label} {_what_else(source, name)}") from None
     # Where warnings are errors the milder one of the two is raised.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Refusal(413, _too_many_pixels(label, "far too many", limits)) from None
@@ -60,6 +57,20 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
             return read_image(image, name=name or "the picture")
         except (ValueError, OSError) as error:
             raise Refusal(422, _line(error)) from None
+
+
+def _what_else(source: bytes | Path, name: str) -> str:
+    """Return what a file of no known format is, and what to send instead."""
+    if isinstance(source, bytes):
+        header = source[:32]
+    else:
+        with source.open("rb") as file:
+            header = file.read(32)
+    kind = unread_kind(Path(name), header)
+    if kind is None or is_heif(header):
+        kind = "is a HEIC photo" if kind else "is not a picture of a known format"
+        kind += "; send a JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PPM"
+    return kind
 
 
 def check_bytes(size: int, limits: Limits, label: str = "the picture") -> None:

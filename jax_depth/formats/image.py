@@ -3,19 +3,34 @@
 Files are read as the original Depth Anything reads them, with `cv2.imread` and its
 default flags, wherever that is a choice: alpha is dropped, not composited over a
 background; embedded ICC profiles are ignored; the EXIF orientation is applied.
-One thing is finer here: 16-bit grayscale keeps its precision, where cv2 keeps the
-high byte. 16-bit colour files lose their low byte in Pillow as they do in cv2.
+Two things differ: 16-bit grayscale keeps its precision, where cv2 keeps the high
+byte (16-bit colour files lose their low byte in Pillow as they do in cv2), and a CMYK
+JPEG is up to one grey level off cv2, whose conversion rounds otherwise.
 """
 
 import os
+import re
 import threading
 import warnings
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from jax_depth.formats.cut_jpeg import with_end_marker
+from jax_depth.formats.tiff_pictures import (
+    Tags,
+    first_directory,
+    largest,
+    needs_tifffile,
+    not_the_photo,
+    read_tiff,
+    tags_of,
+)
+from jax_depth.formats.unread import is_heif, is_raw, unread_kind
 
 Pixels: TypeAlias = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 
@@ -103,6 +118,24 @@ def check_source(source: Any) -> None:
         _check_file(Path(source), label_of(source))
 
 
+def allow_megapixels(megapixels: int) -> None:
+    """Read pictures of up to this many megapixels in this process; 178 by default.
+
+    The limit is Pillow's guard against decompression bombs, small files that unpack
+    into more than the memory holds.
+
+    Args:
+        megapixels: at least 1; a picture of 200 takes about 1.6 GB while it is read.
+
+    Raises:
+        ValueError: `megapixels` is below 1.
+    """
+    if megapixels < 1:
+        raise ValueError(f"megapixels {megapixels!r} is too small; give at least 1")
+    # Pillow refuses above twice its number, which is where it begins to warn.
+    Image.MAX_IMAGE_PIXELS = int(megapixels * 1_000_000 / 2)
+
+
 def label_of(source: Any, name: str | None = None) -> str:
     """Return what error messages call a picture: its quoted name, or "image"."""
     if name is None and isinstance(source, str | os.PathLike):
@@ -114,22 +147,69 @@ def label_of(source: Any, name: str | None = None) -> str:
 
 def _read_file(path: Path, label: str) -> Pixels:
     _check_file(path, label)
+    with path.open("rb") as file:
+        image = _open(file, path, label)
+        if image is None:
+            tags = first_directory(file)
+            return _read_array(_odd_tiff(file, tags or {}, label), label)
+        with image:
+            pixels = _read_pillow(image, label)
+            if _has_more_frames(image):
+                warnings.warn(
+                    f"{label} has several frames or pages; the first is used",
+                    stacklevel=3,
+                )
+    return pixels
+
+
+def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
+    """Open a picture with Pillow, or say in one sentence what the file is.
+
+    None for a sound TIFF that Pillow does not know the pixels of.
+    """
+    header = file.read(32)
+    if is_heif(header):
+        _register_heif()
+    file.seek(0)
     try:
         # Pillow warns at half the size at which it refuses; the refusal is enough.
         with _open_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(file)
     except MemoryError:
         raise
     except Exception as error:
+        if not isinstance(error, UnidentifiedImageError):
+            raise _decoding_error(label, error) from error
+        kind = unread_kind(path, header)
+        if kind is not None:
+            raise OSError(f"{label} {kind}") from error
+        tags = first_directory(file)
+        if tags and needs_tifffile(tags):
+            return None
         raise _decoding_error(label, error) from error
-    with image:
-        pixels = _read_pillow(image, label)
-        if _has_more_frames(image):
-            warnings.warn(
-                f"{label} has several frames or pages; the first is used", stacklevel=3
-            )
-    return pixels
+    if isinstance(image, TiffImageFile) and is_raw(path, header):
+        raise OSError(f"{label} {unread_kind(path, header)}")
+    return image
+
+
+def _odd_tiff(file: BinaryIO, tags: Tags, label: str) -> np.ndarray:
+    preview = not_the_photo(tags)
+    if preview is not None:
+        raise OSError(f"{label} {preview}")
+    try:
+        return read_tiff(file, tags, label)
+    except Image.DecompressionBombError as error:
+        raise _decoding_error(label, error) from error
+
+
+def _register_heif() -> None:
+    """Let Pillow read HEIC where the extra `[heif]` is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
 
 
 def _check_file(path: Path, label: str) -> None:
@@ -167,12 +247,24 @@ def _has_more_frames(image: Image.Image) -> bool:
 
 def _read_pillow(image: Image.Image, label: str) -> Pixels:
     """Decode one frame, turn it upright and bring it to RGB."""
+    white = 65535
+    if isinstance(image, TiffImageFile):
+        tags = tags_of(image)
+        preview = not_the_photo(tags)
+        if preview is not None:
+            raise OSError(f"{label} {preview}")
+        if needs_tifffile(tags):
+            return _read_array(_odd_tiff(_stream_of(image, label), tags, label), label)
+        white = largest(tags)
     try:
         image.load()
     except MemoryError:
         raise
     except Exception as error:
-        raise _decoding_error(label, error) from error
+        whole = _whole_jpeg(image)
+        if whole is None:
+            raise _decoding_error(label, error) from error
+        image = whole
     mode = image.mode
     wide = mode.startswith("I;16") or (mode == "I" and image.format in _WIDE_FORMATS)
     image = _upright(image, label)
@@ -181,13 +273,34 @@ def _read_pillow(image: Image.Image, label: str) -> Pixels:
     if mode in _BYTE_MODES:
         return np.asarray(_to_rgb(image))
     if wide:
-        return _read_array(np.asarray(image).astype(np.uint16), label)
+        values = _read_array(np.asarray(image).astype(np.uint16), label)
+        return values if white == 65535 else values * np.float32(65535 / white)
     if mode == "F":
         return _read_array(np.asarray(image), label)
     raise ValueError(
         f"{label} has pixels of a kind that cannot be taken for RGB or grayscale "
         f"(Pillow mode {mode!r}); convert it to 8-bit RGB or 16-bit grayscale"
     )
+
+
+def _stream_of(image: Image.Image, label: str) -> BinaryIO:
+    """Return the file that an image not yet loaded came from."""
+    stream = getattr(image, "fp", None)
+    if stream is None or stream.closed:
+        raise ValueError(
+            f"{label} is a TIFF that Pillow has already decoded, and not rightly; give "
+            "its path instead"
+        )
+    return stream
+
+
+def _whole_jpeg(image: Image.Image) -> Image.Image | None:
+    """Return a JPEG of which the end marker alone is missing, or None."""
+    stream = getattr(image, "fp", None)
+    if image.format not in ("JPEG", "MPO") or stream is None or stream.closed:
+        return None
+    stream.seek(0)
+    return with_end_marker(stream.read())
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -271,9 +384,15 @@ def _decoding_error(label: str, error: Exception) -> Exception:
             "header damaged; check the file or convert it to PNG or JPEG"
         )
     if isinstance(error, Image.DecompressionBombError):
+        found = re.search(r"(\d+) pixels", str(error))
+        size = -(-int(found[1]) // 1_000_000) if found else 0
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         return ValueError(
-            f"{label} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; shrink "
-            "it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+            f"{label} has {size} megapixels, more than the {limit} that are read "
+            "unasked; shrink it, or if you trust it allow its size: "
+            f"`--max-megapixels {size}`, in Python "
+            f"`jax_depth.formats.allow_megapixels({size})`; it takes some "
+            f"{max(1, round(size * 8 / 1000))} GB of memory"
         )
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return OSError(f"{label} is damaged or truncated ({reason}); replace the file")

@@ -1,0 +1,202 @@
+"""TIFF files that Pillow reads as something else, or not at all.
+
+TIFF 6.0 lets samples lie plane after plane, count down from white, be signed or float,
+and lets a file begin with a thumbnail. Pillow decodes 8 bits of all that and 16 bits of
+some; the rest comes out garbled, negative or refused without a reason. Those files are
+read by `tifffile`, the extra `[tiff]`, or refused in a sentence.
+"""
+
+import struct
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+
+Tags = dict[int, tuple]
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = (
+    256,
+    257,
+    258,
+    259,
+    262,
+    274,
+)
+_COUNT, _PLANAR, _FORMAT = 277, 284, 339
+_SUBFILE, _DNG = 254, 50706
+_READ = (
+    *(
+        _WIDTH,
+        _HEIGHT,
+        _BITS,
+        _COMPRESSION,
+        _PHOTOMETRIC,
+        _ORIENTATION,
+        _COUNT,
+        _PLANAR,
+    ),
+    *(_FORMAT, _SUBFILE, _DNG),
+)
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
+
+# EXIF orientation -> the upright array; 1 is upright already.
+_UPRIGHT = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+def first_directory(file: BinaryIO) -> Tags | None:
+    """Return what a TIFF file says of its first picture; None for what is no TIFF.
+
+    Pillow's own parser, without decoding a pixel: a file whose pixels Pillow does not
+    know has tags all the same. A directory that is damaged is left to Pillow's reader.
+    """
+    file.seek(0)
+    header = file.read(8)
+    if header[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    if b"+" in header[2:4]:  # BigTIFF
+        header += file.read(8)
+    try:
+        directory = ImageFileDirectory_v2(header)
+        file.seek(directory.next or 0)
+        directory.load(file)
+        return _chosen(directory)
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
+        return None
+
+
+def tags_of(image: TiffImageFile) -> Tags:
+    """Return what `first_directory` does, of the current page of an open TIFF."""
+    return _chosen(image.tag_v2)
+
+
+def _chosen(directory: ImageFileDirectory_v2) -> Tags:
+    values = {tag: directory[tag] for tag in _READ if tag in directory}
+    return {k: v if isinstance(v, tuple) else (v,) for k, v in values.items()}
+
+
+def not_the_photo(tags: Tags) -> str | None:
+    """Return why the first picture is not the photo; None where it is.
+
+    Camera raw files keep a preview in front (NewSubfileType 1) and the sensor's data
+    behind it (DNG specification 1.7, chapter 2).
+    """
+    if _DNG in tags:
+        what = "is a camera raw file (DNG), which is not read: it begins with a preview"
+    elif tags.get(_SUBFILE, (0,))[0] & 1:
+        what = (
+            "begins with a thumbnail (NewSubfileType 1), as camera raw files do, and "
+            "the photo behind it is not read"
+        )
+    else:
+        return None
+    return f"{what}; develop it to JPEG, PNG or TIFF first (darktable, RawTherapee)"
+
+
+def largest(tags: Tags) -> int:
+    """Return the value of white in what Pillow makes of wide unsigned samples.
+
+    It widens 12 bits to 16 without scaling them.
+    """
+    bits = max(tags.get(_BITS, (1,)))
+    return (1 << bits) - 1 if bits in range(9, 16) else 65535
+
+
+def needs_tifffile(tags: Tags) -> bool:
+    """Tell whether Pillow would give other pixels than the file's, or none."""
+    bits = max(tags.get(_BITS, (1,)))
+    count = tags.get(_COUNT, (1,))[0]
+    numbers = max(tags.get(_FORMAT, (_UNSIGNED,)))
+    if numbers == _SIGNED or bits > 32 or (numbers == _FLOAT and bits != 32):
+        return True
+    if numbers == _FLOAT:
+        # Pillow swaps the bytes of compressed big-endian floats, which libtiff has
+        # swapped already.
+        packed = tags.get(_COMPRESSION, (1,))[0] != 1
+        return count > 1 or packed or _white_is_zero(tags)
+    if bits > 16:
+        return True
+    if bits > 8:
+        planes = count > 1 and tags.get(_PLANAR, (1,))[0] == 2
+        return planes or count in (2, 5, 6) or _white_is_zero(tags)
+    return count == 2 or (count > 4 and tags.get(_PLANAR, (1,))[0] == 2)
+
+
+def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
+    """Read the first picture of a TIFF file with `tifffile`, upright.
+
+    Args:
+        file: open for reading.
+        tags: what `first_directory` said of it.
+        label: what error messages call it.
+
+    Returns:
+        (h, w, 1) or (h, w, 3): uint8, uint16, or float32 as stored; integers of 32
+        bits as float32 in [0, 1]. 0 is black; alpha is dropped.
+
+    Raises:
+        ValueError: the samples are signed, or of a colour model other than RGB and
+            grayscale, or there are more than Pillow's guard allows.
+        OSError: `tifffile` is missing, or cannot decode the file.
+    """
+    bits, numbers = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (_UNSIGNED,)))
+    colours = tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
+    kind = f"{_KINDS.get(numbers, 'untyped')} {bits}-bit"
+    if numbers not in (_UNSIGNED, _FLOAT) or colours > _RGB:
+        raise ValueError(
+            f"{label} is a TIFF of {kind} samples (PhotometricInterpretation "
+            f"{colours}), which cannot be taken for RGB or grayscale; convert it to "
+            "8-bit RGB or 16-bit grayscale"
+        )
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    pixels = tags.get(_WIDTH, (0,))[0] * tags.get(_HEIGHT, (0,))[0]
+    if limit and pixels > limit:
+        raise Image.DecompressionBombError(f"Image size ({pixels} pixels)")
+    try:
+        import tifffile
+    except ImportError:
+        raise OSError(
+            f"{label} is a TIFF of {kind} samples that Pillow does not read rightly; "
+            "pip install 'jax-depth[tiff]' reads it, or convert it to 8-bit RGB"
+        ) from None
+    try:
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            array, axes = page.asarray(maxworkers=1), page.axes
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise OSError(
+            f"{label} is a TIFF that cannot be decoded ({reason}); replace the file, "
+            "or save it without compression"
+        ) from error
+    if not array.size:
+        raise ValueError(f"{label} has no pixels: shape {array.shape}")
+    if axes == "SYX":
+        array = np.moveaxis(array, 0, 2)
+    array = array.reshape(*array.shape[:2], -1)
+    array = array[:, :, : 3 if colours == _RGB else 1]
+    if array.dtype.kind == "u" and array.dtype.itemsize == 4:
+        array = (array / (2**32 - 1)).astype(np.float32)
+    if colours == _WHITE_IS_ZERO:
+        white = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
+        array = array.dtype.type(white) - array
+    turn = _UPRIGHT.get(tags.get(_ORIENTATION, (1,))[0])
+    return array if turn is None else turn(array)
+
+
+def _white_is_zero(tags: Tags) -> bool:
+    return tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0] == _WHITE_IS_ZERO

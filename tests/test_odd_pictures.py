@@ -1,0 +1,209 @@
+"""Pictures that are easily mistaken: odd TIFFs, raw files, cut JPEGs."""
+
+import io
+import struct
+
+import cv2
+import numpy as np
+import pillow_heif
+import pytest
+import tifffile
+from PIL import Image
+
+from jax_depth.formats.image import read_image
+
+RNG = np.random.default_rng(0)
+UNIT = RNG.random((13, 21, 5))
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(range(256)) * 8
+
+
+def stored(dtype: str, channels: int) -> np.ndarray:
+    """Return `UNIT` as a file of `dtype` holds it."""
+    unit = UNIT[:, :, :channels]
+    if dtype.startswith("float"):
+        return unit.astype(dtype)
+    return np.round(unit * np.iinfo(dtype).max).astype(dtype)
+
+
+def as_unit(pixels: np.ndarray) -> np.ndarray:
+    return pixels / 255 if pixels.dtype == np.uint8 else pixels
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "uint32", "float16", "float32", "float64"]
+)
+def test_every_arrangement_of_a_tiffs_samples(tmp_path, dtype, channels, planar):
+    array = stored(dtype, channels)
+    expected = UNIT[:, :, :3] if channels > 2 else UNIT[:, :, [0, 0, 0]]
+    # Of 16-bit colours Pillow keeps the high byte, as cv2 does.
+    coarse = dtype in ("uint8", "uint16")
+    tolerance = 1 / 255 if coarse else 3e-4 if dtype == "float16" else 1e-6
+    for order in "<>":
+        for options in ({}, {"compression": "zlib"}, {"tile": (16, 16)}):
+            path = tmp_path / "photo.tif"
+            if channels > 1:
+                options = {**options, "planarconfig": planar}
+            tifffile.imwrite(
+                path,
+                np.moveaxis(array, 2, 0)
+                if planar == "separate" and channels > 1
+                else array.squeeze(),
+                photometric="rgb" if channels > 2 else "minisblack",
+                byteorder=order,
+                metadata=None,
+                **options,
+            )
+            got = as_unit(read_image(path))
+            np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
+            if coarse and channels in (1, 3):  # that Pillow opens
+                with Image.open(path) as image:
+                    np.testing.assert_array_equal(as_unit(read_image(image)), got)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_zero_may_be_white(tmp_path, dtype):
+    path = tmp_path / "negative.tif"
+    array = stored(dtype, 1).squeeze()
+    tifffile.imwrite(path, array, photometric="miniswhite", metadata=None)
+    got = as_unit(read_image(path))
+    np.testing.assert_allclose(got, 1 - UNIT[:, :, [0, 0, 0]], rtol=0, atol=0.5 / 255)
+
+
+def test_twelve_bits_reach_white(tmp_path):
+    array = np.full((2, 4), 4095, np.uint16)
+    array[:, :2] = 0
+    packed = np.unpackbits(array.astype(">u2").view(np.uint8).reshape(2, 4, 2), axis=2)
+    rows = np.packbits(packed[:, :, 4:].reshape(2, -1), axis=1).tobytes()
+    tags = [(256, 4), (257, 2), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, 2), (279, len(rows))]
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = struct.pack("<2sHI", b"II", 42, 8 + len(rows)) + rows
+    path = tmp_path / "twelve.tif"
+    path.write_bytes(data + struct.pack("<H", len(tags)) + body + bytes(4))
+    np.testing.assert_allclose(read_image(path)[0, :, 0], [0, 0, 1, 1], atol=1e-6)
+
+
+def test_orientation_of_a_planar_tiff(tmp_path):
+    array = stored("uint16", 3)
+    for orientation in range(1, 9):
+        paths = []
+        for planar in ("contig", "separate"):
+            path = tmp_path / f"{planar}.tif"
+            tifffile.imwrite(
+                path,
+                array if planar == "contig" else np.moveaxis(array, 2, 0),
+                photometric="rgb",
+                planarconfig=planar,
+                metadata=None,
+                extratags=[(274, 3, 1, orientation, True)],
+            )
+            paths.append(path)
+        pixels, planes = map(read_image, paths)
+        np.testing.assert_allclose(as_unit(planes), as_unit(pixels), atol=1 / 255)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_signed_samples_are_refused(tmp_path, dtype):
+    path = tmp_path / "signed.tif"
+    tifffile.imwrite(path, stored(dtype, 3), photometric="rgb", metadata=None)
+    with pytest.raises(ValueError, match=r"signed\.tif.*signed.*RGB"):
+        read_image(path)
+
+
+def test_a_tiff_that_needs_the_extra_names_it(tmp_path, monkeypatch):
+    path = tmp_path / "render.tif"
+    tifffile.imwrite(path, stored("float32", 3), photometric="rgb", metadata=None)
+    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    with pytest.raises(OSError, match=r"render\.tif.*float 32-bit.*jax-depth\[tiff\]"):
+        read_image(path)
+
+
+def test_a_preview_is_not_the_photo(tmp_path):
+    small, large = stored("uint8", 3), np.zeros((90, 120), np.uint16)
+    for name, tags in (
+        ("photo.dng", [(50706, 1, 4, b"\1\4\0\0", True)]),
+        ("photo.tif", []),
+    ):
+        path = tmp_path / name
+        with tifffile.TiffWriter(path) as file:
+            file.write(
+                small,
+                photometric="rgb",
+                metadata=None,
+                subfiletype=1,
+                subifds=1,
+                extratags=tags,
+            )
+            file.write(large, photometric="minisblack", metadata=None)
+        with pytest.raises(OSError, match=rf"{name}.*(raw|thumbnail).*JPEG"):
+            read_image(path)
+        with pytest.raises(OSError, match=r"raw|thumbnail"), Image.open(path) as image:
+            read_image(image)
+
+
+@pytest.mark.parametrize("name", ["a.nef", "a.CR2", "a.arw", "a.pef"])
+def test_raw_files_are_known_by_name(tmp_path, name):
+    path = tmp_path / name
+    tifffile.imwrite(path, stored("uint8", 3), photometric="rgb", metadata=None)
+    with pytest.raises(OSError, match=rf"{name}.*camera raw file.*JPEG"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (HEIC, "HEIC.*pillow-heif"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL"),
+        (b"v/1\x01" + bytes(40), "OpenEXR"),
+        (b"#?RADIANCE\n" + bytes(40), "Radiance"),
+        (b"FUJIFILMCCD-RAW " + bytes(40), "camera raw"),
+        (b"\0\0\0\x18ftypcrx " + bytes(40), "camera raw"),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_name(tmp_path, monkeypatch, data, words):
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    path = tmp_path / "renamed.jpg"
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=rf"renamed\.jpg.*{words}"):
+        read_image(path)
+
+
+def test_heic_where_its_package_is_installed(tmp_path):
+    smooth = np.zeros((64, 96, 3), np.uint8)
+    smooth[:, :, 0] = np.linspace(0, 255, 96)
+    path = tmp_path / "IMG_0001.HEIC"
+    pillow_heif.from_pillow(Image.fromarray(smooth)).save(path, quality=100)
+    got = read_image(path)
+    assert got.shape == smooth.shape
+    assert np.abs(got.astype(int) - smooth).mean() < 3  # lossy, 4:2:0
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_jpeg_without_its_end_marker(tmp_path, progressive, subsampling):
+    smooth = cv2.GaussianBlur(
+        RNG.integers(0, 256, (70, 90, 3)).astype(np.uint8), (9, 9), 3
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(smooth).save(
+        buffer, "JPEG", progressive=progressive, subsampling=subsampling, quality=92
+    )
+    data = buffer.getvalue()
+    whole = tmp_path / "whole.jpg"
+    whole.write_bytes(data)
+    expected = read_image(whole)
+    path = tmp_path / "noend.jpg"
+    for missing in (1, 2):
+        path.write_bytes(data[:-missing])
+        np.testing.assert_array_equal(read_image(path), expected)
+    for missing in (40, len(data) // 2):
+        path.write_bytes(data[:-missing])
+        with pytest.raises(OSError, match=r"noend\.jpg.*truncated"):
+            read_image(path)
+    if progressive:  # without its last scan it is a picture, but a coarser one
+        path.write_bytes(data[: data.rindex(b"\xff\xda")])
+        with pytest.raises(OSError, match=r"noend\.jpg.*truncated"):
+            read_image(path)
