@@ -207,3 +207,56 @@ def test_a_jpeg_without_its_end_marker(tmp_path, progressive, subsampling):
         path.write_bytes(data[: data.rindex(b"\xff\xda")])
         with pytest.raises(OSError, match=r"noend\.jpg.*truncated"):
             read_image(path)
+
+
+def test_what_a_folder_is_searched_for(tmp_path):
+    from jax_depth.formats.folders import photos_in
+
+    (tmp_path / "below").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "below")
+    names = "a.JPG b.dng c.exr d.jxl below/e.hdr below/f.NEF below/g.png .h.png i.txt"
+    for name in [*names.split(), "results/j.png"]:
+        (tmp_path / name).write_bytes(b"x")
+    found = list(photos_in(tmp_path, skip=tmp_path / "results"))
+    photos = [str(path.relative_to(tmp_path)) for path, told in found if told is None]
+    assert photos == ["a.JPG", "below/g.png"]
+    told = {path.name: sentence for path, sentence in found if sentence}
+    assert set(told) == {"b.dng", "c.exr", "d.jxl", "e.hdr", "f.NEF", "linked"}
+    assert all(name in sentence for name, sentence in told.items())
+    followed = [
+        p.name for p, told in photos_in(tmp_path, follow_links=True) if not told
+    ]
+    assert sorted(followed) == ["a.JPG", "g.png", "j.png"]  # each place once
+    (tmp_path / "below" / "loop").symlink_to(tmp_path)
+    assert len(list(photos_in(tmp_path, follow_links=True))) < 20
+
+
+def test_long_names_are_cut_and_stay_apart():
+    from pathlib import Path
+
+    from jax_depth.cli.photos import Photo
+    from jax_depth.cli.result_names import result_paths, result_stems
+
+    names = ["é" * 123 + end + ".jpg" for end in "ab"] + ["short.jpg"]
+    stems = result_stems([Photo(Path("in", n), Path("in")) for n in names])
+    assert len(set(stems)) == 3 and str(stems[2]) == "short"
+    for stem in stems:
+        for path in result_paths(Path("out", stem), ["side-by-side", "png16"]).values():
+            assert len(path.name.encode()) <= 255
+
+
+def test_the_size_of_photos_can_be_allowed(tmp_path, monkeypatch):
+    from jax_depth.formats import allow_megapixels
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    path = tmp_path / "large.png"
+    Image.new("L", (1500, 1400)).save(path)
+    with pytest.raises(
+        ValueError, match=r"large\.png.*3 megapixels.*--max-megapixels 3"
+    ):
+        read_image(path)
+    allow_megapixels(3)
+    assert read_image(path).shape == (1400, 1500, 3)
+    with pytest.raises(ValueError, match="0"):
+        allow_megapixels(0)

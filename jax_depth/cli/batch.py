@@ -10,11 +10,12 @@ from typing import Any
 from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.cli.output_folder import make_folder
-from jax_depth.cli.photos import SUFFIXES, Photo, Problem, find_photos
+from jax_depth.cli.photos import Photo, Problem, find_photos
 from jax_depth.cli.report import Report
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.summary import add_json_argument
 from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.formats.folders import PHOTO_SUFFIXES
 
 _RESUME = "run it again with --skip-existing to go on"
 
@@ -76,7 +77,7 @@ def run_batch(
 
 
 def _check_folder(outdir: Path) -> None:
-    if outdir.suffix.lower() in SUFFIXES and not outdir.is_dir():
+    if outdir.suffix.lower() in PHOTO_SUFFIXES and not outdir.is_dir():
         raise UsageError(
             f"-o '{outdir}': results go to a folder, and that is the name of a "
             "picture; give a folder"

@@ -14,9 +14,10 @@ from jax_depth.cli.model_options import (
     add_resample_option,
 )
 from jax_depth.cli.output_folder import make_folder
-from jax_depth.cli.photos import SUFFIXES, Photo, find_photos
+from jax_depth.cli.photos import Photo, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, positive
+from jax_depth.formats.folders import PHOTO_SUFFIXES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         word
         for word in args.models
         # A picture that is not there is a photo's name spelt wrongly.
-        if not (is_photos(word) or Path(word).suffix.lower() in SUFFIXES)
+        if not (is_photos(word) or Path(word).suffix.lower() in PHOTO_SUFFIXES)
     ]
     paths = [*args.paths, *(word for word in args.models if word not in words)]
     if not paths:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from jax_depth import outputs
 from jax_depth.cli.interrupt import remembered_interrupt
+from jax_depth.cli.result_names import fitting
 from jax_depth.cli.usage import UsageError
 from jax_depth.data import packed as packed_files
 from jax_depth.data.dataset import Dataset
@@ -107,6 +108,8 @@ class Labelling:
         """
         from tqdm import tqdm
 
+        for sentence in getattr(self._dataset, "left_out", ()):
+            self.say(sentence)
         teacher = _teacher(estimator)
         others = {row.get("teacher") for row in self._rows} - {teacher}
         if others:
@@ -212,7 +215,8 @@ class Labelling:
         """Write the file of a label and return its line."""
         name = self._dataset.names[index]
         # The whole name with a suffix more, since a.jpg and a.png may both be there.
-        relative = Path("depth", f"{name}.png")
+        named = fitting(Path("depth", name))
+        relative = named.with_name(f"{named.name}.png")
         path = self._outdir / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         outputs.save(depth, path)

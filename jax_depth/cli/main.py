@@ -10,6 +10,7 @@ from typing import Any
 
 from jax_depth import __version__
 from jax_depth.cli import summary
+from jax_depth.cli.photos import add_size_limit
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 # Name -> line in the help. The module of the same name is imported only when its
@@ -31,6 +32,8 @@ COMMANDS = {
     "models": "list the models that load by name",
     "completion": "completion of commands and options for bash and zsh",
 }
+
+READING_PHOTOS = ("predict", "scene", "label", "compare", "calibrate", "eval", "video")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,10 +96,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         return parser.parse_args(argv)  # --help, --version or a mistake: it exits
     module = importlib.import_module(f"jax_depth.cli.{name}")
     module.add_arguments(parsers[name])
+    if name in READING_PHOTOS:
+        add_size_limit(parsers[name])
     missing = summary.add_to(parsers[name])
     # Intermixed, so that `predict a.jpg -o out b.jpg` means what it says.
     args = parsers[name].parse_intermixed_args(argv[1:])
     args.command = name
+    if getattr(args, "max_megapixels", None) is not None:
+        # Late: this imports Pillow and NumPy, which the help does without.
+        from jax_depth.formats import allow_megapixels
+
+        allow_megapixels(args.max_megapixels)
     args.run = summary.as_document(module.run) if missing else module.run
     return args
 

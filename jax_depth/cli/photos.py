@@ -1,19 +1,14 @@
 """Which photos the words of a command line mean."""
 
+import argparse
 import dataclasses
 import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jax_depth.cli.usage import UsageError
-
-# What a folder is searched for. HEIC is here although Pillow needs a plugin for it:
-# a photo that cannot be read should be named, not passed over.
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm "
-    ".ppm .tga .tif .tiff .webp".split()
-)
+from jax_depth.cli.usage import UsageError, positive
+from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +37,17 @@ class Problem:
     sentence: str
 
 
+def add_size_limit(parser: argparse.ArgumentParser) -> None:
+    """Declare --max-megapixels, for every command that reads photos."""
+    parser.add_argument(
+        "--max-megapixels",
+        type=positive,
+        metavar="N",
+        help="read photos of up to N megapixels (default: 178, which keeps small files "
+        "that unpack into gigabytes out; 200 take about 2 GB while they are read)",
+    )
+
+
 def find_photos(
     words: Sequence[str], outdir: Path
 ) -> tuple[list[Photo], list[Problem]]:
@@ -49,8 +55,9 @@ def find_photos(
 
     Args:
         words: files, folders (searched recursively for pictures, without hidden files
-            and without `outdir`), globs, and `.txt` files with one of these a line.
-            A file need not exist: reading it will say so.
+            and without `outdir`; what could be taken for a photo and is not read is a
+            problem), globs, and `.txt` files with one of these a line. A file need
+            not exist: reading it will say so.
         outdir: where results go.
 
     Raises:
@@ -113,22 +120,14 @@ def _from_folder(root: Path, outdir: Path) -> Iterator[Photo | Problem]:
         )
     refused: list[OSError] = []
     found = False
-    for folder, subfolders, files in os.walk(root, onerror=refused.append):
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if not name.startswith(".")
-            and os.path.realpath(os.path.join(folder, name)) != results
-        )
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                found = True
-                yield Photo(Path(folder, name), root)
+    for path, sentence in photos_in(root, skip=outdir, on_error=refused.append):
+        found = True
+        yield Photo(path, root) if sentence is None else Problem(str(path), sentence)
     for error in refused:
         sentence = f"the folder '{error.filename}' cannot be read: {error.strerror}"
         yield Problem(str(error.filename), sentence)
     if not found and not refused:
-        kinds = " ".join(sorted(SUFFIXES))
+        kinds = " ".join(sorted(PHOTO_SUFFIXES))
         yield Problem(
             str(root), f"the folder '{root}' holds no photos (looked for {kinds})"
         )

@@ -14,6 +14,9 @@ from jax_depth.outputs import FORMATS
 # for one more format never renames the others.
 _ENDINGS = {"png8": "gray", "color": "color", "side-by-side": "side_by_side"}
 
+# File systems take names of 255 bytes; the rest is for endings: `_side_by_side.png`.
+_LONGEST = 220
+
 
 def result_paths(stem: Path, formats: Iterable[str]) -> dict[str, Path]:
     """Return format -> file, such as `photo_depth.png`, `photo_color.png`."""
@@ -37,12 +40,24 @@ def result_stems(photos: Sequence[Photo]) -> list[Path]:
     level = [0] * len(photos)
     while True:
         names = [c[i] for c, i in zip(candidates, level, strict=True)]
+        names = [fitting(name) for name in names]
         counts = Counter(map(_folded, names))
         clashing = [k for k, name in enumerate(names) if counts[_folded(name)] > 1]
         if not clashing:
             return names
         for k in clashing:
             level[k] = min(level[k] + 1, len(candidates[k]) - 1)
+
+
+def fitting(path: Path) -> Path:
+    """Return `path`, its name cut and marked by a hash where no ending would fit."""
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST:
+        return path
+    digest = hashlib.sha256(name).hexdigest()[:16]
+    # Cut between characters, not in one.
+    kept = name[: _LONGEST - 17].decode(errors="ignore")
+    return path.with_name(f"{kept}_{digest}")
 
 
 def _candidates(photo: Photo) -> list[Path]:

@@ -1,13 +1,11 @@
 """A folder of pictures, searched recursively: input of distillation."""
 
-import os
 from pathlib import Path
 
 from jax_depth.data.dataset import Dataset, folder
 from jax_depth.data.sample import DatasetError, Sample
+from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
 from jax_depth.formats.rgb import read_rgb
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Unlabelled(Dataset):
@@ -15,6 +13,10 @@ class Unlabelled(Dataset):
 
     Args:
         root: the folder; hidden files and folders in it are passed over.
+
+    Attributes:
+        left_out: a sentence for each file that could be taken for a photo and is not
+            read, such as camera raw files.
 
     Raises:
         DatasetError: there are none.
@@ -24,11 +26,22 @@ class Unlabelled(Dataset):
 
     def __init__(self, root: Path | str):
         self.root = folder(self.title, root)
-        self.names = pictures_in(self.root)
+        found = list(photos_in(self.root, follow_links=True))
+        self.names = sorted(
+            path.relative_to(self.root).as_posix()
+            for path, sentence in found
+            if sentence is None
+        )
+        self.left_out = [sentence for _, sentence in found if sentence is not None]
         if not self.names:
             raise DatasetError(
-                f"{self.root} holds no pictures: looked for {' '.join(SUFFIXES)} in it "
-                "and below"
+                " ".join(
+                    [
+                        f"{self.root} holds no pictures: looked for "
+                        f"{' '.join(sorted(PHOTO_SUFFIXES))} in it and below",
+                        *self.left_out[:1],
+                    ]
+                )
             )
 
     def _read(self, index: int) -> Sample:
@@ -39,12 +52,8 @@ class Unlabelled(Dataset):
 
 def pictures_in(root: Path) -> list[str]:
     """Return the pictures under a folder by their relative paths, sorted."""
-    found = []
-    for place, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(place, name).relative_to(root).as_posix()
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(found)
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path, sentence in photos_in(root, follow_links=True)
+        if sentence is None
+    )

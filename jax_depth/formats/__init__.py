@@ -1,1 +1,13 @@
 """Arrays and texts to files and back: pictures, maps of numbers, weights, points."""
+
+from typing import TYPE_CHECKING
+
+from jax_depth._lazy import lazy
+
+if TYPE_CHECKING:
+    from jax_depth.formats.image import allow_megapixels as allow_megapixels
+    from jax_depth.formats.image import read_image as read_image
+
+__getattr__, __dir__, __all__ = lazy(  # pyright: ignore[reportUnsupportedDunderAll]
+    __name__, {"allow_megapixels": "image", "read_image": "image"}
+)

@@ -1,4 +1,9 @@
-"""OpenEXR with one float32 channel named Z, as Video-Depth-Anything writes it."""
+"""OpenEXR of float32: the depth as channel Z, and once more as Y.
+
+Z is what renderers and Nuke call depth and what Video-Depth-Anything writes. Programs
+that show or read luminance and colours alone, OpenCV and most viewers among them, take
+Y: without it OpenCV reads zeros.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +14,9 @@ from jaxtyping import Float32
 
 from jax_depth.formats.stored import Stored, naming, optional_module
 
-_CHANNEL = "Z"
+_CHANNEL, _SHOWN = "Z", "Y"
 # A depth map of another program is often written three times over, as grey RGB.
-_FOREIGN = (_CHANNEL, "Y", "G")
+_FOREIGN = (_CHANNEL, _SHOWN, "G")
 
 
 def write_exr(
@@ -20,7 +25,7 @@ def write_exr(
     texts: Mapping[str, str],
     layers: Mapping[str, np.ndarray],
 ) -> None:
-    """Write the values as Z, losslessly compressed, and every layer as a channel.
+    """Write the values as Z and Y, losslessly compressed, and every layer as a channel.
 
     Raises:
         ValueError: the OpenEXR package is not installed.
@@ -32,7 +37,7 @@ def write_exr(
         "type": openexr.scanlineimage,
         **texts,
     }
-    channels = {_CHANNEL: values, **layers}
+    channels = {_CHANNEL: values, _SHOWN: values, **layers}
     channels = {name: np.ascontiguousarray(array) for name, array in channels.items()}
     try:
         with openexr.File(header, channels) as file:
@@ -75,7 +80,7 @@ def read_exr(path: Path | str, channel: str | None = None) -> Stored:
         layers = {
             other: np.array(found.pixels, dtype=np.float32)
             for other, found in channels.items()
-            if ours and other != name
+            if ours and other not in (name, _SHOWN)
         }
     return Stored(values, texts, layers)
 

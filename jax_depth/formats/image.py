@@ -59,7 +59,7 @@ _TURNS = {
 _open_lock = threading.Lock()
 
 
-def read_image(source: Any, *, name: str | None = None) -> Pixels:
+def read_image(source: Any, *, name: str | None = None, upright: bool = True) -> Pixels:
     """Read a picture as an RGB array.
 
     Args:
@@ -72,6 +72,7 @@ def read_image(source: Any, *, name: str | None = None) -> Pixels:
               (h, w, 1), (h, w, 3) or (h, w, 4), RGB or RGBA: uint8 in [0, 255],
               uint16 in [0, 65535], bool, or floating in [0, 1].
         name: what error messages call the picture; the path by default.
+        upright: apply the EXIF orientation.
 
     Returns:
         (h, w, 3) RGB. uint8 in [0, 255], or float32 in [0, 1] where the source has
@@ -93,9 +94,9 @@ def read_image(source: Any, *, name: str | None = None) -> Pixels:
     """
     label = label_of(source, name)
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), label)
+        return _read_file(Path(source), label, upright)
     if isinstance(source, Image.Image):
-        return _read_pillow(source, label)
+        return _read_pillow(source, label, upright)
     if hasattr(source, "__array__"):
         return _read_array(np.asarray(source), label)
     raise TypeError(
@@ -145,15 +146,15 @@ def label_of(source: Any, name: str | None = None) -> str:
     return repr(os.fspath(name)) if name else "image"
 
 
-def _read_file(path: Path, label: str) -> Pixels:
+def _read_file(path: Path, label: str, upright: bool) -> Pixels:
     _check_file(path, label)
     with path.open("rb") as file:
         image = _open(file, path, label)
         if image is None:
             tags = first_directory(file)
-            return _read_array(_odd_tiff(file, tags or {}, label), label)
+            return _read_array(_odd_tiff(file, tags or {}, label, upright), label)
         with image:
-            pixels = _read_pillow(image, label)
+            pixels = _read_pillow(image, label, upright)
             if _has_more_frames(image):
                 warnings.warn(
                     f"{label} has several frames or pages; the first is used",
@@ -193,12 +194,12 @@ def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
     return image
 
 
-def _odd_tiff(file: BinaryIO, tags: Tags, label: str) -> np.ndarray:
+def _odd_tiff(file: BinaryIO, tags: Tags, label: str, upright: bool) -> np.ndarray:
     preview = not_the_photo(tags)
     if preview is not None:
         raise OSError(f"{label} {preview}")
     try:
-        return read_tiff(file, tags, label)
+        return read_tiff(file, tags, label, upright)
     except Image.DecompressionBombError as error:
         raise _decoding_error(label, error) from error
 
@@ -245,7 +246,7 @@ def _has_more_frames(image: Image.Image) -> bool:
         return False  # the later frames are damaged; the first one was read
 
 
-def _read_pillow(image: Image.Image, label: str) -> Pixels:
+def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
     """Decode one frame, turn it upright and bring it to RGB."""
     white = 65535
     if isinstance(image, TiffImageFile):
@@ -254,7 +255,8 @@ def _read_pillow(image: Image.Image, label: str) -> Pixels:
         if preview is not None:
             raise OSError(f"{label} {preview}")
         if needs_tifffile(tags):
-            return _read_array(_odd_tiff(_stream_of(image, label), tags, label), label)
+            stream = _stream_of(image, label)
+            return _read_array(_odd_tiff(stream, tags, label, upright), label)
         white = largest(tags)
     try:
         image.load()
@@ -267,7 +269,8 @@ def _read_pillow(image: Image.Image, label: str) -> Pixels:
         image = whole
     mode = image.mode
     wide = mode.startswith("I;16") or (mode == "I" and image.format in _WIDE_FORMATS)
-    image = _upright(image, label)
+    if upright:
+        image = _upright(image, label)
     if 0 in image.size:
         raise ValueError(f"{label} has no pixels: {image.width} x {image.height}")
     if mode in _BYTE_MODES:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from jax_depth.formats.image import read_image
 from jax_depth.formats.stored import naming
-
-# Modes of 8 bits a channel that Pillow converts to RGB without losing any.
-_BYTE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 @naming
@@ -27,11 +25,8 @@ def read_rgb(
     Raises:
         OSError, ValueError: missing, damaged, or not 8 bits a channel.
     """
-    with Image.open(path) as image:
-        if image.mode not in _BYTE_MODES:
-            raise ValueError(f"{path} has pixels of mode {image.mode}, not 8 bits")
-        if upright:
-            image = ImageOps.exif_transpose(image)
-        if image.mode == "P":  # through RGBA, or Pillow warns about transparency
-            image = image.convert("RGBA")
-        return np.asarray(image.convert("RGB"))
+    source = Image.open(path) if isinstance(path, io.BytesIO) else path
+    pixels = read_image(source, upright=upright)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{path} has more than 8 bits a channel; convert it to 8")
+    return pixels

@@ -133,13 +133,16 @@ def needs_tifffile(tags: Tags) -> bool:
     return count == 2 or (count > 4 and tags.get(_PLANAR, (1,))[0] == 2)
 
 
-def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
-    """Read the first picture of a TIFF file with `tifffile`, upright.
+def read_tiff(
+    file: BinaryIO, tags: Tags, label: str, upright: bool = True
+) -> Shaped[np.ndarray, "h w c"]:
+    """Read the first picture of a TIFF file with `tifffile`.
 
     Args:
         file: open for reading.
         tags: what `first_directory` said of it.
         label: what error messages call it.
+        upright: apply its orientation.
 
     Returns:
         (h, w, 1) or (h, w, 3): uint8, uint16, or float32 as stored; integers of 32
@@ -192,9 +195,9 @@ def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w
     if array.dtype.kind == "u" and array.dtype.itemsize == 4:
         array = (array / (2**32 - 1)).astype(np.float32)
     if colours == _WHITE_IS_ZERO:
-        white = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
+        white = 1 if array.dtype.kind == "f" else 2 ** (8 * array.itemsize) - 1
         array = array.dtype.type(white) - array
-    turn = _UPRIGHT.get(tags.get(_ORIENTATION, (1,))[0])
+    turn = _UPRIGHT.get(tags.get(_ORIENTATION, (1,))[0]) if upright else None
     return array if turn is None else turn(array)
 
 

@@ -11,12 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
 from jax_depth.formats.image import read_image
 
 # Frames a second where a source has no times of its own and nobody says.
 DEFAULT_RATE = Fraction(25)
-
-_SUFFIXES = frozenset(".bmp .jpeg .jpg .png .ppm .tif .tiff .webp".split())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,20 +127,17 @@ class FrameFolder:
     def __init__(self, folder: str | os.PathLike[str], selection: Selection):
         self.name = os.fspath(folder)
         self.rate = selection.rate or DEFAULT_RATE
-        self.problems: list[str] = []
         self.audio, self.packets = None, collections.deque()
+        found = list(photos_in(Path(folder), recursive=False))
+        self.problems = [f"{told}; it was left out" for _, told in found if told]
         paths = sorted(
-            (
-                path
-                for path in Path(folder).iterdir()
-                if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-            ),
+            (path for path, told in found if told is None),
             key=lambda path: _natural(path.name),
         )
         if not paths:
             raise ValueError(
                 f"the folder '{self.name}' holds no frames (looked for "
-                f"{' '.join(sorted(_SUFFIXES))})"
+                f"{' '.join(sorted(PHOTO_SUFFIXES))})"
             )
         skipped = round(selection.start * self.rate)
         self._paths = paths[skipped:][: selection.count]
