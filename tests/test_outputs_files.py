@@ -226,12 +226,12 @@ def test_tiff_of_other_programs_needs_a_kind(tmp_path, disparity):
         outputs.load(path)
 
 
-def test_exr_has_one_float_channel_z(tmp_path, metric):
+def test_exr_has_the_depth_as_z_and_as_y(tmp_path, metric):
     openexr = pytest.importorskip("OpenEXR")
     path = tmp_path / "a.exr"
     metric.save(path)
     with openexr.File(str(path)) as file:
-        assert list(file.channels()) == ["Z"]
+        assert list(file.channels()) == ["Y", "Z"]
         assert file.channels()["Z"].pixels.dtype == np.float32
         np.testing.assert_array_equal(file.channels()["Z"].pixels, metric.values)
 
