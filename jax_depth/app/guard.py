@@ -174,7 +174,11 @@ def _paths(value: Any) -> Iterable[str]:
 def _is_inside(path: str, folder: Path) -> bool:
     # An address, such as http://..., is a relative path here and lies outside too.
     try:
-        return Path(path).is_absolute() and Path(path).resolve().is_relative_to(folder)
+        # A folder, the one of all uploads first, is nothing that anyone uploaded:
+        # gradio would no longer clean up after it.
+        place = Path(path).resolve()
+        inside = Path(path).is_absolute() and place.is_relative_to(folder)
+        return inside and place.is_file()
     except (OSError, ValueError):  # a null byte, or longer than paths can be
         return False
 

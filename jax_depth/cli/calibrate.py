@@ -12,6 +12,7 @@ from jax_depth.cli.model_options import (
 )
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
+from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         found = calibrate(maps(), (low, high), estimator.size)
     finally:
         for sentence in failures:
-            print(f"jax-depth: {sentence}", file=sys.stderr)
+            print(printable(f"jax-depth: {sentence}"), file=sys.stderr)
     path = args.output or calibration_path(found.model)
     found.save(path)
     document = {name: getattr(found, name) for name in _DOCUMENT}

@@ -15,6 +15,7 @@ from jax_depth.cli.model_options import (
 )
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo, find_photos
+from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     study, interrupted = _study(estimators, photos, failures)
     failures += study.failed.values()
     for sentence in failures:
-        print(f"jax-depth: {sentence}", file=sys.stderr)
+        print(printable(f"jax-depth: {sentence}"), file=sys.stderr)
     if study.pictures:
         _write(args, study)
     elif args.json:

@@ -15,6 +15,7 @@ from jax_depth.cli.model_options import (
     load_estimator,
 )
 from jax_depth.cli.output_folder import make_folder
+from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive
 from jax_depth.evaluation.alignment import Alignment, Space
@@ -235,7 +236,7 @@ def _judge_all(
     for name, problem in tqdm(todo, unit="picture", disable=None):
         if problem is not None:
             named = problem if name in problem else f"{name}: {problem}"
-            print(f"jax-depth: skipped: {named}", file=sys.stderr)
+            print(printable(f"jax-depth: skipped: {named}"), file=sys.stderr)
 
 
 def _write(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jax_depth.cli.model_options import ModelOptions, add_model_options
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
+from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError
 
@@ -152,7 +153,7 @@ def _written(
         if not args.json:
             print(f"{file}: {size / 1e6:.1f} MB")
     for problem in problems:
-        print(f"jax-depth: {problem}", file=sys.stderr)
+        print(printable(f"jax-depth: {problem}"), file=sys.stderr)
     conclude(args, {"written": sizes, "failed": list(problems)}, None)
     return 1 if problems else 0
 

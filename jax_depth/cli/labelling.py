@@ -18,6 +18,7 @@ from PIL import Image
 
 from jax_depth import outputs
 from jax_depth.cli.interrupt import remembered_interrupt
+from jax_depth.cli.printable import printable
 from jax_depth.cli.result_names import fitting
 from jax_depth.cli.usage import UsageError
 from jax_depth.data import packed as packed_files
@@ -164,7 +165,7 @@ class Labelling:
     def say(self, sentence: str) -> None:
         """Print a line on stderr, above the bar."""
         write = self._bar.write if self._bar is not None else print
-        write(f"jax-depth: label: {sentence}", file=sys.stderr)
+        write(printable(f"jax-depth: label: {sentence}"), file=sys.stderr)
 
     def _read(
         self, pool: ThreadPoolExecutor, size: int

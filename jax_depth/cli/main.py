@@ -11,6 +11,7 @@ from typing import Any
 from jax_depth import __version__
 from jax_depth.cli import summary
 from jax_depth.cli.photos import add_size_limit
+from jax_depth.cli.printable import printable
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
 # Name -> line in the help. The module of the same name is imported only when its
@@ -113,7 +114,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _complain(sentence: str) -> None:
-    print(f"jax-depth: {sentence}", file=sys.stderr)
+    print(printable(f"jax-depth: {sentence}"), file=sys.stderr)
 
 
 def _notes() -> Callable[..., None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.photos import Problem
+from jax_depth.cli.printable import printable
 
 
 @dataclasses.dataclass
@@ -63,7 +64,7 @@ class Report:
 
     def say(self, sentence: str) -> None:
         """Print a line on stderr, above the bar."""
-        self._bar.write(f"jax-depth: {sentence}", file=sys.stderr)
+        self._bar.write(printable(f"jax-depth: {sentence}"), file=sys.stderr)
 
     def summarise(self, details: Mapping[str, Any] | None = None) -> None:
         """Print the summary, as JSON with `details` in it."""

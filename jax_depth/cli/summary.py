@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jax_depth.cli.printable import printable
+
 _HELP = "print one JSON document on stdout (docs/scripting.md)"
 
 
@@ -37,7 +39,7 @@ def conclude(
     if args.json:
         print(json.dumps(document, indent=2), flush=True)
     elif text is not None:
-        print(text, flush=True)
+        print(printable(text, "\n\t"), flush=True)
 
 
 def add_to(parser: argparse.ArgumentParser) -> bool:
@@ -70,7 +72,7 @@ def as_document(run: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
 
 def fail(args: argparse.Namespace, sentence: str) -> None:
     """Print the sentence of an error on stderr, and with --json as a document too."""
-    print(f"jax-depth: {args.command}: {sentence}", file=sys.stderr)
+    print(printable(f"jax-depth: {args.command}: {sentence}"), file=sys.stderr)
     # `bench --json FILE` writes a file; without FILE it is "-".
     if getattr(args, "json", None) is True or str(getattr(args, "json", "")) == "-":
         print(json.dumps({"error": sentence}, indent=2))

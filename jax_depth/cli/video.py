@@ -18,6 +18,7 @@ from jax_depth.cli.model_options import (
     add_program_options,
     load_estimator,
 )
+from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, names_among, positive
 
@@ -159,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
             clips.append(clip)
             process(clip, estimator, shown, args, interrupt)
             for sentence in clip.problems:
-                print(f"jax-depth: {sentence}", file=sys.stderr)
+                print(printable(f"jax-depth: {sentence}"), file=sys.stderr)
             if clip.interrupted:
                 break
     _summarise(clips, words, args, time.perf_counter() - start)

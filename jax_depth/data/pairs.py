@@ -24,7 +24,6 @@ already and take no scale.
 import csv
 import dataclasses
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -41,6 +40,7 @@ from jax_depth.data.sample import (
     labelled_sample,
 )
 from jax_depth.data.unlabelled import pictures_in
+from jax_depth.formats.json_file import parse_json, read_json, require_regular
 from jax_depth.formats.maps import MAP_SUFFIXES, read_map
 from jax_depth.formats.rgb import read_rgb
 
@@ -171,11 +171,14 @@ def _from_manifest(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
             f"pairs: {path} is neither a folder nor a .csv or .jsonl manifest"
         )
     try:
+        require_regular(path)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DatasetError(f"pairs: {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DatasetError(f"pairs: {path} is not a text file in UTF-8") from None
+    except ValueError as error:  # a pipe
+        raise DatasetError(f"pairs: {error}") from None
     rows = readers[path.suffix.lower()](path, text)
     for number, row in enumerate(rows, 1):
         for key in ("image", "depth"):
@@ -208,7 +211,7 @@ def _from_manifest(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
 def _finite(value: Any) -> bool:
     try:
         return bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
@@ -217,7 +220,10 @@ _KNOWN = ("image", "depth", "mask", "name", *_CAMERA, *_MEANING)
 
 def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
     reader = csv.DictReader(text.splitlines())
-    header = [name.strip() for name in reader.fieldnames or ()]
+    try:
+        header = [name.strip() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise DatasetError(f"pairs: line 1 of {path} is not CSV ({error})") from None
     if text.strip() and not {"image", "depth"} & set(header):
         first = text.strip().splitlines()[0]
         fields = {";": first.split(";"), "\t": first.split("\t")}
@@ -230,7 +236,14 @@ def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
             "be image,depth and, as wanted, more"
         )
     rows = []
-    for row in reader:
+    while True:
+        try:
+            if (row := next(reader, None)) is None:
+                break
+        except csv.Error as error:  # a field of more than 128 KiB
+            raise DatasetError(
+                f"pairs: line {reader.line_num} of {path} is not CSV ({error})"
+            ) from None
         if None in row or None in row.values():
             raise DatasetError(
                 f"pairs: line {reader.line_num} of {path} does not have the "
@@ -246,7 +259,7 @@ def _jsonl_rows(path: Path, text: str) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise DatasetError(
                 f"pairs: line {number} of {path} is not JSON ({error}); it may be cut "
@@ -285,7 +298,7 @@ def _from_folders(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     if not statement.is_file():
         return rows, {}
     try:
-        stated = json.loads(statement.read_text())
+        stated = read_json(statement)
     except ValueError as error:
         raise DatasetError(f"pairs: {statement} is not JSON ({error})") from None
     if not isinstance(stated, dict) or not set(stated) <= set(_MEANING):

@@ -57,14 +57,25 @@ def to_csv(lines: Mapping[int, dict[str, Any]]) -> str:
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV; columns are all names there are, in the order they appear."""
+    """Return rows as CSV; columns are all names there are, in the order they appear.
+
+    Texts that a spreadsheet would run as a formula get an apostrophe in front.
+    """
     rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula."""
+    formula = isinstance(value, str) and value.startswith(
+        ("=", "+", "-", "@", "\t", "\r")
+    )
+    return f"'{value}" if formula else value
 
 
 def to_table(summary: Mapping[str, Any]) -> str:

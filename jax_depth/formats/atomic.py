@@ -2,7 +2,10 @@
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -10,6 +13,47 @@ from pathlib import Path
 
 # Bytes of free space below which a failed write is taken for a full disk.
 _FULL = 1 << 16
+
+
+def temporary_name(folder: Path, suffix: str = "tmp") -> str:
+    """Return a hidden name that tells which process it is of.
+
+    What a killed process left in the folder is removed at a process's first call.
+    """
+    if folder not in _swept:
+        _swept.add(folder)
+        _sweep(folder)
+    return f".{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.{suffix}"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files of processes of this machine that have ended."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            hit = _TEMPORARY.fullmatch(entry.name)
+            if hit is None or hit[1] != _HOST or _is_running(int(hit[2])):
+                continue
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+# Folders may be shared by machines, whose processes share no numbers.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{8}\.(?:tmp|new)")
+_swept: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -27,7 +71,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist")
     # A short name: the final one may already be as long as the system allows.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(temporary_name(path.parent))
     try:
         yield temporary
         os.replace(temporary, path)
@@ -68,7 +112,7 @@ def new_directory(
                 f"{directory}: holds other files ({others[0]!r}); give a new directory"
             )
     token = secrets.token_hex(8)
-    temporary = directory.with_name(f".{token}.new")
+    temporary = directory.with_name(temporary_name(directory.parent, "new"))
     old = directory.with_name(f".{token}.old")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,9 @@ def normalize(
     """Return (x - median) / mean |x - median| over each image's mask, 0 elsewhere.
 
     The result does not change when an image is shifted or scaled by a positive
-    factor. A map that is constant under its mask becomes 0.
+    factor. A map that is constant under its mask becomes 0. The divisor is at least
+    1e-3 of the median's size, so invariance to shifts ends where the spread is below
+    that: such a map comes out the smaller, the farther it is from 0.
 
     Source: Depth Anything V1, section 3.1, equation 2; MiDaS, equation 5.
     """

@@ -1,0 +1,97 @@
+"""What names and fields may do to terminals, spreadsheets, folders and readers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from jax_depth.cli.main import main
+from jax_depth.cli.printable import printable
+from jax_depth.data import DatasetError, open_dataset
+from jax_depth.evaluation.report import csv_text
+from jax_depth.formats.atomic import atomic
+
+
+@pytest.mark.parametrize("begin", "=+-@\t\r")
+def test_no_cell_is_a_formula(begin):
+    text = csv_text([{"name": f"{begin}cmd|' /C calc'!A0", "d1": -0.5}])
+    row = text.splitlines()[1] if begin != "\r" else text.split("\n", 1)[1]
+    assert row.lstrip('"').startswith(f"'{begin}") and "-0.5" in row
+    assert "'-0.5" not in text
+
+
+def test_control_characters_never_reach_the_terminal(tmp_path, capfd):
+    evil = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b\u202eb.jpg"
+    assert main(["predict", str(tmp_path / evil), "-o", str(tmp_path / "o")]) != 0
+    out, err = capfd.readouterr()
+    assert not set("\x1b\x07\x9b\u202e") & set(out + err)
+    assert "\\x1b" in err
+    assert printable("Straße 東京.jpg") == "Straße 東京.jpg"
+    assert printable("a\nb", "\n") == "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", "image,depth\na.png," + "d" * 200_000 + "\n"),
+        ("m.csv", "image," + "d" * 200_000 + "\n"),
+        ("m.jsonl", "[" * 100_000),
+        ("m.jsonl", '{"image": ' * 50_000),
+        ("m.jsonl", '{"image": "a", "depth": "b", "fx": ' + "9" * 400 + "}"),
+        ("m.jsonl", '{"image": "a", "depth": "b", "fx": ' + "9" * 5000 + "}"),
+        ("m.jsonl", '{"image": "a", "depth": "b", "fx": Infinity}'),
+        ("m.csv", "image,depth,fx\na,b," + "9" * 400 + "\n"),
+    ],
+    ids=range(8),
+)
+def test_manifests(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DatasetError) as error:
+        open_dataset(f"pairs:{path}")
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_pipe_as_manifest(tmp_path):
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(DatasetError, match="pipe"):
+        open_dataset(f"pairs:{tmp_path / 'm.csv'}")
+
+
+_KILLED = """
+import os, sys
+from jax_depth.formats.atomic import atomic
+with atomic(sys.argv[1]) as path:
+    path.write_bytes(b"half")
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    target = tmp_path / "x.bin"
+    run = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert run.stdout is not None and run.stdout.readline() == b"there\n"
+    (left,) = tmp_path.iterdir()
+    other = subprocess.run(  # of a run that goes on nothing is taken
+        [sys.executable, "-c", _KILLED, str(tmp_path / "y.bin")], input=b"", check=True
+    )
+    assert other.returncode == 0 and left.exists()
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert left.exists() and not target.exists()
+    with atomic(target) as path:
+        path.write_bytes(b"whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.bin", "y.bin"]
+
+
+def test_json_stays_json(tmp_path, capsys):
+    assert main(["predict", str(tmp_path / "a\x1b.jpg"), "--json"]) != 0
+    json.loads(capsys.readouterr().out)
