@@ -11,6 +11,7 @@ import jax_depth
 from jax_depth.camera import Intrinsics
 from jax_depth.cli import predict as command
 from jax_depth.cli.main import main
+from jax_depth.training import recipes, start
 
 
 def test_an_any_view_model_gives_depth_and_confidence_of_one_picture():
@@ -80,3 +81,29 @@ def test_predict_writes_maps_with_confidence(tmp_path, monkeypatch, capsys):
     (file,) = (tmp_path / "out").glob("*.npz")
     depth = jax_depth.DepthMap.load(file)
     assert depth.kind == "depth" and depth.confidence is not None
+
+
+def test_training_is_refused_in_a_sentence():
+    model = dataclasses.replace(
+        recipes.RECIPES["smoke"].model, architecture="depth-anything-3-mono-large"
+    )
+    recipe = dataclasses.replace(recipes.RECIPES["smoke"], model=model)
+    with pytest.raises(ValueError, match=r"mono-large.*depth-anything-v2"):
+        start.model_config(recipe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [_estimator, _metric])
+def test_an_exported_program_takes_single_pictures_of_any_size(estimator, as_installed):
+    pytest.importorskip("flatbuffers")
+    from jax_depth.checkpoint import flatten
+    from jax_depth.export.stablehlo import export_program
+
+    estimator = estimator()
+    program = export_program(estimator.params, estimator.config)
+    leaves = {k: np.asarray(x) for k, x in flatten(estimator.params).items()}
+    pixels = np.random.default_rng(0).standard_normal((2, 28, 42, 3))
+    pixels = pixels.astype(np.float32)
+    found = np.asarray(program.call(leaves, pixels))
+    expected = np.asarray(estimator.run(pixels).depth)
+    assert np.allclose(found, expected, rtol=1e-3)

@@ -26,7 +26,7 @@ from jax_depth.config import ModelConfig
 from jax_depth.export.contract import contract
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.safetensors import write_safetensors
-from jax_depth.models.depth_anything import forward
+from jax_depth.models.depth_anything import apply_to_pictures
 
 SUFFIX = ".stablehlo"
 PROGRAM = "program"
@@ -34,7 +34,9 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def export_program(params: Params, config: ModelConfig) -> export.Exported:
-    """Return `forward` of a model for any batch and size on all platforms.
+    """Return depth of single pictures for any batch and size on all platforms.
+
+    Models of several views see one each.
 
     Its arguments are a flat dict of float32 weights, named as in a native model
     directory ("encoder/norm/scale"), and pixels, float32 (b, h, w, 3) with h and w
@@ -58,7 +60,7 @@ def export_program(params: Params, config: ModelConfig) -> export.Exported:
 
     @jax.jit
     def depth(weights, pixels):
-        return forward(unflatten(weights), pixels, config)
+        return apply_to_pictures(unflatten(weights), pixels, config).depth
 
     return export.export(depth, platforms=PLATFORMS)(leaves, pixels)
 
