@@ -91,7 +91,7 @@ def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:
     order = jnp.argsort(jnp.where(batch.pseudo, draws[4], 2.0))  # they come first
     count = jnp.maximum(batch.pseudo.sum(), 1)
     partner = order[(jnp.argsort(order) + 1) % count]
-    other = jax.tree.map(lambda x: x[partner], batch)
+    other = jax.tree.map(lambda x: jnp.asarray(x)[partner], batch)
     # Alone a picture would be pasted into itself.
     chosen = (draws[0] < share) & batch.pseudo & (count > 1)
     side = jnp.sqrt(1.0 - draws[1])
