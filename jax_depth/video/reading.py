@@ -3,6 +3,7 @@
 import collections
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_depth.video.animation import Animation, is_animation
 from jax_depth.video.frames import (
     DEFAULT_RATE,
     Frame,
@@ -25,6 +27,8 @@ _WHOLE = Selection()
 # Seconds a container may promise more than it holds before it counts as cut short:
 # the duration of many is that of their longest stream, or rounded.
 _SLACK = 0.5
+# Transfer characteristics of high dynamic range (ITU-T H.273, table 3).
+_HDR = {16: "PQ", 18: "HLG"}
 
 
 def open_source(
@@ -50,6 +54,8 @@ def open_source(
     word = word_of(source)
     if os.path.isdir(word):
         return FrameFolder(word, selection)
+    if is_animation(word):
+        return Animation(word, selection)
     return VideoFile(word, selection, audio=audio, label=label)
 
 
@@ -66,8 +72,9 @@ def is_camera(word: str) -> bool:
 class VideoFile:
     """A video file, standard input or a camera.
 
-    Frames are turned upright by the rotation in the file and carry their own times, so
-    a variable frame rate stays as it is. Packets that cannot be decoded and frames
+    Frames are what a player shows: turned and mirrored by the display matrix of the
+    file, and widened where its pixels are not square. They carry their own times, so a
+    variable frame rate stays as it is. Packets that cannot be decoded and frames
     that the decoder calls corrupt are left out and counted; `problems` says so, and
     where the file breaks off, once it is read.
     """
@@ -122,6 +129,15 @@ class VideoFile:
             raise ValueError(f"{self._label} holds no video stream")
         self._stream: Any = streams.video[0]
         self._stream.thread_type = "AUTO"
+        self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        transfer = int(self._stream.codec_context.color_trc or 0)
+        if transfer in _HDR:
+            warnings.warn(
+                f"{self._label} is HDR ({_HDR[transfer]}): its frames are taken as "
+                "they are stored, so they look flat; for better depth convert it to "
+                "SDR first, for example with ffmpeg's filters zscale and tonemap",
+                stacklevel=4,
+            )
         if audio and streams.audio:
             self.audio = streams.audio[0]
 
@@ -191,7 +207,7 @@ class VideoFile:
             # Half a frame early is rounding of the file's clock.
             if time < -0.5 / self._source_rate or not thinning.takes(time):
                 continue
-            yield Frame(_upright(decoded), max(time, 0.0))
+            yield Frame(_shown(decoded, self._aspect), max(time, 0.0))
             given += 1
             if given == self._selection.count:
                 self._report(given, whole=False)
@@ -306,11 +322,50 @@ def av_module() -> ModuleType:
     return av
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """Return RGB pixels, turned as the file's display matrix says."""
-    pixels = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+def _shown(frame: Any, aspect: Fraction) -> np.ndarray:
+    """Return RGB pixels as a player shows them.
+
+    Args:
+        frame: as decoded.
+        aspect: width of a stored pixel over its height; the shorter side is enlarged,
+            so that nothing is lost.
+    """
+    width, height = frame.width, frame.height
+    if aspect > 1:
+        width = round(width * aspect)
+    elif 0 < aspect < 1:
+        height = round(height / aspect)
+    if (width, height) != (frame.width, frame.height):
+        frame_rgb = frame.reformat(
+            width=width, height=height, format="rgb24", interpolation="BICUBIC"
+        )
+        pixels = frame_rgb.to_ndarray()
+    else:
+        pixels = frame.to_ndarray(format="rgb24")
+    return _turned(pixels, _display_matrix(frame))
+
+
+def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """Return (a, b, c, d): a pixel at (x, y) is shown at (a x + c y, b x + d y).
+
+    FFmpeg, libavutil/display.h: nine numbers of 16.16 bits, the third and sixth of
+    perspective, the last three of translation.
+    """
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, down, across = pixels.swapaxes(0, 1), b, c
+    else:
+        down, across = d, a
+    pixels = pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+    return np.ascontiguousarray(pixels)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,113 @@
+"""Frames are those a player shows: turned, mirrored and in their own shape."""
+
+import itertools
+import struct
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+av = pytest.importorskip("av")
+
+from jax_depth.video.frames import Selection  # noqa: E402
+from jax_depth.video.reading import open_source  # noqa: E402
+
+COLOURS = np.array([[230, 30, 30], [30, 230, 30], [30, 30, 230], [230, 230, 230]])
+QUARTERS = np.kron(COLOURS.reshape(2, 2, 3), np.ones((32, 48, 1))).astype(np.uint8)
+MATRICES = [
+    (a * (1 - swap), b * swap, a * swap, b * (1 - swap))
+    for swap, a, b in itertools.product((0, 1), (1, -1), (1, -1))
+]
+
+
+def film(path, pictures, aspect=None, transfer=None):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if transfer:
+            stream.codec_context.color_trc = transfer
+        for k, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def quarter_colours(pixels):
+    h, w = pixels.shape[:2]
+    places = itertools.product((h // 4, 3 * h // 4), (w // 4, 3 * w // 4))
+    return [
+        int(np.abs(COLOURS - pixels[y, x].astype(int)).sum(1).argmin())
+        for y, x in places
+    ]
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_display_matrix(tmp_path, matrix):
+    path = tmp_path / "clip.mp4"
+    film(path, [QUARTERS] * 2)
+    data = bytearray(path.read_bytes())
+    at, one = data.index(b"tkhd") + 44, 1 << 16
+    a, b, c, d = (one * value for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    a, b, c, d = matrix
+    expected = {}
+    for k, (y, x) in enumerate(itertools.product((-1, 1), repeat=2)):
+        expected[b * x + d * y, a * x + c * y] = k
+    frame = next(iter(open_source(path)))
+    assert quarter_colours(frame.pixels) == [expected[k] for k in sorted(expected)]
+    assert frame.pixels.shape[:2] == ((64, 96) if a else (96, 64))
+
+
+@pytest.mark.parametrize(
+    ("aspect", "shape"),
+    [((64, 45), (64, 137)), ((1, 2), (128, 96)), ((1, 1), (64, 96))],
+)
+def test_pixels_that_are_not_square(tmp_path, aspect, shape):
+    path = tmp_path / "disc.mp4"
+    film(path, [QUARTERS] * 2, aspect=Fraction(*aspect))
+    frame = next(iter(open_source(path)))
+    assert frame.pixels.shape[:2] == shape
+    assert quarter_colours(frame.pixels) == [0, 1, 2, 3]
+
+
+def test_hdr_is_said(tmp_path):
+    path = tmp_path / "phone.mp4"
+    film(path, [QUARTERS] * 2, transfer=18)
+    with pytest.warns(UserWarning, match=r"phone\.mp4.*HLG.*SDR"):
+        open_source(path).close()
+
+
+@pytest.mark.parametrize("suffix", ["webp", "avif"])
+def test_animated_pictures(tmp_path, suffix):
+    path = tmp_path / f"move.{suffix}"
+    frames = [Image.fromarray(np.roll(QUARTERS, 48 * k, 1)) for k in range(4)]
+    options = {"lossless": True} if suffix == "webp" else {"quality": 95}
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=80, **options
+    )
+    source = open_source(path)
+    found = list(source)
+    assert [frame.time for frame in found] == pytest.approx([0, 0.08, 0.16, 0.24])
+    assert [quarter_colours(f.pixels)[0] for f in found] == [0, 1, 0, 1]
+    assert source.expected == 4 and not source.problems and source.rate == 12.5
+    later = list(open_source(path, Selection(start=0.1, count=1)))
+    assert [frame.time for frame in later] == pytest.approx([0.06])
+    still = tmp_path / f"still.{suffix}"
+    frames[0].save(still)
+    if suffix == "webp":
+        with pytest.raises(ValueError, match=r"still\.webp.*single picture.*predict"):
+            open_source(still)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    try:
+        cut = open_source(path)
+    except OSError as error:
+        assert path.name in str(error)
+    else:
+        assert len(list(cut)) < 4 and path.name in cut.problems[0]
