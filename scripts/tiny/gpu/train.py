@@ -1,6 +1,6 @@
 """Ten minutes on one GPU: frames drawn there, `tiny` trained on them, weights back.
 
-    python scripts/tiny/gpu/train.py OUT --pack PACK --photos PHOTOS --cache CACHE
+    python scripts/tiny/gpu/train.py OUT --pack PACK --cache CACHE
 
 Network, losses, optimiser, moving average and judge are the library's. What is apart
 from `jax-depth train tiny` is the feed, see `frames` and `views`: a host cannot cut
@@ -8,6 +8,9 @@ and colour the thousands of crops a second that the card takes. The learning rat
 falls with the clock and is 0 when `--budget` seconds are over. OUT becomes a folder
 as `export.py` reads it: the moving average of the best look at the held-out frames,
 `log.jsonl`, and under `last` the newest. The same command goes on from CACHE.
+
+`--photos` made a model that calls the lower pixel of a photo the nearer one, whatever
+is on it; scripts/tiny/README.md has the figures.
 """
 
 import argparse
@@ -215,7 +218,7 @@ def arguments_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--pack", type=Path, required=True, help="folder or file")
-    parser.add_argument("--photos", type=Path, help="folder of JPEGs")
+    parser.add_argument("--photos", type=Path, help="folder of JPEGs; see above first")
     parser.add_argument("--cache", type=Path, required=True, help="frames and state")
     parser.add_argument("--budget", type=float, default=540, help="seconds, all told")
     parser.add_argument("--chunks", type=int, default=200, help="of 256 frames")
