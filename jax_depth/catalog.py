@@ -64,7 +64,10 @@ _ENCODER_PARAMETERS = {
 def _v1(size: str) -> Entry:
     return Entry(
         config=ModelConfig(
-            f"depth-anything-{size}", encoder(size, _TAPS_V1[size]), HEADS[size]
+            f"depth-anything-{size}",
+            encoder(size, _TAPS_V1[size]),
+            HEADS[size],
+            restore="half_pixel",
         ),
         parameters=_PARAMETERS[size],
         licence=APACHE,

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jax_depth._typing import Params
+from jax_depth.catalog import MODELS
 from jax_depth.config import ModelConfig, from_json, to_json
 from jax_depth.formats.atomic import new_directory as new_directory
 from jax_depth.formats.json_file import read_json, require_regular
@@ -38,6 +39,9 @@ _FORMAT = "jax_depth"
 # Part of the seal: raised whenever a network wants other parameters for a config it
 # knew before, so that older files are checked again.
 _LAYOUT = 1
+
+# What a `config.json` of version 0.1 does not say is what its model does today.
+_RESTORE = MappingProxyType({name: x.config.restore for name, x in MODELS.items()})
 
 StorageDtype = Literal["float32", "float16", "bfloat16"]
 _STORAGE = ("float32", "float16", "bfloat16")
@@ -110,7 +114,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
     require_regular(directory / CONFIG)
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8")
-        config = from_json(text)
+        config = from_json(text, _RESTORE)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{directory / CONFIG}: {error}") from None
     leaves = read_safetensors(directory / WEIGHTS)

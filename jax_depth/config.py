@@ -7,6 +7,8 @@ what `config.json` beside a native checkpoint holds.
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_type_hints
 
 from jax_depth.config_checks import check_config, check_field
@@ -21,6 +23,7 @@ Resample = Literal[
     "lower_bound_resize",
     "lower_bound_crop",
 ]
+Restore = Literal["aligned", "half_pixel", "bicubic"]
 Attention = Literal["auto", "one_pass", "blocked", "flash"]
 Resize = Literal["up4", "up2", "keep", "down2"]
 Activation = Literal["relu", "sigmoid", "exp"]
@@ -232,6 +235,10 @@ class ModelConfig:
             focal length; times focal / canonical_focal it is metres.
         metric: the second network of a nested model, which says how many metres the
             first one's depth is; its parameters stand below "metric".
+        restore: how a map comes back to its picture's size: "aligned" (bilinear, the
+            corners of both the same points: `infer_image` of V2), "half_pixel"
+            (bilinear, the edges the same: `run.py` of V1) or "bicubic"
+            (transformers, which can leave the map's range).
     """
 
     name: str
@@ -246,6 +253,7 @@ class ModelConfig:
     std: tuple[float, float, float] = IMAGENET_STD
     canonical_focal: float | None = None
     metric: "ModelConfig | None" = None
+    restore: Restore = "aligned"
 
     def __post_init__(self):
         if self.max_depth is not None and self.kind != "metric_depth":
@@ -264,6 +272,10 @@ class ModelConfig:
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(
                 f"dtype {self.dtype!r} is not supported; use 'float32' or 'bfloat16'"
+            )
+        if self.restore not in get_args(Restore):
+            raise ValueError(
+                f"restore {self.restore!r} is not one of {', '.join(get_args(Restore))}"
             )
 
     def _settle_activation(self, head: HeadConfig) -> None:
@@ -304,8 +316,15 @@ def _to_document(config: ModelConfig) -> dict[str, Any]:
     return document
 
 
-def from_json(text: str) -> ModelConfig:
+def from_json(
+    text: str, restore: Mapping[str, Restore] = MappingProxyType({})
+) -> ModelConfig:
     """Return the `ModelConfig` in a JSON document.
+
+    Args:
+        text: of the document.
+        restore: name -> that field of models that a document may describe without it,
+            as every one did before there was that field.
 
     Raises:
         ValueError: the text is not JSON, a key is unknown, missing or of the
@@ -319,10 +338,14 @@ def from_json(text: str) -> ModelConfig:
         raise ValueError(
             f"the model description is not JSON: {str(error)[:200]}"
         ) from None
-    return _from_document(document)
+    return _from_document(document, restore=restore)
 
 
-def _from_document(document: Any, where: str = "") -> ModelConfig:
+def _from_document(
+    document: Any,
+    where: str = "",
+    restore: Mapping[str, Restore] = MappingProxyType({}),
+) -> ModelConfig:
     if not isinstance(document, dict):
         raise ValueError("the model description must be a JSON object")
     document = dict(document)
@@ -335,6 +358,8 @@ def _from_document(document: Any, where: str = "") -> ModelConfig:
     document["encoder"] = _part(document["encoder"], "encoder", _ENCODER_TYPES, None)
     if document.get("head") is not None:
         document["head"] = _part(document["head"], "head", _HEAD_TYPES, "dpt")
+    if "restore" not in document and document.get("name") in restore:
+        document["restore"] = restore[document["name"]]
     config = _build(ModelConfig, document, "model")
     check_config(config, where)
     return config
@@ -354,6 +379,31 @@ _HEAD_TYPES: dict[str, type] = {
     "dual_dpt": DualHeadConfig,
 }
 _HEAD_NAMES = {cls: name for name, cls in _HEAD_TYPES.items()}
+
+
+def served(
+    config: ModelConfig, size: int | None = None, resample: Resample | None = None
+) -> ModelConfig:
+    """Return `config` as it serves pictures: with a size and a protocol given by hand.
+
+    A protocol given by hand sets both ways: "transformers" brings maps back
+    bicubically as transformers does, "original" as the model's authors do.
+
+    Args:
+        config: the model.
+        size: short side in pixels; None for the model's own.
+        resample: None for the model's own.
+    """
+    changes: dict[str, Any] = {}
+    if size is not None:
+        changes["image_size"] = size
+    if resample is not None:
+        changes["resample"] = resample
+        if resample == "transformers":
+            changes["restore"] = "bicubic"
+        elif config.restore == "bicubic":
+            changes["restore"] = "aligned"
+    return dataclasses.replace(config, **changes)
 
 
 def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:

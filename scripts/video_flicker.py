@@ -241,7 +241,8 @@ def _infer(estimator: Any, clip: RenderedClip):
     for k, picture in enumerate(clip.pictures):
         frame = Frame(picture, float(k))
         start = time.perf_counter()
-        values = np.asarray(estimator.run(estimator.prepare(frame.pixels)))[0]
+        output = estimator.run(estimator.prepare(frame.pixels))
+        values = np.asarray(output.depth)[0]
         taken.append(time.perf_counter() - start)
         maps.append(estimator.depth_map(values, picture.shape[:2]).values)
     return np.array(maps), {"infer": 1e3 * float(np.median(taken))}

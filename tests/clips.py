@@ -9,6 +9,7 @@ import numpy as np
 
 from jax_depth.depth_map import DepthMap
 from jax_depth.inference.resample import resize_bilinear
+from jax_depth.models.output import Output
 
 
 class FakeModel:
@@ -19,12 +20,12 @@ class FakeModel:
         self.batch_size = batch_size
         self.batches = []
 
-    def prepare(self, picture):
+    def prepare(self, picture, *, name=None):
         return picture[None, ::2, ::2].astype(np.float32)
 
     def run(self, pixels):
         self.batches.append(len(pixels))
-        return pixels[..., 0]
+        return Output(pixels[..., 0])
 
     def depth_map(self, values, shape):
         unit = "m" if self.config.kind == "metric_depth" else None

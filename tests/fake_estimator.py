@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image
 
 from jax_depth.depth_map import DepthMap
+from jax_depth.inference.stream import stream
+from jax_depth.models.output import Output
 
 
 class FakeEstimator:
@@ -19,16 +21,24 @@ class FakeEstimator:
         self.batches = []
         self.loads = []  # the arguments of each command that asked for a model
 
-    def __call__(self, images):
-        self.batches.append(len(images))
-        for image in images:
-            if image.shape[1] in self.refused:
-                raise self.refused[image.shape[1]]
+    def prepare(self, picture, *, name=None):
+        return picture[None]
+
+    def run(self, pixels):
+        self.batches.append(len(pixels))
+        if pixels.shape[2] in self.refused:
+            raise self.refused[pixels.shape[2]]
+        return Output(pixels[..., 0].astype(np.float32))
+
+    def finish(self, output, shape):
         unit = "m" if self.config.kind == "metric_depth" else None
-        return [
-            DepthMap(image[..., 0].astype(np.float32), self.config.kind, unit, "fake")
-            for image in images
-        ]
+        return DepthMap(output.depth, self.config.kind, unit, "fake")
+
+    def stream(self, items, *, read=None):
+        return stream(items, self, read=read)
+
+    def __call__(self, images):
+        return [depth for _, depth in self.stream(images)]
 
 
 def put_in_place(monkeypatch, command):

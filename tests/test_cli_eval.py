@@ -14,7 +14,8 @@ from jax_depth import evaluation
 from jax_depth.cli import eval as command
 from jax_depth.cli.main import main
 from jax_depth.depth_map import DepthMap
-from jax_depth.evaluation.run import transformers_predictor
+from jax_depth.inference.stream import stream
+from jax_depth.models.output import Output
 
 COFFEE = Path(__file__).parents[1] / "examples" / "coffee.jpg"
 
@@ -26,18 +27,25 @@ class Fake:
         self.config = type("Config", (), {"name": "fake", "kind": kind})
         self.params = {"w": np.arange(3, dtype=np.float32)}
         self.size, self.resample, self.batch_size = 518, "original", batch_size
+        self.restore = "aligned"
         self.seen = 0
         self.stop_after = None
 
-    def __call__(self, images):
+    def prepare(self, picture, *, name=None):
+        return picture[None]
+
+    def run(self, pixels):
         if self.stop_after is not None and self.seen >= self.stop_after:
             raise KeyboardInterrupt
-        self.seen += len(images)
+        self.seen += len(pixels)
+        return Output(pixels[..., 0].astype(np.float32))
+
+    def finish(self, output, shape):
         unit = "m" if self.config.kind == "metric_depth" else None
-        return [
-            DepthMap(image[..., 0].astype(np.float32), self.config.kind, unit)
-            for image in images
-        ]
+        return DepthMap(output.depth, self.config.kind, unit)
+
+    def __call__(self, images):
+        return [depth for _, depth in stream(images, self)]
 
 
 @pytest.fixture
@@ -268,19 +276,19 @@ def test_the_transformers_way_resizes_as_transformers_does():
     estimator = jax_depth.load("tiny", size=56, resample="transformers")
     # A photo: of noise trained weights make a nearly flat map.
     rgb = np.asarray(Image.open(COFFEE).resize((90, 61)))
-    predict = transformers_predictor(estimator, "transformers")
-    (got,) = predict([rgb])
+    (got,) = estimator([rgb])
     # Sizes mixed, two of one size in one batch; in order.
-    first, _, third = predict([rgb, rgb[:, :61], rgb[::-1]])
+    first, _, third = estimator([rgb, rgb[:, :61], rgb[::-1]])
     np.testing.assert_allclose(first.values, got.values, atol=1e-4)
     assert third.shape == got.shape and np.abs(third.values - got.values).max() > 1e-2
     pixels = jax_depth.preprocess(
         rgb, estimator.config, size=56, resample="transformers"
     )
-    raw = torch.from_numpy(np.array(estimator.run(pixels)))
+    raw = torch.from_numpy(np.array(estimator.run(pixels).depth))
     want = torch.nn.functional.interpolate(
         raw[None], (61, 90), mode="bicubic", align_corners=False
     )[0, 0].numpy()
     np.testing.assert_allclose(got.values, want, atol=1e-4 * np.ptp(want))
-    plain = estimator(rgb).values
+    # As the model serves by itself, it is brought back otherwise.
+    plain = jax_depth.load("tiny", size=56)(rgb).values
     assert np.abs(plain - want).max() > 1e-2 * np.ptp(want)

@@ -62,9 +62,9 @@ def test_equals_xla(name, shape):
     _, params = _living(config)
     expected = np.asarray(forward(params, pixels, config))
     estimator = Estimator(params, config, engine="openvino")
-    _close(np.asarray(estimator.run(pixels)), expected)
+    _close(np.asarray(estimator.run(pixels).depth), expected)
     _close(
-        np.asarray(estimator.run(pixels + 1)),
+        np.asarray(estimator.run(pixels + 1).depth),
         np.asarray(forward(params, pixels + 1, config)),
     )
     assert estimator.compilations == 1
@@ -76,7 +76,7 @@ def test_metric_model_with_gated_mlp_equals_xla():
     pixels = _pixels(2, 28, 56)
     expected = np.asarray(forward(params, pixels, config))
     estimator = Estimator(params, config, engine="openvino")
-    _close(np.asarray(estimator.run(pixels)), expected)
+    _close(np.asarray(estimator.run(pixels).depth), expected)
 
 
 def test_equals_transformers():
@@ -88,7 +88,7 @@ def test_equals_transformers():
         nchw = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
         expected = model(nchw).predicted_depth.numpy()
     estimator = Estimator(params, small_models.RELATIVE, engine="openvino")
-    _close(np.asarray(estimator.run(pixels)), expected)
+    _close(np.asarray(estimator.run(pixels).depth), expected)
 
 
 def test_the_bundled_model_and_pictures_of_mixed_sizes():
@@ -122,7 +122,7 @@ def test_bfloat16_stays_near_float32():
     pixels = preprocess(COFFEE, config, size=64)
     expected = np.asarray(forward(params, pixels, config))
     half = dataclasses.replace(config, dtype="bfloat16")
-    actual = np.asarray(Estimator(params, half, engine="openvino").run(pixels))
+    actual = np.asarray(Estimator(params, half, engine="openvino").run(pixels).depth)
     # OpenVINO rounds what flows between operators too, see the engine's docstring.
     _close(actual, expected, 0.1)
     assert np.abs(actual - expected).max() / expected.std() > 1e-4

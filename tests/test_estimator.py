@@ -1,6 +1,7 @@
 """Estimator: sizes, order, batches, devices and what a DepthMap says of itself."""
 
 import dataclasses
+import threading
 
 import jax
 import numpy as np
@@ -75,7 +76,7 @@ def test_eight_devices_give_the_numbers_of_one():
     eight = Estimator(PARAMS, CONFIG, devices=jax.devices(), batch_size=8)
     assert len(eight.params["encoder"]["cls_token"].sharding.device_set) == 8
     pixels = np.concatenate([jax_depth.preprocess(p, CONFIG) for p in photos[:8]])
-    assert len(eight.run(pixels).sharding.device_set) == 8
+    assert len(eight.run(pixels).depth.sharding.device_set) == 8
     for a, b in zip(one, eight(photos), strict=True):
         np.testing.assert_allclose(a.values, b.values, atol=2e-6)
 
@@ -111,9 +112,9 @@ def test_a_batch_on_one_cpu_takes_the_memory_of_a_picture():
         return program
 
     estimator.compile = compile
-    together = np.asarray(estimator.run(pixels))
+    together = np.asarray(estimator.run(pixels).depth)
     for one, picture in zip(together, pixels, strict=True):
-        assert np.array_equal(one, estimator.run(picture[None])[0])
+        assert np.array_equal(one, estimator.run(picture[None]).depth[0])
     # Besides it, a copy of the picture and of its map.
     assert sizes[0] < 1.1 * sizes[1]
 
@@ -181,26 +182,29 @@ def test_a_photo_that_proves_damaged_loses_no_map(tmp_path):
 def test_few_pictures_wait_in_memory(monkeypatch):
     """A list costs memory for its maps and for a few batches, not for its pixels."""
     estimator = Estimator(PARAMS, CONFIG, devices=ONE, batch_size=2)
-    prepared, most, run = 0, 0, estimator.run
+    lock, prepared, most, prepare = threading.Lock(), 0, 0, estimator.prepare
+    run = estimator.run
 
-    def counted_prepare(image, prepare=estimator._prepare):
+    def counted_prepare(picture, **options):
         nonlocal prepared, most
-        prepared += 1
-        most = max(most, prepared)
-        return prepare(image)
+        with lock:
+            prepared += 1
+            most = max(most, prepared)
+        return prepare(picture, **options)
 
     def counted_run(pixels):
         nonlocal prepared
-        prepared -= len(pixels)
+        with lock:
+            prepared -= len(pixels)
         return run(pixels)
 
-    monkeypatch.setattr(estimator, "_prepare", counted_prepare)
+    monkeypatch.setattr(estimator, "prepare", counted_prepare)
     monkeypatch.setattr(estimator, "run", counted_run)
     # Nine sizes, none of them twice in a row.
-    shapes = [(28, 28 + 14 * (i % 9)) for i in range(40)]
-    maps = estimator(_photos(shapes))
-    assert [depth.values.shape for depth in maps] == shapes
-    assert prepared == 0 and most <= 8
+    shapes = [(28, 28 + 14 * (i % 9)) for i in range(60)]
+    results = estimator.stream(_photos(shapes), threads=3)
+    assert [depth.values.shape for _, depth in results] == shapes
+    assert prepared == 0 and most <= 8 + 3 + 2
 
 
 @pytest.mark.parametrize("base", [RELATIVE, TINY, METRIC_SWIGLU], ids=lambda c: c.name)
@@ -213,7 +217,7 @@ def test_kernels_rounded_once_give_the_same_bits(base):
     pixels = rng.standard_normal((1, side, side * 2, 3)).astype(np.float32)
     expected = jax.jit(forward, static_argnums=2)(params, pixels, config)
     assert expected.std() > 0
-    np.testing.assert_array_equal(estimator.run(pixels), expected)
+    np.testing.assert_array_equal(estimator.run(pixels).depth, expected)
     # Half the memory: all but vectors and position embeddings.
     held = flatten(estimator.params)
     rounded = {path for path, leaf in held.items() if leaf.dtype == "bfloat16"}

@@ -92,13 +92,13 @@ def test_a_killed_run_goes_on_where_it_stopped(fake, monkeypatch):
     photos()
     calls = []
 
-    def dying(self, images, ask=FakeEstimator.__call__):
-        calls.append(len(images))
+    def dying(self, pixels, ask=FakeEstimator.run):
+        calls.append(len(pixels))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return ask(self, images)
+        return ask(self, pixels)
 
-    monkeypatch.setattr(FakeEstimator, "__call__", dying)
+    monkeypatch.setattr(FakeEstimator, "run", dying)
     assert main(["label", "photos", "-o", "out", "--quiet"]) == 130
     path = "out/labels-00000-of-00001.jsonl"
     done = [row["name"] for row in manifest(path)]
@@ -146,13 +146,10 @@ def test_a_map_that_is_not_finite_is_left_out(fake, monkeypatch, capsys):
 
     photos(3)
 
-    def sick(self, images):
-        return [
-            DepthMap(np.full(i.shape[:2], np.nan if i.shape[0] == 11 else 1), "depth")
-            for i in images
-        ]
+    def sick(self, output, shape):
+        return DepthMap(np.full(shape, np.nan if shape[0] == 11 else 1), "depth")
 
-    monkeypatch.setattr(FakeEstimator, "__call__", sick)
+    monkeypatch.setattr(FakeEstimator, "finish", sick)
     assert main(["label", "photos", "-o", "out"]) == 1
     assert "the teacher's depth is not finite" in capsys.readouterr().err
     assert len(open_dataset("labels:out")) == 2

@@ -29,7 +29,7 @@ def _top_left(name: str, photo) -> np.ndarray:
     estimator = jax_depth.load(name, resample="transformers", devices=jax.devices()[:1])
     pixels = jax_depth.preprocess(photo, estimator.config, resample="transformers")
     assert pixels.shape == (1, 518, 686, 3)
-    return np.asarray(estimator.run(pixels))[0, :3, :3]
+    return np.asarray(estimator.run(pixels).depth)[0, :3, :3]
 
 
 @pytest.mark.weights

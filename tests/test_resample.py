@@ -1,10 +1,15 @@
 """Resizes at the ends of inference, against cv2 and torch themselves."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.inference import bands
+from jax_depth.inference.preprocess import from_network
 from jax_depth.inference.resample import resize_bilinear, resize_cubic
 
 CUBIC_SIZES = [
@@ -48,11 +53,12 @@ def test_cubic_takes_any_number_of_channels_and_float32():
     )
 
 
-def test_cubic_groups_of_rows_fit_together(monkeypatch):
-    image = np.random.default_rng(0).random((23, 31, 3))
-    whole = resize_cubic(image, (42, 28))
-    monkeypatch.setattr("jax_depth.inference.resample._VALUES_PER_GROUP", 400)
-    np.testing.assert_array_equal(resize_cubic(image, (42, 28)), whole)
+def test_strips_and_groups_fit_together(monkeypatch):
+    image = np.random.default_rng(0).random((53, 61, 3))
+    whole = resize_cubic(image, (98, 84))
+    monkeypatch.setattr(bands, "_CACHED", 400)
+    monkeypatch.setattr(bands, "_ROWS", 10)
+    np.testing.assert_allclose(resize_cubic(image, (98, 84)), whole, atol=4e-15)
 
 
 BILINEAR_SIZES = [
@@ -69,15 +75,24 @@ BILINEAR_SIZES = [
 
 
 @pytest.mark.parametrize(("before", "after"), BILINEAR_SIZES)
-def test_bilinear_equals_torch(before, after):
+@pytest.mark.parametrize("restore", ["aligned", "half_pixel", "bicubic"])
+def test_maps_come_back_as_torch_brings_them(before, after, restore):
     values = np.random.default_rng(0).random(before, np.float32) * np.float32(100)
+    bilinear = {"mode": "bilinear", "align_corners": restore == "aligned"}
     expected = torch.nn.functional.interpolate(
-        torch.from_numpy(values)[None, None], after, mode="bilinear", align_corners=True
+        torch.from_numpy(values)[None, None],
+        after,
+        **({"mode": "bicubic"} if restore == "bicubic" else bilinear),
     )[0, 0].numpy()
-    result = resize_bilinear(values, after)
+    config = ModelConfig("a", EncoderConfig(64, 1, 1, ()), None, "features")
+    config = dataclasses.replace(config, restore=restore)
+    result = from_network(values, config, after)
     assert result.dtype == np.float32
-    # Two ulp at 100: torch fuses multiply and add where the processor can.
-    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-5)
+    # A few ulp at 100: torch fuses multiply and add where the processor can.
+    tolerance = 1e-4 if restore == "bicubic" else 2e-5
+    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
+    if restore == "bicubic" and before[0] > 28:
+        assert result.min() < 0 or result.max() > 100
 
 
 def test_bilinear_keeps_the_corners():

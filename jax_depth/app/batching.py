@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.app.refusal import Refusal
+from jax_depth.inference.stream import item_of
 
-Run = Callable[[np.ndarray], np.ndarray | jax.Array]
+Run = Callable[[np.ndarray], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Computed:
     """What the network gave for one picture.
 
     Attributes:
-        values: float32 (h, w) at the network's size.
+        values: its `Output`: NumPy arrays (h, w) at the network's size.
         together: how many pictures were computed in the same call.
     """
 
-    values: Float32[np.ndarray, "h w"]
+    values: Any
     together: int
 
 
@@ -75,7 +77,7 @@ class Batcher:
 
         Args:
             key: of the model; pictures are computed together if key and size agree.
-            run: (b, h, w, 3) -> (b, h, w); that of the first picture of a batch is
+            run: (b, h, w, 3) -> `Output`; that of the first picture of a batch is
                 called, in the batcher's thread.
             pixels: preprocessed.
             seconds: after which the picture is given up if it still waits.
@@ -169,10 +171,10 @@ def _compute(batch: list[_Waiting]) -> None:
         for item in batch:
             _compute([item])
         return
-    for item, one in zip(batch, values, strict=True):
-        item.future.set_result(Computed(one, len(batch)))
+    for number, item in enumerate(batch):
+        item.future.set_result(Computed(item_of(values, number), len(batch)))
 
 
-def _run(batch: list[_Waiting]) -> np.ndarray:
+def _run(batch: list[_Waiting]) -> Any:
     pixels = np.concatenate([item.pixels for item in batch])
-    return np.asarray(batch[0].run(pixels))
+    return jax.device_get(batch[0].run(pixels))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float32
 
@@ -9,7 +10,7 @@ from jax_depth.app.batching import Batcher
 from jax_depth.app.limits import Limits
 from jax_depth.depth_map import DepthMap
 from jax_depth.inference.estimator import Estimator
-from jax_depth.inference.preprocess import to_network
+from jax_depth.models.output import Output
 
 
 class QueuedEstimator:
@@ -39,22 +40,22 @@ class QueuedEstimator:
         self._estimator, self._size = estimator, size
         self._batcher, self._limits = batcher, limits
 
-    def prepare(self, picture: Any) -> Float32[np.ndarray, "1 h w 3"]:
+    def prepare(
+        self, picture: Any, *, name: str | None = None
+    ) -> Float32[np.ndarray, "1 h w 3"]:
         """Return an array (h, w, 3) as `run` takes it.
 
         Raises:
             ValueError: it is too elongated, or has more patches than the limit.
         """
-        return to_network(
+        return self._estimator.prepare(
             picture,
-            self.config,
             size=self._size,
-            resample=self._estimator.resample,
             max_tokens=self._limits.tokens,
-            label="a frame",
+            name=name or "a frame",
         )
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> np.ndarray:
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> Output:
         """Run pixels and wait for the result.
 
         Raises:
@@ -69,10 +70,9 @@ class QueuedEstimator:
             )
             for i in range(len(pixels))
         ]
-        return np.stack([future.result().values for future in waiting])
+        outputs = [future.result().values for future in waiting]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *outputs)
 
-    def depth_map(
-        self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
-    ) -> DepthMap:
+    def finish(self, output: Output, shape: tuple[int, int]) -> DepthMap:
         """Return what `run` gave for one picture, at that picture's own size."""
-        return self._estimator.depth_map(values, shape)
+        return self._estimator.finish(output, shape)

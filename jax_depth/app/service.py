@@ -21,7 +21,6 @@ from jax_depth.app.refusal import Refusal
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import Pixels
 from jax_depth.inference.estimator import Estimator
-from jax_depth.inference.preprocess import to_network
 
 T = TypeVar("T")
 # Seconds after which a patient photo looks again for a place.
@@ -132,13 +131,11 @@ class Service:
     ) -> tuple[Pixels, np.ndarray]:
         pixels = decode(source, self.limits, name)
         try:
-            seen = to_network(
+            seen = estimator.prepare(
                 pixels,
-                estimator.config,
                 size=size,
-                resample=estimator.resample,
                 max_tokens=self.limits.tokens,
-                label=repr(name) if name else "the picture",
+                name=name or "the picture",
             )
         except ValueError as error:
             raise Refusal(422, str(error)) from None
@@ -162,7 +159,7 @@ class Service:
 
 
 def _finish(pixels: Pixels, computed: Computed, estimator: Estimator) -> Prediction:
-    depth = estimator.depth_map(computed.values, pixels.shape[:2])
+    depth = estimator.finish(computed.values, pixels.shape[:2])
     if not np.isfinite(depth.values).all():
         raise Refusal(422, f"{estimator.config.name} gave no finite depth for it")
     if pixels.dtype != np.uint8:

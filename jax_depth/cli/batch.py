@@ -95,7 +95,7 @@ def _process(
     # Late: this imports jax, which the help does without.
     from jax_depth.cli.pipeline import process
 
-    outcomes = process(jobs, estimator, estimator.batch_size, write)
+    outcomes = process(jobs, estimator, write)
     with contextlib.closing(outcomes):
         for job, problem in outcomes:
             if problem is None:

@@ -1,6 +1,7 @@
 """`jax-depth calibrate`: the range of a model over one's own pictures, for display."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -47,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure the range, write and print it; pictures that fail are named."""
-    from jax_depth.formats.image import read_image
     from jax_depth.outputs.calibration import calibrate
 
     low, high = args.percentiles
@@ -60,11 +60,15 @@ def run(args: argparse.Namespace) -> int:
     estimator = load_estimator(args)
 
     def maps():
-        for photo in photos:
-            try:
-                yield estimator([read_image(photo.path)])[0]
-            except (OSError, ValueError) as error:
-                failures.append(str(error))
+        paths = [photo.path for photo in photos]
+        with contextlib.closing(estimator.stream(paths)) as results:
+            for path, depth in results:
+                if isinstance(depth, Exception):
+                    sentence = str(depth)
+                    named = sentence if str(path) in sentence else f"{path}: {sentence}"
+                    failures.append(named)
+                else:
+                    yield depth
 
     try:
         found = calibrate(maps(), (low, high), estimator.size)

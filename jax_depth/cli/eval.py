@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
         "parameters": digest(_bytes(estimator.params)),
         "size": estimator.size,
         "resample": estimator.resample,
+        "restore": estimator.restore,
         "dtype": args.dtype,
         # Left out where it is the usual one: finished folders of 0.1 have no such key.
         **({} if args.engine == "xla" else {"engine": args.engine}),
@@ -225,14 +226,10 @@ def _judge_all(
 
     from tqdm import tqdm
 
-    from jax_depth.evaluation.run import run, transformers_predictor
+    from jax_depth.evaluation.run import run
 
-    predict = estimator
-    if estimator.resample == "transformers":
-        predict = transformers_predictor(estimator, "transformers")
-    todo = run(
-        benchmark, predict, records, estimator.batch_size, args.shard[0], args.shard[1]
-    )
+    part, parts = args.shard
+    todo = run(benchmark, estimator, records, process=part, processes=parts)
     for name, problem in tqdm(todo, unit="picture", disable=None):
         if problem is not None:
             named = problem if name in problem else f"{name}: {problem}"

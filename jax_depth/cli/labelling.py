@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from jax_depth.formats.address import local
 from jax_depth.formats.atomic import atomic
 
 _THREADS = 4
-
-Estimate = Callable[[list[np.ndarray]], list[DepthMap]]
 
 
 class Labelling:
@@ -99,8 +96,8 @@ class Labelling:
         """Label what is left.
 
         Args:
-            estimator: list of uint8 (h, w, 3) -> list of DepthMap, with `batch_size`,
-                `config.name` and, if it has them, `size`, `resample`.
+            estimator: whose `stream` computes, with `batch_size`, `config.name` and,
+                if it has them, `size`, `resample`.
             quiet: show no progress bar.
 
         Raises:
@@ -134,13 +131,13 @@ class Labelling:
             tqdm(total=len(self.todo), unit="photo", disable=disable) as self._bar,
             opened as manifest,
             ThreadPoolExecutor(_THREADS) as pool,
+            contextlib.closing(estimator.stream(self.todo, read=self._read)) as maps,
             remembered_interrupt() as check,
         ):
             writing: collections.deque[Future[Any]] = collections.deque()
             try:
-                for batch in self._read(pool, estimator.batch_size):
-                    maps = self._estimated(estimator, batch)
-                    for index, depth in maps:
+                for index, depth in maps:
+                    if self._is_label(index, depth):
                         if self._packer is not None:
                             task = pool.submit(self._packed, index, depth)
                         else:
@@ -167,50 +164,20 @@ class Labelling:
         write = self._bar.write if self._bar is not None else print
         write(printable(f"jax-depth: label: {sentence}"), file=sys.stderr)
 
-    def _read(
-        self, pool: ThreadPoolExecutor, size: int
-    ) -> Iterator[list[tuple[int, np.ndarray]]]:
-        """Yield batches of pictures, read ahead by two batches."""
-        waiting = iter(self.todo)
-        ahead: collections.deque[tuple[int, Future[Any]]] = collections.deque()
-        while True:
-            batch: list[tuple[int, np.ndarray]] = []
-            while len(batch) < size:
-                while len(ahead) < 2 * size:
-                    index = next(waiting, None)
-                    if index is None:
-                        break
-                    ahead.append((index, pool.submit(self._dataset.__getitem__, index)))
-                if not ahead:
-                    break
-                index, read = ahead.popleft()
-                try:
-                    batch.append((index, read.result().rgb))
-                except SampleError as error:
-                    self._fail(index, str(error))
-            if not batch:
-                return
-            yield batch
+    def _read(self, index: int) -> np.ndarray:
+        return self._dataset[index].rgb
 
-    def _estimated(
-        self, estimate: Estimate, batch: Sequence[tuple[int, np.ndarray]]
-    ) -> list[tuple[int, DepthMap]]:
-        """Return the maps of a batch without the pictures that have none."""
-        try:
-            maps = estimate([rgb for _, rgb in batch])
-        except (ValueError, MemoryError) as error:
-            if len(batch) == 1:
-                self._fail(batch[0][0], str(error))
-                return []
-            # One of them is to blame, or all together are too large.
-            return [done for one in batch for done in self._estimated(estimate, [one])]
-        finite = []
-        for (index, _), depth in zip(batch, maps, strict=True):
-            if np.isfinite(depth.values).all():
-                finite.append((index, depth))
-            else:
-                self._fail(index, "the teacher's depth is not finite")
-        return finite
+    def _is_label(self, index: int, depth: DepthMap | Exception) -> bool:
+        """Whether there is a map to write; says why there is none."""
+        if isinstance(depth, SampleError | ValueError | MemoryError):
+            self._fail(index, str(depth))
+            return False
+        if isinstance(depth, Exception):
+            raise depth
+        if not np.isfinite(depth.values).all():
+            self._fail(index, "the teacher's depth is not finite")
+            return False
+        return True
 
     def _write(self, index: int, depth: DepthMap, teacher: str) -> dict[str, Any]:
         """Write the file of a label and return its line."""

@@ -2,7 +2,7 @@
 
 import collections
 import errno
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +12,6 @@ from jax_depth import outputs
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import read_image
-
-Estimate = Callable[[list[Any]], list[DepthMap]]
 
 # After these no further file can be written either.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -25,75 +23,46 @@ Outcome = tuple[Job, str | None]
 
 def process(
     jobs: Iterable[Job],
-    estimate: Estimate,
-    batch_size: int,
+    estimator: Any,
     write: Callable[[Job, np.ndarray, DepthMap], None],
 ) -> Generator[Outcome]:
-    """Yield the outcome of every job, in order but for photos that fail.
+    """Yield the outcome of every job, in order.
 
-    Photos are read two batches ahead and written one batch behind, so at most five
-    batches are in memory. A photo that cannot be read, computed or written does not
-    touch the others.
+    Photos are read ahead and written behind, a few batches of each. A photo that
+    cannot be read, computed or written does not touch the others.
 
     Args:
         jobs: what to do.
-        estimate: list of uint8 or float pictures (h, w, 3) -> list of depth maps.
-        batch_size: photos per call of `estimate`.
+        estimator: whose `stream` computes.
         write: writes a job's results from the picture and its map; in a thread of its
             own, one job at a time. An OSError or ValueError of it fails that job.
 
     Raises:
         OutputFolderError: the disk is full or read-only.
     """
-    todo = iter(jobs)
-    reads: collections.deque[tuple[Job, Future[np.ndarray]]] = collections.deque()
-    writes: collections.deque[tuple[Job, Future[None]]] = collections.deque()
-    readers, writer = ThreadPoolExecutor(2), ThreadPoolExecutor(1)
+    pictures: dict[int, np.ndarray] = {}
+
+    def read(job: Job) -> np.ndarray:
+        pictures[id(job)] = read_image(job.photo)
+        return pictures[id(job)]
+
+    outcomes: collections.deque[tuple[Job, Any]] = collections.deque()
+    writer = ThreadPoolExecutor(1)
+    maps = estimator.stream(jobs, read=read)
     try:
-        while True:
-            batch: list[tuple[Job, np.ndarray]] = []
-            while len(batch) < batch_size:
-                while len(reads) < 2 * batch_size and (job := next(todo, None)):
-                    reads.append((job, readers.submit(read_image, job.photo)))
-                if not reads:
-                    break
-                job, read = reads.popleft()
-                try:
-                    batch.append((job, read.result()))
-                except (OSError, ValueError, MemoryError) as error:
-                    yield job, _sentence(job, error)
-            if not batch:
-                break
-            maps = _estimate_each(estimate, [pixels for _, pixels in batch])
-            for (job, pixels), depth in zip(batch, maps, strict=True):
-                if isinstance(depth, Exception):
-                    yield job, _sentence(job, depth)
-                else:
-                    task = writer.submit(write, job, pixels, depth)
-                    writes.append((job, task))
-            while len(writes) > batch_size:
-                yield _settled(*writes.popleft())
-        while writes:
-            yield _settled(*writes.popleft())
+        for job, depth in maps:
+            pixels = pictures.pop(id(job), None)
+            if isinstance(depth, Exception):
+                outcomes.append((job, depth))
+            else:
+                outcomes.append((job, writer.submit(write, job, pixels, depth)))
+            while len(outcomes) > estimator.batch_size + 1:
+                yield _settled(*outcomes.popleft())
+        while outcomes:
+            yield _settled(*outcomes.popleft())
     finally:
-        readers.shutdown(cancel_futures=True)
+        maps.close()
         writer.shutdown(cancel_futures=True)
-
-
-def _estimate_each(
-    estimate: Estimate, pictures: Sequence[np.ndarray]
-) -> list[DepthMap | Exception]:
-    """Return a map or the reason against it for every picture."""
-    import jax
-
-    failures = (ValueError, MemoryError, jax.errors.JaxRuntimeError)
-    try:
-        return list(estimate(list(pictures)))
-    except failures as error:
-        if len(pictures) == 1:
-            return [error]
-    # One of them is to blame, or all together are too large: one by one then.
-    return [_estimate_each(estimate, [picture])[0] for picture in pictures]
 
 
 def write_maps(
@@ -126,7 +95,9 @@ def as_bytes(pixels: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def _settled(job: Job, task: Future[None]) -> Outcome:
+def _settled(job: Job, task: Exception | Future[None]) -> Outcome:
+    if isinstance(task, Exception):
+        return job, _sentence(job, task)
     try:
         task.result()
     except (OSError, ValueError) as error:

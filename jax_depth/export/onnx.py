@@ -22,9 +22,14 @@ from jax_depth.export.contract import contract
 from jax_depth.export.inline import for_other_runtimes
 from jax_depth.formats.atomic import atomic
 from jax_depth.inference.preprocess import processing_size
-from jax_depth.inference.resample import cubic_matrix
+from jax_depth.inference.resample import cubic_cv2, matrix
 from jax_depth.models.depth_anything import check_size, forward
-from jax_depth.models.resize import antialiased_weights, resize_bilinear
+from jax_depth.models.resize import (
+    antialiased_weights,
+    resize_bicubic,
+    resize_bilinear,
+    resize_half_pixel,
+)
 
 SUFFIX = ".onnx"
 # Protocol buffers end here.
@@ -115,7 +120,7 @@ def _photo_to_depth(
     pixels = photo.astype(jnp.float32)
     size = photo.shape[1:3]
     if config.resample == "original":
-        pixels = _resized(pixels, cubic_matrix, network, (1, 2)) / 255
+        pixels = _resized(pixels, _cubic_matrix, network, (1, 2)) / 255
     else:
         # Pillow rounds to uint8 after each pass, columns first.
         for axis in (2, 1):
@@ -124,7 +129,10 @@ def _photo_to_depth(
         pixels = pixels / 255
     mean, std = np.array([config.mean, config.std], np.float32).reshape(2, 1, 1, 1, 3)
     depth = forward(params, (pixels - mean) / std, config)
-    return resize_bilinear(depth[..., None], size)[..., 0]
+    if config.restore == "aligned":
+        return resize_bilinear(depth[..., None], size)[..., 0]
+    resize = resize_half_pixel if config.restore == "half_pixel" else resize_bicubic
+    return resize(depth[..., None], size)[..., 0]
 
 
 def _resized(x, matrix, size: tuple[int, int], axes: tuple[int, ...]):
@@ -135,6 +143,10 @@ def _resized(x, matrix, size: tuple[int, int], axes: tuple[int, ...]):
             weights = matrix(n_in, n_out).astype(np.float32)
             x = jnp.einsum(sums, weights, x, precision=jax.lax.Precision.HIGHEST)
     return x
+
+
+def _cubic_matrix(n_in: int, n_out: int) -> np.ndarray:
+    return matrix(cubic_cv2, n_in, n_out)
 
 
 def _pillow_matrix(n_in: int, n_out: int) -> np.ndarray:

@@ -3,36 +3,35 @@
 import contextlib
 import numbers
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast, overload
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Literal, cast, overload
 
 import jax
 import numpy as np
 from PIL.Image import Image as Picture
 
 from jax_depth._typing import Float32, Params
-from jax_depth.config import Dtype, ModelConfig, Resample
+from jax_depth.config import Dtype, ModelConfig, Resample, Restore, served
 from jax_depth.depth_map import DepthMap, MapKind
-from jax_depth.formats.image import check_source, label_of, read_image
+from jax_depth.formats.image import check_source, read_image
 from jax_depth.inference import bounded
 from jax_depth.inference.engines import Engine, Runs, check_engine
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
 from jax_depth.inference.focal import finish_bounded
 from jax_depth.inference.memory import keep_freed_memory
-from jax_depth.inference.preprocess import check_options, to_network
-from jax_depth.inference.resample import resize_bilinear
+from jax_depth.inference.preprocess import (
+    MAX_TOKENS,
+    check_options,
+    from_network,
+    preprocess,
+)
+from jax_depth.inference.stream import item_of, name_of, stream
 from jax_depth.inference.views import estimate_views
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference
 from jax_depth.views import Views
 from jax_depth.weights import load_params
-
-# A picture's place in the list, its own size, and its preprocessed pixels.
-_Prepared: TypeAlias = tuple[int, tuple[int, int], np.ndarray]
-
-# Pictures that wait, prepared, for more of their size, in batches.
-_WAITING = 4
 
 
 def load(
@@ -101,6 +100,7 @@ class Estimator:
         config: the model.
         size: short side in pixels pictures are processed at.
         resample: "original" or "transformers".
+        restore: how maps come back to their pictures' sizes, see `ModelConfig`.
         batch_size: pictures of one size that are run together.
         engine: "xla" or "openvino".
     """
@@ -144,6 +144,8 @@ class Estimator:
         self.size = config.image_size if size is None else size
         self.resample: Resample = config.resample if resample is None else resample
         check_options(self.size, self.resample, config.encoder.patch_size)
+        self._served = served(config, size, resample)
+        self.restore: Restore = self._served.restore
         whole = isinstance(batch_size, numbers.Integral | None)
         if not whole or (batch_size is not None and batch_size < 1):
             raise ValueError(f"batch size {batch_size!r} is no whole number above 0")
@@ -198,7 +200,8 @@ class Estimator:
         Args:
             images: a path, a PIL image, or an array (h, w, 3) RGB, uint8 or float
                 in [0, 1] (see `read_image` for everything else that is taken); or a
-                list or tuple of those.
+                list or tuple of those. OpenCV's arrays are BGR: give
+                `image[..., ::-1]`.
             camera: `Intrinsics` of the pictures, in their pixels, for models whose
                 metres need a focal length; without it that in a file's EXIF data is
                 taken, and where there is none the map is "depth", without a unit.
@@ -214,40 +217,60 @@ class Estimator:
                 None for the others.
         """
         if not isinstance(images, (list, tuple)):
-            return self([images], camera)[0]
+            picture = read_image(images)
+            pixels = self.prepare(picture, name=name_of(images))
+            output = item_of(jax.device_get(self.run(pixels)), 0)
+            return self.finish(output, picture.shape[:2], camera, images)
         for image in images:
             check_source(image)
         maps: list[DepthMap | None] = [None] * len(images)
-        running = None
-        try:
-            for batch in self._batches(images):
-                # One batch computes while the next is read and the previous brought
-                # back. Few pictures are in memory at a time, however long the list.
-                result = self.run(np.concatenate([pixels for _, _, pixels in batch]))
-                previous, running = running, (batch, result)
-                if previous is not None:
-                    self._collect(*previous, maps, images, camera)
-            if running is not None:
-                self._collect(*running, maps, images, camera)
-        except Exception as error:
-            if running is not None:
-                with contextlib.suppress(Exception):  # `error` came first
-                    self._collect(*running, maps, images, camera)
-            error.maps = maps  # pyright: ignore[reportAttributeAccessIssue]
-            raise
+        with contextlib.closing(self.stream(images, camera=camera)) as results:
+            for i, (_, result) in enumerate(results):
+                if isinstance(result, Exception):
+                    result.maps = maps  # pyright: ignore[reportAttributeAccessIssue]
+                    raise result
+                maps[i] = result
         return maps
 
-    def run(
-        self, pixels: Float32[np.ndarray, "b h w 3"]
-    ) -> jax.Array | np.ndarray | Output:
-        """Run preprocessed pixels: (b, h, w, 3) -> (b, h, w) float32.
+    def stream(
+        self,
+        items: Iterable[Any],
+        *,
+        read: Callable[[Any], Any] | None = None,
+        camera: Any = None,
+        threads: int | None = None,
+    ) -> Generator[tuple[Any, DepthMap | Exception]]:
+        """Predict depth for any number of pictures, in order, as they come.
 
-        Of a model with more to say than depth an `Output` of such maps.
+            for path, depth in estimator.stream(folder.iterdir()):
+                if isinstance(depth, Exception):
+                    print(depth)                # names the picture
+                else:
+                    depth.save(out / f"{path.stem}.png")
 
-        Compiled once for each batch and picture size. XLA returns an array on the
-        devices without waiting for the result.
+        Pictures are decoded and prepared ahead in as many threads as there are cores,
+        and a few batches are in memory at a time, so `items` may be endless. A picture
+        that fails does not touch the others.
+
+        Args:
+            items: pictures as `__call__` takes one, or anything that `read` makes one
+                of. Advanced in the caller's thread; what it raises is raised here,
+                after the results of the items before.
+            read: item -> picture; called in the threads.
+            camera: as in `__call__`.
+            threads: to read and prepare in.
+
+        Yields:
+            (item, its `DepthMap`, or the exception that it met). Closing the
+            generator ends its threads.
         """
-        return self._engine.run(pixels)
+
+        def finish(output: Output, shape: tuple[int, int], image: Any) -> DepthMap:
+            return self.finish(output, shape, camera, image)
+
+        return stream(
+            items, self, read=read, finish=finish, threads=threads, with_source=True
+        )
 
     def views(
         self,
@@ -284,41 +307,37 @@ class Estimator:
         """
         return estimate_views(self, images, cameras, poses, reference, metric, fit)
 
-    @property
-    def compilations(self) -> int:
-        """How many programs are compiled and kept, at most 32."""
-        return self._engine.compilations
+    def prepare(
+        self,
+        picture: Any,
+        *,
+        size: int | None = None,
+        max_tokens: int = MAX_TOKENS,
+        name: str | None = None,
+    ) -> Float32[np.ndarray, "1 h w 3"]:
+        """Return a picture as `run` takes it, resized and normalised.
 
-    def _batches(self, images: Sequence[Any]) -> Iterator[list[_Prepared]]:
-        """Yield batches of pictures of one size, read as they are needed."""
-        waiting: dict[tuple[int, ...], list[_Prepared]] = {}
-        for i, image in enumerate(images):
-            pixels, shape = self._prepare(image)
-            group = waiting.setdefault(pixels.shape, [])
-            group.append((i, shape, pixels))
-            if len(group) == self.batch_size:
-                yield waiting.pop(pixels.shape)
-            elif sum(map(len, waiting.values())) >= _WAITING * self.batch_size:
-                yield waiting.pop(max(waiting, key=lambda key: len(waiting[key])))
-        yield from waiting.values()
+        Args:
+            picture: as when called with it.
+            size: short side in pixels, instead of the estimator's.
+            max_tokens: refuse pictures that would become more patches than this.
+            name: what error messages call the picture; its path by default.
 
-    def _prepare(self, image) -> tuple[np.ndarray, tuple[int, int]]:
-        picture = read_image(image)
-        pixels = to_network(
-            picture,
-            self.config,
-            size=self.size,
-            resample=self.resample,
-            label=label_of(image),
-        )
-        return pixels, picture.shape[:2]
+        Raises:
+            FileNotFoundError, ValueError, OSError: as when called with the picture.
+        """
+        config = self._served if size is None else served(self._served, size)
+        return preprocess(picture, config, max_tokens=max_tokens, name=name)
 
-    def _collect(self, batch: list[_Prepared], result, maps, images, camera) -> None:
-        outputs = result if isinstance(result, Output) else Output(result)
-        outputs = jax.tree.map(np.asarray, outputs)
-        for k, (i, shape, _) in enumerate(batch):
-            output = jax.tree.map(lambda leaf, k=k: leaf[k], outputs)
-            maps[i] = self.finish(output, shape, camera, images[i])
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> Output:
+        """Run preprocessed pixels: (b, h, w, 3) -> `Output` of (b, h, w) float32.
+
+        Compiled once for each batch and picture size. XLA returns arrays on the
+        devices without waiting for the result.
+        """
+        result = self._engine.run(pixels)
+        # Engines give depth alone where a model has no more to say.
+        return result if isinstance(result, Output) else Output(result)
 
     def finish(
         self,
@@ -327,42 +346,34 @@ class Estimator:
         camera: Any = None,
         image: Any = None,
     ) -> DepthMap:
-        """Return what a network gave for one picture, at that picture's own size.
+        """Return what `run` gave for one picture, at that picture's own size.
 
         Args:
-            output: of one picture: arrays (h, w).
+            output: of one picture: arrays (h, w) of NumPy, see `item_of`.
             shape: rows and columns of the picture.
             camera: as when called.
             image: the picture, of whose file the focal length is read.
         """
         if self.resample in bounded.METHODS:
             return finish_bounded(self, output, shape, camera, image)
-        return self.depth_map(np.asarray(output.depth), shape)
-
-    def prepare(self, picture: Any) -> Float32[np.ndarray, "1 h w 3"]:
-        """Return a picture as `run` takes it, resized and normalised.
-
-        Raises:
-            FileNotFoundError, ValueError, OSError: as when called with the picture.
-        """
-        return self._prepare(picture)[0]
-
-    def depth_map(
-        self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
-    ) -> DepthMap:
-        """Return what `run` gave for one picture, at that picture's own size.
-
-        Args:
-            values: one map of the batch.
-            shape: rows and columns of the picture.
-        """
         return DepthMap(
-            resize_bilinear(values, shape),
+            from_network(np.asarray(output.depth), self._served, shape),
             kind=cast(MapKind, self.config.kind),  # a head never has "features"
             unit="m" if self.config.kind == "metric_depth" else None,
             model=self.config.name,
             max_depth=self.config.max_depth,
         )
+
+    def depth_map(
+        self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
+    ) -> DepthMap:
+        """Return `finish` of depth alone."""
+        return self.finish(Output(values), shape)
+
+    @property
+    def compilations(self) -> int:
+        """How many programs are compiled and kept, at most 32."""
+        return self._engine.compilations
 
     def __reduce__(self) -> tuple[Callable[..., "Estimator"], tuple[Any, ...]]:
         """Copy or send by value: the weights as NumPy arrays, and the options.

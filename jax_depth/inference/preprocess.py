@@ -1,27 +1,37 @@
-"""Picture to network input, in the two published ways, each exact.
+"""How a picture comes to a network, and how its map comes back: the only two ways.
 
-"original" is what the authors' code does (Depth-Anything-V2,
+`to_network` and `from_network` are functions of the config, and whatever shows a
+network pictures (`Estimator`, evaluation, training and its judge) calls them.
+
+In: "original" is what the authors' code does (Depth-Anything-V2,
 depth_anything_v2/util/transform.py and dpt.py `image2tensor`): the picture is
 scaled so that it covers `size` x `size`, with cv2's cubic kernel on floats.
-
 "transformers" is what `DPTImageProcessor` does with the published
 `preprocessor_config.json` (transformers, models/dpt/image_processing_pil_dpt.py):
 the side that changes least decides the scale, and Pillow resizes the uint8 picture.
-
 They differ in size for pictures smaller than `size` (320 x 240 becomes 686 x 518 in
 the first, 518 x 392 in the second), and in the pixels always.
+
+Back: as `ModelConfig.restore` says, each exact to torch's resize.
 """
 
 import numbers
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jax_depth.config import ModelConfig, Resample
+from jax_depth.config import ModelConfig, Resample, served
 from jax_depth.formats.image import Pixels, label_of, read_image
-from jax_depth.inference import bounded
-from jax_depth.inference.resample import resize_bicubic_uint8, resize_cubic
+from jax_depth.inference import bands, bounded
+from jax_depth.inference.resample import (
+    cubic_cv2,
+    resize_bicubic,
+    resize_bicubic_uint8,
+    resize_bilinear,
+)
+
+Resized: TypeAlias = UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "h2 w2 3"]
 
 # Attention in blocks takes memory in proportion to the tokens, its time grows with
 # their square. This is 3584 x 3584 pixels for patches of 14: a 4K picture at its full
@@ -32,9 +42,9 @@ MAX_TOKENS = 256 * 256
 def preprocess(
     image: Any,
     config: ModelConfig,
-    *,
     size: int | None = None,
     resample: Resample | None = None,
+    *,
     max_tokens: int = MAX_TOKENS,
     name: str | None = None,
 ) -> Float32[np.ndarray, "1 h2 w2 3"]:
@@ -42,7 +52,8 @@ def preprocess(
 
     Args:
         image: a path, a PIL image, or an array (h, w, 3) RGB; everything that
-            `jax_depth.formats.image.read_image` takes.
+            `jax_depth.formats.image.read_image` takes. OpenCV's arrays are BGR:
+            give `image[..., ::-1]`.
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
             Larger shows finer detail and costs more.
@@ -64,9 +75,7 @@ def preprocess(
     """
     return to_network(
         read_image(image, name=name),
-        config,
-        size=config.image_size if size is None else size,
-        resample=config.resample if resample is None else resample,
+        served(config, size, resample),
         max_tokens=max_tokens,
         label=label_of(image, name),
     )
@@ -76,8 +85,6 @@ def to_network(
     pixels: Pixels,
     config: ModelConfig,
     *,
-    size: int,
-    resample: Resample,
     max_tokens: int = MAX_TOKENS,
     label: str = "image",
 ) -> Float32[np.ndarray, "1 h2 w2 3"]:
@@ -85,31 +92,68 @@ def to_network(
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or float32 in [0, 1].
-        config, size, resample, max_tokens: as in `preprocess`.
+        config: the model; with another size or protocol by `config.served`.
+        max_tokens: as in `preprocess`.
         label: what error messages call the picture.
 
     Raises:
         ValueError: from `processing_size`.
     """
-    target = processing_size(
+    size = processing_size(
         pixels.shape[0],
         pixels.shape[1],
-        size,
+        config.image_size,
         config.encoder.patch_size,
-        resample,
+        config.resample,
         max_tokens=max_tokens,
         label=label,
     )
-    if resample in bounded.METHODS:
+    if config.resample in bounded.METHODS:
         patch = config.encoder.patch_size
         height, width, _ = pixels.shape
-        way = bounded.plan(height, width, size, patch, resample)
+        way = bounded.plan(height, width, config.image_size, patch, config.resample)
         result = _normalised(bounded.resize_bounded(pixels, way), config)
-    elif resample == "original":
-        result = _original_pixels(pixels, target, config)
+    elif config.resample == "original":
+        result = _original_pixels(pixels, size, config)
     else:
-        result = _transformers_pixels(pixels, target, config)
+        result = _transformers_pixels(pixels, size, config)
     return result[None]
+
+
+def from_network(
+    values: Float32[np.ndarray, "h w"], config: ModelConfig, size: tuple[int, int]
+) -> Float32[np.ndarray, "h2 w2"]:
+    """Bring what a network gave for a picture to the picture's own size.
+
+    Args:
+        values: the map.
+        config: the model, whose `restore` says how.
+        size: rows and columns of the picture.
+    """
+    if config.restore == "bicubic":
+        return resize_bicubic(values, size)
+    return resize_bilinear(values, size, aligned=config.restore == "aligned")
+
+
+def resized_crop(pixels: Pixels, size: tuple[int, int], resample: Resample) -> Resized:
+    """Resize a part of a picture as `to_network` resizes a whole one.
+
+    Training cuts its crop out of a picture first, and this brings it to the size of a
+    batch; normalised it is what the model will see when it is used.
+
+    Args:
+        pixels: (h, w, 3) RGB, uint8 or float32 in [0, 1].
+        size: (rows, columns) of the result.
+        resample: of the model.
+
+    Returns:
+        float32 nominally in [0, 1] if "original", which overshoots at edges; uint8 if
+        "transformers", whose resize ends in 8 bits.
+    """
+    if resample == "transformers":
+        return resize_bicubic_uint8(_as_bytes(pixels), size)
+    scale = (1 / 255 if pixels.dtype == np.uint8 else 1.0,) * 3
+    return bands.resize(pixels, cubic_cv2, size, scale=scale, result=np.float32)
 
 
 def processing_size(
@@ -211,26 +255,40 @@ def _original_pixels(
 ) -> Float32[np.ndarray, "h2 w2 3"]:
     # float64 until the end: upstream divides by 255.0 in NumPy, which gives float64,
     # and casts in `PrepareForNet` only.
-    image = resize_cubic(pixels, size)
-    if pixels.dtype == np.uint8:
-        image /= 255.0
-    return ((image - np.array(config.mean)) / np.array(config.std)).astype(np.float32)
+    unit = 255.0 if pixels.dtype == np.uint8 else 1.0
+    return bands.resize(
+        pixels,
+        cubic_cv2,
+        size,
+        scale=tuple(1 / (unit * std) for std in config.std),
+        offset=tuple(-m / s for m, s in zip(config.mean, config.std, strict=True)),
+        result=np.float32,
+    )
 
 
 def _transformers_pixels(
     pixels: Pixels, size: tuple[int, int], config: ModelConfig
 ) -> Float32[np.ndarray, "h2 w2 3"]:
-    if pixels.dtype != np.uint8:
-        # Cut, not rounded, as the processor does for floats (`to_pil_image`).
-        pixels = (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8)
-    return _normalised(resize_bicubic_uint8(pixels, size), config)
+    return _normalised(resize_bicubic_uint8(_as_bytes(pixels), size), config)
 
 
 def _normalised(
     image: UInt8[np.ndarray, "h w 3"], config: ModelConfig
 ) -> Float32[np.ndarray, "h w 3"]:
-    # Rescaling rounds to float32, normalisation stays in it, as in
-    # transformers/image_transforms.py, `rescale` and `normalize`.
-    image = (image.astype(np.float64) * (1 / 255)).astype(np.float32)
+    # What the processor makes of each of the 256 levels. Rescaling rounds to float32,
+    # normalisation stays in it (transformers/image_transforms.py, `rescale` and
+    # `normalize`).
+    level = (np.arange(256)[:, None] * (1 / 255)).astype(np.float32)
     mean, std = np.array([config.mean, config.std], np.float32)
-    return (image - mean) / std
+    table = (level - mean) / std
+    result = np.empty(image.shape, np.float32)
+    for channel in range(3):
+        result[..., channel] = table[:, channel][image[..., channel]]
+    return result
+
+
+def _as_bytes(pixels: Pixels) -> Pixels:
+    if pixels.dtype == np.uint8:
+        return pixels
+    # Cut, not rounded, as the processor does for floats (`to_pil_image`).
+    return (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8)

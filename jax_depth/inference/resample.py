@@ -4,18 +4,15 @@ The resizes inside the network are in `jax_depth/models/resize.py`. These here r
 once per photo on the host, where the sizes differ from call to call and compiling
 a program for each would cost more than the resize.
 
-A photo enlarges or shrinks along rows and columns separately, and each output
-sample depends on few input samples ("taps"), so both passes are gathers followed
-by a weighted sum. Rows go first: they are contiguous in memory, and only the rows
-that are needed are read.
+A kernel says which inputs each output of one axis draws on; `matrix` makes of it what
+a program multiplies by.
 """
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, Shaped
 from PIL import Image
 
-# Output rows are made in groups whose working set stays in a core's cache.
-_VALUES_PER_GROUP = 1 << 17
+from jax_depth.inference import bands
 
 
 def resize_cubic(
@@ -25,30 +22,14 @@ def resize_cubic(
 
     Cubic convolution with a = -0.75, no antialiasing, edges repeated, not clipped:
     the result can leave the range of the input. Equals cv2 4.14 and 5.0 on float64
-    images to rounding of the last bit; cv2 computes positions and weights in
-    float32 even then (modules/imgproc/src/resize.cpp, `interpolateCubic`), which
-    is visible in the fourth decimal on large photos, so this does the same.
+    images to rounding of the last bit.
 
     Args:
         image: pixels of any real type, in any range; uint8 is not rounded or
             clipped back to uint8, unlike in cv2.
         size: (rows, columns) of the result, at least 1 each.
     """
-    row_index, row_weight = _cubic_taps(image.shape[0], size[0])
-    column_index, column_weight = _cubic_taps(image.shape[1], size[1])
-    result = np.empty((*size, image.shape[2]), np.float64)
-    for rows in _groups(size[0], image.shape[1] * image.shape[2]):
-        strip = _weighted_sum(image, row_index[:, rows], row_weight[:, rows], 0)
-        result[rows] = _weighted_sum(strip, column_index, column_weight, 1)
-    return result
-
-
-def cubic_matrix(inputs: int, outputs: int) -> Float64[np.ndarray, "o i"]:
-    """Return the matrix of `resize_cubic` along one axis, for programs."""
-    matrix = np.zeros((outputs, inputs))
-    for index, weight in zip(*_cubic_taps(inputs, outputs), strict=True):
-        np.add.at(matrix, (np.arange(outputs), index), weight)
-    return matrix
+    return bands.resize(image, cubic_cv2, size)
 
 
 def resize_bicubic_uint8(
@@ -70,36 +51,59 @@ def resize_bicubic_uint8(
 
 
 def resize_bilinear(
+    values: Float32[np.ndarray, "h w"], size: tuple[int, int], *, aligned: bool = True
+) -> Float32[np.ndarray, "h2 w2"]:
+    """Resize a map bilinearly, as Depth Anything ends.
+
+    Equals torch's `F.interpolate(values, size, mode="bilinear", align_corners=...)`,
+    by which the authors bring the map to the photo's own size: with aligned corners in
+    `infer_image` of Depth-Anything-V2 (depth_anything_v2/dpt.py), without in `run.py`
+    of Depth-Anything.
+
+    Args:
+        values: the map.
+        size: (rows, columns) of the result, at least 1 each.
+        aligned: whether the corners of both maps are the same points, or their edges.
+    """
+    kernel = linear_aligned if aligned else linear
+    return bands.resize(values[..., None], kernel, size, np.float32)[..., 0]
+
+
+def resize_bicubic(
     values: Float32[np.ndarray, "h w"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "h2 w2"]:
-    """Resize a map bilinearly with aligned corners, as Depth Anything V2 ends.
+    """Resize a map bicubically, which can leave the range of the map.
 
-    Equals torch's `F.interpolate(values, size, mode="bilinear",
-    align_corners=True)`, which `infer_image` of Depth-Anything-V2
-    (depth_anything_v2/dpt.py) uses to bring the map to the photo's own size. Like
-    torch it computes positions in float32 (aten/src/ATen/native/UpSample.h,
-    `area_pixel_compute_source_index`). An output of size 1 takes the first sample.
+    Equals torch's `F.interpolate(values, size, mode="bicubic")`, by which
+    `post_process_depth_estimation` of transformers
+    (models/dpt/image_processing_dpt.py) brings the map to the photo's own size.
 
     Args:
         values: the map.
         size: (rows, columns) of the result, at least 1 each.
     """
-    row_index, row_weight = _bilinear_taps(values.shape[0], size[0])
-    column_index, column_weight = _bilinear_taps(values.shape[1], size[1])
-    # Columns first here: the map is usually enlarged, so this is the small pass.
-    wide = np.empty((values.shape[0], size[1]), np.float32)
-    for rows in _groups(values.shape[0], size[1]):
-        wide[rows] = _weighted_sum(values[rows], column_index, column_weight, 1)
-    result = np.empty(size, np.float32)
-    for rows in _groups(size[0], size[1]):
-        result[rows] = _weighted_sum(wide, row_index[:, rows], row_weight[:, rows], 0)
-    return result
+    return bands.resize(values[..., None], cubic, size, np.float32)[..., 0]
 
 
-def _cubic_taps(
+def matrix(
+    kernel: bands.Kernel, inputs: int, outputs: int
+) -> Float64[np.ndarray, "o i"]:
+    """Return the matrix of a resize along one axis, for programs."""
+    made = np.zeros((outputs, inputs))
+    for index, weight in zip(*kernel(inputs, outputs), strict=True):
+        np.add.at(made, (np.arange(outputs), index), weight)
+    return made
+
+
+def cubic_cv2(
     inputs: int, outputs: int
 ) -> tuple[Int64[np.ndarray, "4 n"], Float64[np.ndarray, "4 n"]]:
-    """Indices and weights of the four samples under each output sample."""
+    """Cubic convolution, a = -0.75, as cv2 computes it.
+
+    Positions and weights are float32 even for float64 images
+    (modules/imgproc/src/resize.cpp, `interpolateCubic`), which is visible in the
+    fourth decimal on large photos.
+    """
     # Twice a reciprocal, as in cv2: 1 / (outputs / inputs) is not always
     # inputs / outputs to the last bit.
     scale = 1.0 / (outputs / inputs)
@@ -114,35 +118,52 @@ def _cubic_taps(
     return np.clip(index, 0, inputs - 1), weight.astype(np.float64)
 
 
-def _bilinear_taps(
+def linear_aligned(
     inputs: int, outputs: int
 ) -> tuple[Int64[np.ndarray, "2 n"], Float32[np.ndarray, "2 n"]]:
-    """Indices and weights of the two samples under each output sample."""
+    """Linear interpolation, the outer samples of both in the same places.
+
+    Positions are float32 as in torch (aten/src/ATen/native/UpSample.h,
+    `area_pixel_compute_source_index`). An output of size 1 takes the first sample.
+    """
     scale = np.float32((inputs - 1) / (outputs - 1) if outputs > 1 else 0)
-    position = np.arange(outputs, dtype=np.float32) * scale
+    return _linear(np.arange(outputs, dtype=np.float32) * scale, inputs)
+
+
+def linear(
+    inputs: int, outputs: int
+) -> tuple[Int64[np.ndarray, "2 n"], Float32[np.ndarray, "2 n"]]:
+    """Linear interpolation, the outer edges of both in the same places.
+
+    As torch with `align_corners=False`: no antialiasing, edges repeated.
+    """
+    return _linear(np.maximum(_half_pixel(inputs, outputs), 0), inputs)
+
+
+def cubic(
+    inputs: int, outputs: int
+) -> tuple[Int64[np.ndarray, "4 n"], Float32[np.ndarray, "4 n"]]:
+    """Cubic convolution, a = -0.75, as torch computes it with float32 positions."""
+    position = _half_pixel(inputs, outputs)
+    left = np.floor(position)
+    shifts = np.arange(-1, 3)[:, None]
+    t = np.abs((position - left).astype(np.float64) - shifts)
+    a = -0.75
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    weight = np.where(t <= 1, near, far).astype(np.float32)
+    return np.clip(left.astype(np.int64) + shifts, 0, inputs - 1), weight
+
+
+def _half_pixel(inputs: int, outputs: int) -> Float32[np.ndarray, " n"]:
+    # Rounded once, as the fused multiply-add of torch's vector code does.
+    step = np.float64(np.float32(inputs) / np.float32(outputs))
+    return (step * (np.arange(outputs) + 0.5) - 0.5).astype(np.float32)
+
+
+def _linear(position: np.ndarray, inputs: int):
+    """Return indices and weights of the two samples around each position."""
     left = np.minimum(position.astype(np.int64), inputs - 1)
     right = np.minimum(left + 1, inputs - 1)
     x = np.clip(position - left.astype(np.float32), 0, 1).astype(np.float32)
     return np.stack([left, right]), np.stack([np.float32(1) - x, x])
-
-
-def _weighted_sum(
-    array: np.ndarray, index: np.ndarray, weight: np.ndarray, axis: int
-) -> np.ndarray:
-    """Sum over taps of `array` gathered along `axis` (0 or 1) times its weight.
-
-    `index` and `weight` are (taps, n); the sum has the type of `weight`.
-    """
-    trailing = (1,) * (array.ndim - 1 - axis)
-    weight = weight.reshape(*weight.shape, *trailing)
-    total = np.take(array, index[0], axis) * weight[0]
-    for tap_index, tap_weight in zip(index[1:], weight[1:], strict=True):
-        tap = np.take(array, tap_index, axis).astype(weight.dtype, copy=False)
-        total += np.multiply(tap, tap_weight, out=tap)
-    return total
-
-
-def _groups(rows: int, values_per_row: int) -> list[slice]:
-    """Consecutive row ranges of about `_VALUES_PER_GROUP` values each."""
-    step = max(1, _VALUES_PER_GROUP // values_per_row)
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,10 +10,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jax_depth.config import ModelConfig
-from jax_depth.depth_map import DepthMap, MapKind
-from jax_depth.inference.preprocess import to_network
+from jax_depth.depth_map import DepthMap
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.depth_anything import activate
+from jax_depth.models.output import Output
 from jax_depth.study.agreement import Agreement, agreement
 from jax_depth.study.common_form import LONGEST, canonical, thinned, to_disparity
 from jax_depth.study.disagreement import Disagreement, disagreement
@@ -129,13 +129,7 @@ def run(
         try:
             seen, pixels = {}, {}
             for model, estimator in estimators.items():
-                pixels[model] = to_network(
-                    rgb,
-                    estimator.config,
-                    size=estimator.size,
-                    resample=estimator.resample,
-                    label=name,
-                )
+                pixels[model] = estimator.prepare(rgb, name=name)
                 seen[model] = _see(estimator, pixels[model], rgb.shape[:2])
             study.pictures.append(_compare(name, rgb, seen))
             if not study.experiments:
@@ -150,13 +144,7 @@ def _see(estimator: Any, pixels, size: tuple[int, int]) -> Seen:
     config: ModelConfig = estimator.config
     probed = jax.device_get(probe(estimator.params, pixels, config))
     values = np.asarray(activate(probed["raw"][None], config))[0]
-    depth = DepthMap(
-        resize_bilinear(values, size),
-        kind=cast(MapKind, config.kind),
-        unit="m" if config.kind == "metric_depth" else None,
-        model=config.name,
-        max_depth=config.max_depth,
-    )
+    depth = estimator.finish(Output(values), size)
     network = pixels.shape[1], pixels.shape[2]
     patch = config.encoder.patch_size
     raw = common = None

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageFilter
 
+from jax_depth.config import Resample
+from jax_depth.inference.preprocess import Resized, resized_crop
 from jax_depth.training.setting import BELOW_1, FROM_0, SHARE, Range, setting
 
 _COLOUR_SPREADS = (
@@ -74,8 +76,12 @@ def augment(
     size: tuple[int, int],
     settings: Augmentation,
     generator: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "h2 w2 3"], Float32[np.ndarray, "h2 w2"]]:
+    resample: Resample = "transformers",
+) -> tuple[Resized, Float32[np.ndarray, "h2 w2"]]:
     """Return a random view of a frame at `size`, (rows, columns).
+
+    A part is cut out of the frame and resized as `to_network` resizes whole pictures,
+    so that a model learns from pictures like those it will be shown.
 
     Args:
         rgb: sRGB picture.
@@ -84,19 +90,26 @@ def augment(
         size: of the result.
         settings: what to draw from.
         generator: the only source of chance.
+        resample: of the model.
+
+    Returns:
+        The picture, float32 nominally in [0, 1] for "original", whose resize
+        overshoots at edges, uint8 for "transformers"; and its inverse depth.
     """
     box = _draw_box(rgb.shape[:2], size, settings, generator)
     flip = generator.random() < settings.flip_share
+    left, top, right, bottom = box
+    view = resized_crop(rgb[top:bottom, left:right], size, resample)
     target = size[1], size[0]
-    picture = Image.fromarray(rgb).resize(target, Image.Resampling.BILINEAR, box)
     depth = Image.fromarray(disparity).resize(target, Image.Resampling.NEAREST, box)
-    pixels, disparity = _change_colours(picture, settings, generator), np.asarray(depth)
-    picture = _degrade(pixels, settings, generator)
+    view = _degrade(_change_colours(view, settings, generator), settings, generator)
+    if resample == "transformers":
+        view = _to_bytes(view)
     step = -1 if flip else 1
-    return picture[:, ::step], disparity[:, ::step]
+    return view[:, ::step], np.asarray(depth)[:, ::step]
 
 
-def _draw_box(shape, size, settings, generator) -> tuple[float, float, float, float]:
+def _draw_box(shape, size, settings, generator) -> tuple[int, int, int, int]:
     """Draw a crop (left, top, right, bottom) with about the aspect of `size`."""
     h, w = shape
     stretch = np.exp(generator.uniform(-settings.stretch, settings.stretch))
@@ -106,33 +119,41 @@ def _draw_box(shape, size, settings, generator) -> tuple[float, float, float, fl
     width = height * aspect
     top = generator.uniform(0, h - height)
     left = generator.uniform(0, w - width)
-    return left, top, left + width, top + height
+    rows, columns = max(1, round(height)), max(1, round(width))
+    top, left = min(round(top), h - rows), min(round(left), w - columns)
+    return left, top, left + columns, top + rows
 
 
-def _change_colours(picture, settings, generator) -> Float32[np.ndarray, "h w 3"]:
+def _change_colours(view, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     """Apply gamma, contrast, brightness, saturation, channel gains and grey."""
 
     def factor(spread):
         return np.float32(1 + generator.uniform(-spread, spread))
 
     gamma = np.exp(generator.uniform(-settings.gamma, settings.gamma))
-    table = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(gamma)
-    x = table[np.asarray(picture)]
     saturation = factor(settings.saturation)
     if generator.random() < settings.grey_share:
         saturation = np.float32(0)
     gain = np.array([factor(settings.channel_gain) for _ in range(3)])
     gain *= factor(settings.brightness)
     contrast = factor(settings.contrast)
+    if view.dtype == np.uint8:
+        x = ((np.arange(256) / 255.0).astype(np.float32) ** np.float32(gamma))[view]
+    elif gamma == 1:
+        x = view
+    else:
+        x = np.clip(view, 0, 1) ** np.float32(gamma)
     # One 3x3 matrix: mix each channel with luma, then gain, then contrast.
     matrix = saturation * np.eye(3, dtype=np.float32)
     matrix += (1 - saturation) * _LUMA[:, None]
     matrix *= gain[None, :] * contrast
+    if (matrix == np.eye(3)).all():
+        return x
     x = x @ matrix
     return x + x.mean() * (1 / contrast - 1)
 
 
-def _degrade(x, settings, generator) -> UInt8[np.ndarray, "h w 3"]:
+def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     """Apply blur, noise and JPEG compression, each to a share of the pictures."""
     blur = generator.random() < settings.blur_share
     noise = generator.random() < settings.noise_share
@@ -144,12 +165,11 @@ def _degrade(x, settings, generator) -> UInt8[np.ndarray, "h w 3"]:
     if noise:
         scale = np.float32(generator.uniform(*settings.noise))
         x = x + scale * generator.standard_normal(x.shape, dtype=np.float32)
-    x = _to_bytes(x)
     if jpeg:
         buffer = io.BytesIO()
         quality = int(generator.integers(*settings.jpeg))
-        Image.fromarray(x).save(buffer, "JPEG", quality=quality)
-        x = np.asarray(Image.open(buffer))
+        Image.fromarray(_to_bytes(x)).save(buffer, "JPEG", quality=quality)
+        x = np.asarray(Image.open(buffer)).astype(np.float32) / np.float32(255)
     return x
 
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jax_depth.config import Resample
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import Sample, SampleError
 from jax_depth.training.augment import augment
 from jax_depth.training.recipe import Recipe
+from jax_depth.training.start import model_config
 
 
 class PseudoSample(Sample):
@@ -47,13 +49,15 @@ class Rows:
         most = recipe.model.max_depth or recipe.data.max_depth
         self._far = min(most, recipe.data.max_depth)
         self._data = recipe.data
+        self._resample: Resample = model_config(recipe).resample
 
     def __call__(
         self, sample: Sample, generator: np.random.Generator
     ) -> Mapping[str, np.ndarray]:
-        """Return rgb (h, w, 3) uint8, target and mask (h, w), pseudo and used ().
+        """Return rgb (h, w, 3), target and mask (h, w), pseudo and used ().
 
-        The target is metres for a metric model, else inverse depth.
+        rgb is what `augment` returns for the model's `resample`. The target is metres
+        for a metric model, else inverse depth.
 
         Raises:
             SampleError: the whole sample has no depth the run may learn from, which a
@@ -73,7 +77,9 @@ class Rows:
         target = np.where(mask, target, np.float32(np.nan))
         settings = data.pseudo_augmentation if pseudo else data.augmentation
         shape = (data.size, data.size)
-        rgb, target = augment(sample.rgb, target, shape, settings, generator)
+        rgb, target = augment(
+            sample.rgb, target, shape, settings, generator, self._resample
+        )
         mask = np.isfinite(target)
         return {
             "rgb": np.ascontiguousarray(rgb),

@@ -1,47 +1,36 @@
 """Evaluation while training: metrics and pictures of held-out samples."""
 
-import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
 from jax_depth._typing import Params
-from jax_depth.config import ModelConfig
+from jax_depth.config import ModelConfig, served
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import SampleError
 from jax_depth.evaluation import evaluate
+from jax_depth.inference.preprocess import from_network, to_network
 from jax_depth.models.depth_anything import forward
-from jax_depth.models.resize import resize_bilinear
 from jax_depth.training.feed import out_of_range, target_of
 from jax_depth.training.panels import panel
-from jax_depth.training.step import normalize_rgb
 
 # Inverse depth is judged as metres up to here, see `evaluation.evaluate`.
 _FAR = 80.0
 _PICTURES = 4
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _predict(params, rgb, config: ModelConfig, size: tuple[int, int]):
-    depth = forward(params, normalize_rgb(rgb, config), config)
-    return resize_bilinear(depth[..., None], size)[..., 0]
+_forward = jax.jit(forward, static_argnums=2)
 
 
 def predict(
     params: Params, config: ModelConfig, rgb: UInt8[np.ndarray, "h w 3"], side: int
 ) -> Float32[np.ndarray, "h w"]:
-    """Return depth at a picture's own size, computed at short side `side` pixels."""
-    h, w, _ = rgb.shape
-    patch = config.encoder.patch_size
-    scale = side / min(h, w)
-    rows, columns = (max(1, round(x * scale / patch)) * patch for x in (h, w))
-    small = Image.fromarray(rgb).resize((columns, rows), Image.Resampling.BICUBIC)
-    depth = _predict(params, jnp.asarray(np.asarray(small)[None]), config, (h, w))
-    return np.asarray(depth)[0]
+    """Return depth at a picture's own size, as `Estimator` at size `side` does."""
+    seen = served(config, side)
+    depth = _forward(params, to_network(rgb, seen), config)
+    return from_network(np.asarray(depth)[0], config, rgb.shape[:2])
 
 
 def evaluate_held_out(

@@ -59,7 +59,7 @@ class Batch:
     """Pictures and what is known of them.
 
     Attributes:
-        rgb: sRGB bytes.
+        rgb: sRGB bytes, or floats nominally in [0, 1].
         target: disparity, larger is nearer, sky 0, or metres for a metric model;
             anything where unknown.
         mask: True where `target` is known.
@@ -70,7 +70,7 @@ class Batch:
             the log; None where nobody counts.
     """
 
-    rgb: UInt8[Array, "b h w 3"]
+    rgb: UInt8[Array, "b h w 3"] | Float32[Array, "b h w 3"]
     target: Float32[Array, "b h w"]
     mask: Bool[Array, "b h w"]
     pseudo: Bool[Array, " b"] | None = None
@@ -241,12 +241,14 @@ def raw_and_features(
 
 
 def normalize_rgb(
-    rgb: UInt8[Array, "b h w 3"], config: ModelConfig
+    rgb: UInt8[Array, "b h w 3"] | Float32[Array, "b h w 3"], config: ModelConfig
 ) -> Float[Array, "b h w 3"]:
-    """Return bytes as the network expects them: (rgb / 255 - mean) / std."""
+    """Return (rgb - mean) / std as the network expects it, bytes divided by 255."""
     mean = jnp.asarray(config.mean, jnp.float32)[None, None, None, :]
     std = jnp.asarray(config.std, jnp.float32)[None, None, None, :]
-    return (rgb.astype(jnp.float32) / 255.0 - mean) / std
+    if rgb.dtype == jnp.uint8:
+        rgb = rgb.astype(jnp.float32) / 255.0
+    return (rgb - mean) / std
 
 
 def _under(name: str, prefix: str) -> bool:

@@ -25,6 +25,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.depth_map import DepthMap
+from jax_depth.inference.stream import stream
+from jax_depth.models.output import Output
 from jax_depth.outputs.calibration import checked_ends
 from jax_depth.video.blend import KEEP, Blend
 from jax_depth.video.frames import Frame, Selection, Source
@@ -245,39 +247,27 @@ def estimate(
     Raises:
         ValueError, OSError: from reading, or a frame the model cannot take.
     """
-    prepared = ((frame, estimator.prepare(frame.pixels)) for frame in frames)
-    ahead = prefetch(prepared, 2 * estimator.batch_size + 2)
-    yield from prefetch(_run(ahead, estimator), estimator.batch_size + 1)
+    yield from prefetch(_estimated(frames, estimator), estimator.batch_size + 1)
 
 
-def _run(prepared: Generator[tuple[Frame, np.ndarray]], estimator: Any):
-    waiting = None
-    try:
-        for batch in _batches(prepared, estimator.batch_size):
-            frames = [frame for frame, _ in batch]
-            pixels = [pixels for _, pixels in batch]
-            result = estimator.run(np.concatenate(pixels))
-            if waiting is not None:
-                yield from zip(waiting[0], np.asarray(waiting[1]), strict=True)
-            waiting = frames, result
-        if waiting is not None:
-            yield from zip(waiting[0], np.asarray(waiting[1]), strict=True)
-    finally:
-        prepared.close()
+def _estimated(frames: Iterable[Frame], estimator: Any):
+    with contextlib.ExitStack() as stack:
+        ahead = prefetch(frames, 2 * estimator.batch_size + 2)
+        stack.enter_context(contextlib.closing(ahead))
+        pairs = stream(ahead, estimator, read=_pixels_of, finish=_depth_of)
+        stack.enter_context(contextlib.closing(pairs))
+        for frame, values in pairs:
+            if isinstance(values, Exception):
+                raise values
+            yield frame, values
 
 
-def _batches(prepared: Iterable[tuple[Frame, np.ndarray]], size: int):
-    batch: list[tuple[Frame, np.ndarray]] = []
-    for item in prepared:
-        if batch and item[1].shape != batch[0][1].shape:
-            yield batch
-            batch = []
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _pixels_of(frame: Frame) -> np.ndarray:
+    return frame.pixels
+
+
+def _depth_of(output: Output, shape: tuple[int, int]) -> np.ndarray:
+    return np.asarray(output.depth)
 
 
 def _copy_of_pipe() -> str:

@@ -33,7 +33,7 @@ def load(
             raise
         raise Absent(str(error)) from None  # the engine's library is missing
     pixels = np.load(task.pixels)
-    return lambda: np.asarray(estimator.run(pixels))
+    return lambda: np.asarray(estimator.run(pixels).depth)
 
 
 def configured(
