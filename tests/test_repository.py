@@ -33,6 +33,8 @@ LINES = (
 RANKS = {room: rank for rank, line in enumerate(LINES) for room in line.split()}
 # (room, other room of its line), each with its reason.
 BESIDE = {
+    # A description of version 0.1 takes what it does not say from its model's row.
+    ("checkpoint.py", "catalog"),
     ("formats", "camera"),  # scenes hold cameras
     ("depth_map", "map_files"),  # a map's methods are made of these two
     ("depth_map", "metric_fit"),
