@@ -381,31 +381,6 @@ _HEAD_TYPES: dict[str, type] = {
 _HEAD_NAMES = {cls: name for name, cls in _HEAD_TYPES.items()}
 
 
-def served(
-    config: ModelConfig, size: int | None = None, resample: Resample | None = None
-) -> ModelConfig:
-    """Return `config` as it serves pictures: with a size and a protocol given by hand.
-
-    A protocol given by hand sets both ways: "transformers" brings maps back
-    bicubically as transformers does, "original" as the model's authors do.
-
-    Args:
-        config: the model.
-        size: short side in pixels; None for the model's own.
-        resample: None for the model's own.
-    """
-    changes: dict[str, Any] = {}
-    if size is not None:
-        changes["image_size"] = size
-    if resample is not None:
-        changes["resample"] = resample
-        if resample == "transformers":
-            changes["restore"] = "bicubic"
-        elif config.restore == "bicubic":
-            changes["restore"] = "aligned"
-    return dataclasses.replace(config, **changes)
-
-
 def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:
     """Return `config` with those changes of its encoder that this encoder has.
 

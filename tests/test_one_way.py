@@ -16,13 +16,14 @@ from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPi
 import jax_depth
 from jax_depth import checkpoint
 from jax_depth.cli.main import main
-from jax_depth.config import IMAGENET_MEAN, IMAGENET_STD, served
+from jax_depth.config import IMAGENET_MEAN, IMAGENET_STD
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import labelled_sample
 from jax_depth.evaluation.benchmark import DepthBenchmark, default_alignment
 from jax_depth.evaluation.protocols import PROTOCOLS
 from jax_depth.evaluation.records import Records
 from jax_depth.evaluation.run import run
+from jax_depth.inference.preprocess import served
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.initialize import init
 from jax_depth.training import held_out

@@ -11,7 +11,7 @@ import numpy as np
 from PIL.Image import Image as Picture
 
 from jax_depth._typing import Float32, Params
-from jax_depth.config import Dtype, ModelConfig, Resample, Restore, served
+from jax_depth.config import Dtype, ModelConfig, Resample, Restore
 from jax_depth.depth_map import DepthMap, MapKind
 from jax_depth.formats.image import check_source, read_image
 from jax_depth.inference import bounded
@@ -25,6 +25,7 @@ from jax_depth.inference.preprocess import (
     check_options,
     from_network,
     preprocess,
+    served,
 )
 from jax_depth.inference.stream import item_of, name_of, stream
 from jax_depth.inference.views import estimate_views

@@ -15,13 +15,14 @@ the first, 518 x 392 in the second), and in the pixels always.
 Back: as `ModelConfig.restore` says, each exact to torch's resize.
 """
 
+import dataclasses
 import numbers
 from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jax_depth.config import ModelConfig, Resample, served
+from jax_depth.config import ModelConfig, Resample
 from jax_depth.formats.image import Pixels, label_of, read_image
 from jax_depth.inference import bands, bounded
 from jax_depth.inference.resample import (
@@ -81,6 +82,31 @@ def preprocess(
     )
 
 
+def served(
+    config: ModelConfig, size: int | None = None, resample: Resample | None = None
+) -> ModelConfig:
+    """Return `config` as it serves pictures: with a size and a protocol given by hand.
+
+    A protocol given by hand sets both ways: "transformers" brings maps back
+    bicubically as transformers does, "original" as the model's authors do.
+
+    Args:
+        config: the model.
+        size: short side in pixels; None for the model's own.
+        resample: None for the model's own.
+    """
+    changes: dict[str, Any] = {}
+    if size is not None:
+        changes["image_size"] = size
+    if resample is not None:
+        changes["resample"] = resample
+        if resample == "transformers":
+            changes["restore"] = "bicubic"
+        elif config.restore == "bicubic":
+            changes["restore"] = "aligned"
+    return dataclasses.replace(config, **changes)
+
+
 def to_network(
     pixels: Pixels,
     config: ModelConfig,
@@ -92,7 +118,7 @@ def to_network(
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or float32 in [0, 1].
-        config: the model; with another size or protocol by `config.served`.
+        config: the model; with another size or protocol by `served`.
         max_tokens: as in `preprocess`.
         label: what error messages call the picture.
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jax_depth._typing import Params
-from jax_depth.config import ModelConfig, served
+from jax_depth.config import ModelConfig
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import SampleError
 from jax_depth.evaluation import evaluate
-from jax_depth.inference.preprocess import from_network, to_network
+from jax_depth.inference.preprocess import from_network, served, to_network
 from jax_depth.models.depth_anything import forward
 from jax_depth.training.feed import out_of_range, target_of
 from jax_depth.training.panels import panel
