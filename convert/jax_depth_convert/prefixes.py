@@ -61,7 +61,7 @@ def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return `state` without what wrappers put into its keys."""
     state = _rename(state, _without_wrappers)
     if prefix := prefix_of(state):
-        return _rename(state, lambda key: key.removeprefix(prefix))
+        return dict(_rename(state, lambda key: key.removeprefix(prefix)))
     while state and all(key.startswith(_DATA_PARALLEL) for key in state):
         state = _rename(state, lambda key: key.removeprefix(_DATA_PARALLEL))
     return dict(state)

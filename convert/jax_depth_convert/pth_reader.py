@@ -120,7 +120,7 @@ def _unpickle(
     Enters the dtype of every storage it refers to into `dtypes`.
     """
     try:
-        content, end, storages = unpickle(memoryview(data), start)
+        content, end, storages = unpickle(data.data, start)
     except Refused as refusal:
         remedy = "" if "; " in str(refusal) else f"; {_REMEDY}"
         raise ValueError(f"{path}: {refusal}{remedy}") from None

@@ -12,9 +12,10 @@ from typing import Any, get_args
 
 from jax_depth.cli.model_options import add_model_options, load_estimator
 from jax_depth.cli.output_folder import make_folder
-from jax_depth.cli.photos import SUFFIXES, Problem, find_photos
+from jax_depth.cli.photos import Problem, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, names_among, positive
+from jax_depth.formats.folders import PHOTO_SUFFIXES
 
 DEFAULT_MODEL = "depth-anything-3-small"
 # Name -> what is written below the output folder.
@@ -165,7 +166,7 @@ def _pictures(
 
 def _is_clip(word: str) -> bool:
     suffix = Path(word).suffix.lower()
-    return os.path.isfile(word) and suffix not in SUFFIXES and suffix != ".txt"
+    return os.path.isfile(word) and suffix not in PHOTO_SUFFIXES and suffix != ".txt"
 
 
 def _frames(word: str, rate: Fraction) -> tuple[list[Any], list[Problem]]:

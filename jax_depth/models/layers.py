@@ -150,7 +150,7 @@ class Attention(nn.Module):
         if plain:
             # Queries are scaled and all is rounded before anything moves: rounding
             # commutes with a transposition, and half as many bytes move.
-            scale = np.repeat(np.float32([c**-0.5, 1, 1]), d)
+            scale = np.repeat(np.array([c**-0.5, 1, 1], np.float32), d)
             qkv = (qkv * scale[None, None]).astype(self.dtype)
         qkv = qkv.reshape(b, n, 3, self.heads, c)
         # Heads before tokens: products over strided heads take XLA:CPU four times
