@@ -18,7 +18,7 @@ import numpy as np
 
 from jax_depth._typing import Params
 from jax_depth.catalog import MODELS
-from jax_depth.config import ModelConfig, from_json, to_json
+from jax_depth.config import ModelConfig, Restore, from_json, to_json
 from jax_depth.formats.atomic import new_directory as new_directory
 from jax_depth.formats.json_file import read_json, require_regular
 from jax_depth.formats.safetensors import (
@@ -41,7 +41,9 @@ _FORMAT = "jax_depth"
 _LAYOUT = 1
 
 # What a `config.json` of version 0.1 does not say is what its model does today.
-_RESTORE = MappingProxyType({name: x.config.restore for name, x in MODELS.items()})
+_RESTORE: Mapping[str, Restore] = MappingProxyType(
+    {name: entry.config.restore for name, entry in MODELS.items()}
+)
 
 StorageDtype = Literal["float32", "float16", "bfloat16"]
 _STORAGE = ("float32", "float16", "bfloat16")

@@ -51,10 +51,11 @@ def process(
     maps = estimator.stream(jobs, read=read)
     try:
         for job, depth in maps:
-            pixels = pictures.pop(id(job), None)
             if isinstance(depth, Exception):
+                pictures.pop(id(job), None)  # none where reading failed
                 outcomes.append((job, depth))
             else:
+                pixels = pictures.pop(id(job))
                 outcomes.append((job, writer.submit(write, job, pixels, depth)))
             while len(outcomes) > estimator.batch_size + 1:
                 yield _settled(*outcomes.popleft())

@@ -118,7 +118,7 @@ def _photo_to_depth(
     network: tuple[int, int],
 ) -> Float32[Array, "b h w"]:
     pixels = photo.astype(jnp.float32)
-    size = photo.shape[1:3]
+    size: Any = photo.shape[1:3]
     if config.resample == "original":
         pixels = _resized(pixels, _cubic_matrix, network, (1, 2)) / 255
     else:

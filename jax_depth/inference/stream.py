@@ -97,7 +97,8 @@ class _Entry:
     """An item on its way."""
 
     item: Any
-    prepared: Future[tuple[Any, tuple[int, int], Any]] | None
+    # None once the pixels have been run and may go; those who read it are before that.
+    prepared: Any
     finished: Future[Any] = dataclasses.field(default_factory=Future)
 
     @property
