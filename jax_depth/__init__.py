@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jax_depth.depth_map import DepthMap as DepthMap
     from jax_depth.inference.estimator import Estimator as Estimator
     from jax_depth.inference.estimator import load as load
+    from jax_depth.inference.on_device import predict as predict
     from jax_depth.inference.preprocess import preprocess as preprocess
     from jax_depth.models.depth_anything import apply as apply
     from jax_depth.models.depth_anything import features as features
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jax_depth.models.temporal import stream_step as stream_step
     from jax_depth.views import Views as Views
     from jax_depth.weights import load_params as load_params
+    from jax_depth.weights import save_params as save_params
 
 __version__ = "0.1.0"
 
@@ -52,6 +54,7 @@ __getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunde
         "Views": "views",
         "preprocess": "inference.preprocess",
         # Pure functions over a dict of parameters
+        "predict": "inference.on_device",
         "apply": "models.depth_anything",
         "Output": "models.output",
         "stream_init": "models.temporal",
@@ -60,6 +63,7 @@ __getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunde
         "features": "models.depth_anything",
         "init": "models.initialize",
         "load_params": "weights",
+        "save_params": "weights",
         # Descriptions
         "MODELS": "catalog",
         "ModelConfig": "config",

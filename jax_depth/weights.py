@@ -28,12 +28,51 @@ _OFFLINE_TIMEOUT = 3.0  # seconds to reach the hub before calling it unreachable
 
 
 def load_params(
-    source: str | os.PathLike,
-    *,
+    name: str | os.PathLike,
     model: str | ModelConfig | None = None,
     dtype: Dtype = "float32",
 ) -> tuple[dict[str, Any], ModelConfig]:
-    """Return the parameters and the config of a model.
+    """Return the parameters of a model on the default device, and its config.
+
+    Args:
+        name, model, dtype: as in `read_params`.
+
+    Returns:
+        A plain nested dict of float32 JAX arrays, and the config. They are on the
+        device once and for all: `jax.jit(jax_depth.forward, static_argnums=2)` sends
+        nothing again at each call.
+
+    Raises:
+        ValueError, ConnectionError: as `read_params`.
+    """
+    params, config = read_params(name, model, dtype)
+    return jax.device_put(params), config
+
+
+def save_params(
+    directory: str | os.PathLike, params: Params, config: ModelConfig
+) -> None:
+    """Write a model folder that `load_params` and `load` read: its inverse.
+
+    Args:
+        directory: a new or empty folder, or an older model folder to replace; it
+            appears whole or not at all.
+        params: nested dict of arrays, as from `init`, `load_params` or training.
+        config: the model of `params`.
+
+    Raises:
+        ValueError: parameters that do not fit `config`; one message for all.
+        FileExistsError: `directory` is a file or holds something else.
+    """
+    checkpoint.save(directory, params, config)
+
+
+def read_params(
+    source: str | os.PathLike,
+    model: str | ModelConfig | None = None,
+    dtype: Dtype = "float32",
+) -> tuple[dict[str, Any], ModelConfig]:
+    """Return the parameters of a model in the memory of the host, and its config.
 
     Args:
         source: a name in `MODELS` or `ALIASES`; a native model directory; a

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, say what was written, and return the exit code."""
     import jax_depth_convert
-    from jax_depth.weights import load_params, means_name
+    from jax_depth.weights import means_name, read_params
 
     if args.to_hub_folder is not None:
         return _to_hub_folder(args)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     default = "original" if destination.suffix in _FILES else "native"
     layout = args.layout or default
     if means_name(args.source):
-        params, config = load_params(args.source, model=args.model)
+        params, config = read_params(args.source, model=args.model)
         jax_depth_convert.write(params, config, destination, layout, args.dtype)
     else:
         config = jax_depth_convert.convert(
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def _to_hub_folder(args: argparse.Namespace) -> int:
     import jax_depth_convert
     from jax_depth.cli.usage import UsageError
-    from jax_depth.weights import load_params, means_name
+    from jax_depth.weights import means_name, read_params
 
     if args.layout not in (None, "native"):
         raise UsageError(
@@ -96,7 +96,7 @@ def _to_hub_folder(args: argparse.Namespace) -> int:
         )
     folder = Path(args.to_hub_folder)
     if means_name(args.source):
-        params, config = load_params(args.source, model=args.model)
+        params, config = read_params(args.source, model=args.model)
     else:
         params, config = jax_depth_convert.load(
             args.source,

@@ -178,11 +178,11 @@ def _writable(path: Path) -> Iterator[None]:
 def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
     """Return the weights and the config, with the dtype that was asked for."""
     from jax_depth.inference.preprocess import check_options
-    from jax_depth.weights import load_params
+    from jax_depth.weights import read_params
 
     source, model = ModelOptions.of(args).source()
     try:
-        params, config = load_params(source, model=model, dtype=args.dtype)
+        params, config = read_params(source, model=model, dtype=args.dtype)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if config.head is None:

@@ -21,15 +21,9 @@ from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.export.contract import contract
 from jax_depth.export.inline import for_other_runtimes
 from jax_depth.formats.atomic import atomic
+from jax_depth.inference.on_device import to_photos, to_pixels
 from jax_depth.inference.preprocess import processing_size
-from jax_depth.inference.resample import cubic_cv2, matrix
 from jax_depth.models.depth_anything import check_size, forward
-from jax_depth.models.resize import (
-    antialiased_weights,
-    resize_bicubic,
-    resize_bilinear,
-    resize_half_pixel,
-)
 
 SUFFIX = ".onnx"
 # Protocol buffers end here.
@@ -117,40 +111,8 @@ def _photo_to_depth(
     config: ModelConfig,
     network: tuple[int, int],
 ) -> Float32[Array, "b h w"]:
-    pixels = photo.astype(jnp.float32)
-    size: Any = photo.shape[1:3]
-    if config.resample == "original":
-        pixels = _resized(pixels, _cubic_matrix, network, (1, 2)) / 255
-    else:
-        # Pillow rounds to uint8 after each pass, columns first.
-        for axis in (2, 1):
-            pixels = _resized(pixels, _pillow_matrix, network, (axis,))
-            pixels = jnp.clip(jnp.floor(pixels + 0.5), 0, 255)
-        pixels = pixels / 255
-    mean, std = np.array([config.mean, config.std], np.float32).reshape(2, 1, 1, 1, 3)
-    depth = forward(params, (pixels - mean) / std, config)
-    if config.restore == "aligned":
-        return resize_bilinear(depth[..., None], size)[..., 0]
-    resize = resize_half_pixel if config.restore == "half_pixel" else resize_bicubic
-    return resize(depth[..., None], size)[..., 0]
-
-
-def _resized(x, matrix, size: tuple[int, int], axes: tuple[int, ...]):
-    for axis in axes:
-        n_in, n_out = x.shape[axis], size[axis - 1]
-        if n_in != n_out:
-            sums = "oh,bhwc->bowc" if axis == 1 else "ow,bhwc->bhoc"
-            weights = matrix(n_in, n_out).astype(np.float32)
-            x = jnp.einsum(sums, weights, x, precision=jax.lax.Precision.HIGHEST)
-    return x
-
-
-def _cubic_matrix(n_in: int, n_out: int) -> np.ndarray:
-    return matrix(cubic_cv2, n_in, n_out)
-
-
-def _pillow_matrix(n_in: int, n_out: int) -> np.ndarray:
-    return antialiased_weights(n_in, n_out, 0.0)
+    depth = forward(params, to_pixels(photo, config, network), config)
+    return to_photos(depth, config, photo.shape[1:3])
 
 
 @contextlib.contextmanager

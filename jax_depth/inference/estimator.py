@@ -32,7 +32,7 @@ from jax_depth.inference.views import estimate_views
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference
 from jax_depth.views import Views
-from jax_depth.weights import load_params
+from jax_depth.weights import read_params
 
 
 def load(
@@ -67,13 +67,13 @@ def load(
             process, for good, and raises its memory; see `keep_freed_memory`.
 
     Raises:
-        ValueError, FileNotFoundError, ConnectionError: as `load_params`, in one
+        ValueError, FileNotFoundError, ConnectionError: as `read_params`, in one
             sentence with the remedy; or from `Estimator`.
     """
     check_engine(engine)
     if keep_memory:
         keep_freed_memory()
-    params, config = load_params(name, model=model, dtype=dtype)
+    params, config = read_params(name, model=model, dtype=dtype)
     return Estimator(
         params,
         config,
@@ -163,7 +163,7 @@ class Estimator:
 
         XLA: on the devices, and under bfloat16 with the kernels of products rounded,
         see `jax_depth.weights.rounded_kernels`; `forward` gives the same bits from
-        them. `load_params` gives float32. OpenVINO: float32 NumPy arrays.
+        them. `read_params` gives float32. OpenVINO: float32 NumPy arrays.
         """
         return self._engine.params
 

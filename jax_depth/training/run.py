@@ -30,7 +30,7 @@ from jax_depth.training.step import (
     init_state,
     make_step,
 )
-from jax_depth.weights import load_params
+from jax_depth.weights import read_params
 
 
 class Run:
@@ -116,7 +116,7 @@ class Run:
         settings = self.recipe.loss
         if not settings.feature:
             return None, None
-        params, config = load_params(settings.feature_reference)
+        params, config = read_params(settings.feature_reference)
         dtype = self.config.dtype
         config = dataclasses.replace(config, dtype=dtype)
         if config.encoder.width != self.config.encoder.width:

@@ -17,7 +17,7 @@ from jax_depth.models.architectures import network_row
 from jax_depth.models.initialize import init
 from jax_depth.training import adapters
 from jax_depth.training.recipe import ModelSettings, Recipe
-from jax_depth.weights import load_params
+from jax_depth.weights import read_params
 
 # Two blocks and a thin head: compiles in seconds.
 _SMOKE = ModelConfig(
@@ -157,7 +157,7 @@ def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, ModelCo
     """Return the weights to start from and the model they are of."""
     path = Path(settings.init)
     if not path.is_file():
-        return load_params(settings.init)
+        return read_params(settings.init)
     # A bare weight file does not say what it holds; the recipe does.
     wanted = [config]
     if settings.init_parts == "encoder":
@@ -166,7 +166,7 @@ def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, ModelCo
     errors = []
     for candidate in wanted:
         try:
-            return load_params(path, model=candidate)
+            return read_params(path, model=candidate)
         except ValueError as error:
             errors.append(error)
     raise errors[0]

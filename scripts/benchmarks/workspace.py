@@ -59,13 +59,13 @@ def _write_weights(task: Task, config: ModelConfig | None) -> None:
     import jax_depth_convert
     from jax_depth import checkpoint
     from jax_depth.catalog import MODELS
-    from jax_depth.weights import load_params
+    from jax_depth.weights import read_params
 
     if config is None:
         config = MODELS[task.model].config
     if not isinstance(config.encoder, EncoderConfig):
         # The bundled model exists here alone: its own weights, no other layout.
-        params, config = load_params(task.model)
+        params, config = read_params(task.model)
         checkpoint.save(task.native, params, config)
         return
     # As transformers resizes the position embedding.

@@ -29,7 +29,7 @@ def write_executables(
     each power up to `batch_size`, and for each size.
 
     Args:
-        params: nested dict of float32 arrays, as `load_params` gives it.
+        params: nested dict of float32 arrays, as `read_params` gives it.
         config: the model, with the dtype to compute in.
         sizes: (height, width) of what the network sees, multiples of the patch size;
             see `jax_depth.inference.preprocess.processing_size`.
