@@ -17,19 +17,26 @@ GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "parameters.json"
 
 
 def tree(config) -> dict[str, list[int]]:
-    """Return path -> shape; blocks, all alike, under `block_*` with their number."""
+    """Return path -> shape; blocks that are alike under one name.
+
+    `block_*12` are the blocks 0 to 11, `block_*4-12` the blocks 4 to 11.
+    """
     shapes: dict[str, list[int]] = {}
+    blocks: dict[tuple[str, str], list[int]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(param_shapes(config)):
-        name = "/".join(key.key for key in path)
-        name = re.sub(r"^encoder/block_\d+", _blocks(config), name)
-        shape = list(leaf.shape)
-        if shapes.setdefault(name, shape) != shape:
-            raise AssertionError(f"{name}: blocks of different shapes")
+        name, shape = "/".join(key.key for key in path), list(leaf.shape)
+        match = re.match(r"encoder/block_(\d+)(/.*)", name)
+        if match is None:
+            shapes[name] = shape
+            continue
+        blocks.setdefault((match[2], json.dumps(shape)), []).append(int(match[1]))
+    for (rest, shape), numbers in blocks.items():
+        first, end = min(numbers), max(numbers) + 1
+        if sorted(numbers) != list(range(first, end)):
+            raise AssertionError(f"{rest}: in blocks {numbers}, which are no range")
+        which = f"{first}-{end}" if first else f"{end}"
+        shapes[f"encoder/block_*{which}{rest}"] = json.loads(shape)
     return dict(sorted(shapes.items()))
-
-
-def _blocks(config) -> str:
-    return f"encoder/block_*{config.encoder.depth}"
 
 
 def main() -> None:

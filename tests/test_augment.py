@@ -38,8 +38,10 @@ def test_geometry_moves_both_alike(frame, size):
         rgb, disparity = augment(*frame, size, settings, generator)
         assert rgb.shape == (*size, 3) and rgb.dtype == np.uint8
         assert disparity.shape == size and disparity.dtype == np.float32
-        # Resampled differently, so only edges of the 8-pixel squares may differ.
-        assert np.median(np.abs(rgb[..., 0] - disparity)) <= 1
+        # Resampled differently: pictures by the cubic kernel, which swings a few
+        # grey levels beside the edges that 8-pixel squares are full of.
+        # A picture that went elsewhere than its depth would be some 60 off.
+        assert np.median(np.abs(rgb[..., 0] - disparity)) <= 8
         assert np.isin(disparity, frame[1]).all()
         views.add(disparity.tobytes())
     assert len(views) == 20

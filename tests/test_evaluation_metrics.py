@@ -173,7 +173,7 @@ def test_da2k_reads_pictures_and_names_what_is_wrong(pairs):
     with pytest.raises(SampleError, match=r"indoor/a.png: point \(3, 9\) lies outside"):
         data.read(0)
     (pairs / "images/indoor/a.png").unlink()
-    with pytest.raises(SampleError, match=r"indoor/a.png: .*No such file"):
+    with pytest.raises(SampleError, match=r"indoor/a.png: .*does not exist"):
         data.read(0)
 
 

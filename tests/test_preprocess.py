@@ -275,7 +275,7 @@ def test_original_uses_all_sixteen_bits():
 
 
 def test_unknown_settings_are_refused(as_installed):
-    with pytest.raises(ValueError, match="'cv2' is not known; use 'original'"):
+    with pytest.raises(ValueError, match="'cv2' is not known; use one of 'original'"):
         processing_size(4, 4, 518, 14, "cv2")
     with pytest.raises(ValueError, match="size 0 is too small; use at least 14"):
         preprocess(np.zeros((4, 4, 3), np.uint8), CONFIG, size=0)

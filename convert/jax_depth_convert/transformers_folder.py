@@ -173,9 +173,14 @@ def _depth_model(document: Mapping, name: str, path: Path) -> ModelConfig:
     metric = values["depth_estimation_type"] == "metric"
     head = _HEADS[document["model_type"]]
     prompted = head is PromptHeadConfig
+    encoder = _encoder(backbone, tuple(stage - 1 for stage in stages), path)
+    # The first version taps the last four blocks, and its way back is its own.
+    # Four blocks in all are evenly spaced too, as in the second.
+    last = tuple(range(encoder.depth - 4, encoder.depth))
+    first = encoder.taps == last and encoder.depth > 4
     return ModelConfig(
         name=name,
-        encoder=_encoder(backbone, tuple(stage - 1 for stage in stages), path),
+        encoder=encoder,
         head=head(
             features=values["fusion_hidden_size"],
             channels=tuple(values["neck_hidden_sizes"]),
@@ -184,6 +189,7 @@ def _depth_model(document: Mapping, name: str, path: Path) -> ModelConfig:
         kind="metric_depth" if metric else "inverse_depth",
         max_depth=float(values["max_depth"]) if metric and not prompted else None,
         image_size=756 if prompted else 518,
+        restore="half_pixel" if first and not (metric or prompted) else "aligned",
     )
 
 
