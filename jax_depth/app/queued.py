@@ -76,3 +76,9 @@ class QueuedEstimator:
     def finish(self, output: Output, shape: tuple[int, int]) -> DepthMap:
         """Return what `run` gave for one picture, at that picture's own size."""
         return self._estimator.finish(output, shape)
+
+    def depth_map(
+        self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
+    ) -> DepthMap:
+        """Return values of one picture at its own size, as a clip's blending asks."""
+        return self._estimator.depth_map(values, shape)
