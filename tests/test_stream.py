@@ -44,6 +44,19 @@ def test_batches_depend_on_the_items_alone():
     assert max(found[0]) == 4
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_a_rare_size_holds_nothing_up(batch_size):
+    """The first picture waits in vain for another of its size, and so does a later."""
+    items = _pictures([3, *[5] * 100, 4, *[5, 6] * 50])
+    found = []
+    for threads in (1, 3, 8):
+        fake = FakeEstimator(batch_size=batch_size)
+        results = list(stream(items, fake, threads=threads))
+        assert [item is other for (item, _), other in zip(results, items, strict=True)]
+        found.append(fake.batches)
+    assert found[0] == found[1] == found[2] and sum(found[0]) == len(items)
+
+
 def _slowly(item):
     time.sleep(item[0, 0, 0] % 3 / 2000)
     return item

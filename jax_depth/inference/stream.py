@@ -97,6 +97,7 @@ class _Entry:
     """An item on its way."""
 
     item: Any
+    number: int
     # None once the pixels have been run and may go; those who read it are before that.
     prepared: Any
     finished: Future[Any] = dataclasses.field(default_factory=Future)
@@ -124,7 +125,11 @@ class _Stream:
         self._steps, self._read, self._finish = steps, read, finish
         self._size, self._with_source = batch_size, with_source
         self._ahead = threads + self._size
-        self._most = self._ahead + (_WAITING + _RUNNING) * self._size
+        # Items that come behind one that waits for others of its size, at most. More
+        # than these and those in preparation are never held.
+        self._patience = (_WAITING + _RUNNING) * self._size
+        self._most = self._ahead + self._patience
+        self._admitted = 0
         self._pool = ThreadPoolExecutor(threads, "jax-depth-stream")
         self._order: collections.deque[_Entry] = collections.deque()
         self._preparing: collections.deque[_Entry] = collections.deque()
@@ -188,7 +193,9 @@ class _Stream:
         return True
 
     def _admit(self, item: Any) -> None:
-        entry = _Entry(item, self._pool.submit(self._prepare, item))
+        prepared = self._pool.submit(self._prepare, item)
+        entry = _Entry(item, self._admitted, prepared)
+        self._admitted += 1
         self._order.append(entry)
         self._preparing.append(entry)
 
@@ -206,14 +213,18 @@ class _Stream:
         error = entry.prepared.exception()
         if error is not None:
             entry.finished.set_exception(error)
-            return
-        size = entry.prepared.result()[0].shape
-        group = self._waiting.setdefault(size, [])
-        group.append(entry)
-        if len(group) >= self._size:
-            self._run(size)
-        elif sum(map(len, self._waiting.values())) >= _WAITING * self._size:
-            self._run(self._oldest())
+        else:
+            size = entry.prepared.result()[0].shape
+            group = self._waiting.setdefault(size, [])
+            group.append(entry)
+            if len(group) >= self._size:
+                self._run(size)
+            elif sum(map(len, self._waiting.values())) >= _WAITING * self._size:
+                self._run(self._oldest())
+        if self._waiting:
+            oldest = self._waiting[self._oldest()][0]
+            if entry.number - oldest.number >= self._patience:
+                self._run(self._oldest())
 
     def _oldest(self) -> tuple[int, ...]:
         # Dicts keep the order in which their keys came.
