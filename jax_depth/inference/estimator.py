@@ -142,6 +142,7 @@ class Estimator:
                 "jax_depth.load_params and jax_depth.features"
             )
         self.config = config
+        self._given_resample = resample
         self.size = config.image_size if size is None else size
         self.resample: Resample = config.resample if resample is None else resample
         check_options(self.size, self.resample, config.encoder.patch_size)
@@ -384,7 +385,8 @@ class Estimator:
         """
         options = {
             "size": self.size,
-            "resample": self.resample,
+            # As given: a protocol given by hand decides the way back too.
+            "resample": self._given_resample,
             "batch_size": self.batch_size,
             "engine": self.engine,
         }
