@@ -19,7 +19,7 @@ from jax_depth.app.limits import Limits
 from jax_depth.app.models import check_size, find_model
 from jax_depth.app.refusal import Refusal
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.image import Pixels
+from jax_depth.formats.image import Pixels, as_bytes
 from jax_depth.inference.estimator import Estimator
 
 T = TypeVar("T")
@@ -162,9 +162,7 @@ def _finish(pixels: Pixels, computed: Computed, estimator: Estimator) -> Predict
     depth = estimator.finish(computed.values, pixels.shape[:2])
     if not np.isfinite(depth.values).all():
         raise Refusal(422, f"{estimator.config.name} gave no finite depth for it")
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(pixels * 255).astype(np.uint8)
-    return Prediction(pixels, depth, computed.together)
+    return Prediction(as_bytes(pixels), depth, computed.together)
 
 
 def _failed(error: Exception) -> Refusal:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -97,17 +96,20 @@ def _export_stablehlo(args: argparse.Namespace) -> int:
     if args.photo_size:
         raise UsageError(".stablehlo files take every size; leave --photo-size out")
     from jax_depth.export.stablehlo import check_installed, write_stablehlo
+    from jax_depth.inference.preprocess import served
 
     _installed(check_installed)
     params, config = _load(args)
     with _writable(args.output):
         with_weights = not args.without_weights
-        write_stablehlo(params, _as_asked(args, config), args.output, with_weights)
+        asked = served(config, args.size, args.resample)
+        write_stablehlo(params, asked, args.output, with_weights)
     return _written(args, [args.output])
 
 
 def _export_onnx(args: argparse.Namespace) -> int:
     from jax_depth.export.onnx import check_installed, write_onnx
+    from jax_depth.inference.preprocess import served
 
     _installed(check_installed)
     params, config = _load(args)
@@ -118,17 +120,9 @@ def _export_onnx(args: argparse.Namespace) -> int:
     if args.preprocess and args.photo_size:
         size = args.photo_size[0][::-1]
     with _writable(args.output):
-        write_onnx(params, _as_asked(args, config), args.output, size, args.preprocess)
+        asked = served(config, args.size, args.resample)
+        write_onnx(params, asked, args.output, size, args.preprocess)
     return _written(args, [args.output])
-
-
-def _as_asked(args: argparse.Namespace, config: "ModelConfig") -> "ModelConfig":
-    """Return the model that prepares pictures as the options say."""
-    return dataclasses.replace(
-        config,
-        image_size=args.size or config.image_size,
-        resample=args.resample or config.resample,
-    )
 
 
 def _export_executables(args: argparse.Namespace) -> int:

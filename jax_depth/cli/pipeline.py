@@ -11,7 +11,7 @@ import numpy as np
 from jax_depth import outputs
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.image import read_image
+from jax_depth.formats.image import as_bytes, read_image
 
 # After these no further file can be written either.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -87,13 +87,6 @@ def write_maps(
             options["photo"] = as_bytes(pixels)
         path.parent.mkdir(parents=True, exist_ok=True)
         outputs.save(depth, path, name, **options)
-
-
-def as_bytes(pixels: np.ndarray) -> np.ndarray:
-    """Return uint8 RGB of a picture that may be float32 in [0, 1]."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
 def _settled(job: Job, task: Exception | Future[None]) -> Outcome:

@@ -220,7 +220,7 @@ def _estimator(args: argparse.Namespace) -> Any:
 
 
 def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> None:
-    from jax_depth.cli.pipeline import as_bytes
+    from jax_depth.formats.image import as_bytes
     from jax_depth.outputs import scene
 
     camera, source = _camera(job.photo, depth.shape, args)

@@ -279,7 +279,7 @@ def _from_folders(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         if path.suffix.lower() in MAP_SUFFIXES and not path.name.startswith(".")
     }
     rows = []
-    for name in pictures_in(images):
+    for name in pictures_in(images)[0]:
         path = found.pop(Path(name).with_suffix("").as_posix(), None)
         if path is None:
             raise DatasetError(

@@ -26,13 +26,7 @@ class Unlabelled(Dataset):
 
     def __init__(self, root: Path | str):
         self.root = folder(self.title, root)
-        found = list(photos_in(self.root, follow_links=True))
-        self.names = sorted(
-            path.relative_to(self.root).as_posix()
-            for path, sentence in found
-            if sentence is None
-        )
-        self.left_out = [sentence for _, sentence in found if sentence is not None]
+        self.names, self.left_out = pictures_in(self.root)
         if not self.names:
             raise DatasetError(
                 " ".join(
@@ -50,10 +44,15 @@ class Unlabelled(Dataset):
         return Sample(rgb, None, None, None, None, name)
 
 
-def pictures_in(root: Path) -> list[str]:
-    """Return the pictures under a folder by their relative paths, sorted."""
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path, sentence in photos_in(root, follow_links=True)
-        if sentence is None
-    )
+def pictures_in(root: Path) -> tuple[list[str], list[str]]:
+    """Return the pictures under a folder, sorted, and a sentence for what is left out.
+
+    Pictures by their relative paths.
+    """
+    names, left_out = [], []
+    for path, sentence in photos_in(root, follow_links=True):
+        if sentence is None:
+            names.append(path.relative_to(root).as_posix())
+        else:
+            left_out.append(sentence)
+    return sorted(names), left_out

@@ -27,6 +27,7 @@ from jax_depth.formats.tiff_pictures import (
     largest,
     needs_tifffile,
     not_the_photo,
+    orientation,
     read_tiff,
     tags_of,
 )
@@ -44,15 +45,15 @@ _BYTE_MODES += ("CMYK", "YCbCr", "HSV")
 # Pillow gives these formats' 16-bit grayscale as 32-bit integers.
 _WIDE_FORMATS = ("PNG", "PPM")
 
-# EXIF orientation -> what turns the picture upright; 1 is upright already.
+# EXIF orientation -> the upright array; 1 is upright already.
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
 }
 
 # `warnings.catch_warnings` is not safe in threads that overlap.
@@ -137,6 +138,13 @@ def allow_megapixels(megapixels: int) -> None:
     Image.MAX_IMAGE_PIXELS = int(megapixels * 1_000_000 / 2)
 
 
+def as_bytes(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
+    """Return uint8 RGB of a picture as `read_image` gives it, rounded where float."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
 def label_of(source: Any, name: str | None = None) -> str:
     """Return what error messages call a picture: its quoted name, or "image"."""
     if name is None and isinstance(source, str | os.PathLike):
@@ -151,8 +159,9 @@ def _read_file(path: Path, label: str, upright: bool) -> Pixels:
     with path.open("rb") as file:
         image = _open(file, path, label)
         if image is None:
-            tags = first_directory(file)
-            return _read_array(_odd_tiff(file, tags or {}, label, upright), label)
+            tags = first_directory(file) or {}
+            _refuse_preview(tags, label)
+            return _odd_tiff(file, tags, label, upright)
         with image:
             pixels = _read_pillow(image, label, upright)
             if _has_more_frames(image):
@@ -194,14 +203,19 @@ def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
     return image
 
 
-def _odd_tiff(file: BinaryIO, tags: Tags, label: str, upright: bool) -> np.ndarray:
+def _refuse_preview(tags: Tags, label: str) -> None:
     preview = not_the_photo(tags)
     if preview is not None:
         raise OSError(f"{label} {preview}")
+
+
+def _odd_tiff(file: BinaryIO, tags: Tags, label: str, upright: bool) -> Pixels:
+    """Read a TIFF that Pillow takes for something else."""
     try:
-        return read_tiff(file, tags, label, upright)
+        pixels = _read_array(read_tiff(file, tags, label), label)
     except Image.DecompressionBombError as error:
         raise _decoding_error(label, error) from error
+    return _turned(pixels, orientation(tags) if upright else 1)
 
 
 def _register_heif() -> None:
@@ -251,12 +265,9 @@ def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
     white = 65535
     if isinstance(image, TiffImageFile):
         tags = tags_of(image)
-        preview = not_the_photo(tags)
-        if preview is not None:
-            raise OSError(f"{label} {preview}")
+        _refuse_preview(tags, label)
         if needs_tifffile(tags):
-            stream = _stream_of(image, label)
-            return _read_array(_odd_tiff(stream, tags, label, upright), label)
+            return _odd_tiff(_stream_of(image, label), tags, label, upright)
         white = largest(tags)
     try:
         image.load()
@@ -269,21 +280,22 @@ def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
         image = whole
     mode = image.mode
     wide = mode.startswith("I;16") or (mode == "I" and image.format in _WIDE_FORMATS)
-    if upright:
-        image = _upright(image, label)
+    turn = _orientation(image, label) if upright else 1
     if 0 in image.size:
         raise ValueError(f"{label} has no pixels: {image.width} x {image.height}")
     if mode in _BYTE_MODES:
-        return np.asarray(_to_rgb(image))
-    if wide:
-        values = _read_array(np.asarray(image).astype(np.uint16), label)
-        return values if white == 65535 else values * np.float32(65535 / white)
-    if mode == "F":
-        return _read_array(np.asarray(image), label)
-    raise ValueError(
-        f"{label} has pixels of a kind that cannot be taken for RGB or grayscale "
-        f"(Pillow mode {mode!r}); convert it to 8-bit RGB or 16-bit grayscale"
-    )
+        pixels = np.asarray(_to_rgb(image))
+    elif wide:
+        pixels = _read_array(np.asarray(image).astype(np.uint16), label)
+        pixels = pixels if white == 65535 else pixels * np.float32(65535 / white)
+    elif mode == "F":
+        pixels = _read_array(np.asarray(image), label)
+    else:
+        raise ValueError(
+            f"{label} has pixels of a kind that cannot be taken for RGB or grayscale "
+            f"(Pillow mode {mode!r}); convert it to 8-bit RGB or 16-bit grayscale"
+        )
+    return _turned(pixels, turn)
 
 
 def _stream_of(image: Image.Image, label: str) -> BinaryIO:
@@ -316,17 +328,23 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(image: Image.Image, label: str) -> Image.Image:
-    """Apply the EXIF orientation."""
+def _orientation(image: Image.Image, label: str) -> int:
+    """Return the EXIF orientation; 1 where there is none."""
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception as error:  # Pillow parses EXIF without checks of its own
         warnings.warn(
             f"{label} has unreadable EXIF data ({error}); it is read as not rotated",
             stacklevel=5,
         )
-        return image
-    return image if turn is None else image.transpose(turn)
+        return 1
+
+
+def _turned(pixels: Pixels, turn: int) -> Pixels:
+    """Turn a picture upright from an EXIF orientation; unknown ones turn nothing."""
+    if turn not in _TURNS:
+        return pixels
+    return np.ascontiguousarray(_TURNS[turn](pixels))
 
 
 def _read_array(array: np.ndarray, label: str) -> Pixels:

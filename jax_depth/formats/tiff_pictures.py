@@ -43,17 +43,6 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
-# EXIF orientation -> the upright array; 1 is upright already.
-_UPRIGHT = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
-}
-
 
 def first_directory(file: BinaryIO) -> Tags | None:
     """Return what a TIFF file says of its first picture; None for what is no TIFF.
@@ -133,16 +122,18 @@ def needs_tifffile(tags: Tags) -> bool:
     return count == 2 or (count > 4 and tags.get(_PLANAR, (1,))[0] == 2)
 
 
-def read_tiff(
-    file: BinaryIO, tags: Tags, label: str, upright: bool = True
-) -> Shaped[np.ndarray, "h w c"]:
+def orientation(tags: Tags) -> int:
+    """Return the EXIF orientation; 1 is upright."""
+    return tags.get(_ORIENTATION, (1,))[0]
+
+
+def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
     """Read the first picture of a TIFF file with `tifffile`.
 
     Args:
         file: open for reading.
         tags: what `first_directory` said of it.
         label: what error messages call it.
-        upright: apply its orientation.
 
     Returns:
         (h, w, 1) or (h, w, 3): uint8, uint16, or float32 as stored; integers of 32
@@ -197,8 +188,7 @@ def read_tiff(
     if colours == _WHITE_IS_ZERO:
         white = 1 if array.dtype.kind == "f" else 2 ** (8 * array.itemsize) - 1
         array = array.dtype.type(white) - array
-    turn = _UPRIGHT.get(tags.get(_ORIENTATION, (1,))[0]) if upright else None
-    return array if turn is None else turn(array)
+    return array
 
 
 def _white_is_zero(tags: Tags) -> bool:

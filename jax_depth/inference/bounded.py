@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jax_depth.formats.image import Pixels
+from jax_depth.formats.image import Pixels, as_bytes
 from jax_depth.inference.resample import resize_cubic
 from jax_depth.models.resize import resize_half_pixel
 
@@ -66,8 +66,7 @@ def plan(height: int, width: int, size: int, multiple: int, method: str) -> Plan
 
 def resize_bounded(pixels: Pixels, way: Plan) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Bring a picture along its way; floats in [0, 1] are rounded to 8 bits first."""
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    pixels = as_bytes(pixels)
     for size in (way.first, way.second):
         pixels = _resize(pixels, size)
     top, left = way.corner

@@ -19,7 +19,7 @@ from jaxtyping import Float32
 from jax_depth.camera import Intrinsics, Pose
 from jax_depth.config import ModelConfig
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.image import label_of, read_image
+from jax_depth.formats.image import as_bytes, label_of, read_image
 from jax_depth.inference import bounded
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
@@ -68,7 +68,7 @@ def estimate_views(
     if fit not in ("refuse", "crop"):
         raise ValueError(f"fit {fit!r} is unknown; use 'refuse' or 'crop'")
     labels = [label_of(image, None) for image in images]
-    photos = [_as_bytes(read_image(image)) for image in images]
+    photos = [as_bytes(read_image(image)) for image in images]
     inputs = [_to_network(photo, estimator) for photo in photos]
     inputs = _of_one_size(inputs, photos, labels, fit)
     pixels = np.stack([pixels for pixels, _ in inputs])[None]
@@ -319,12 +319,6 @@ def _views(output, sky, given, photos, windows, names, config) -> Views:
         )
         poses.append(_pose(output.extrinsics[i]))
     return Views(depths, cameras, poses, int(output.reference), photos, names)
-
-
-def _as_bytes(photo: np.ndarray) -> np.ndarray:
-    if photo.dtype == np.uint8:
-        return photo
-    return np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8)
 
 
 def _names(images) -> tuple[str, ...]:

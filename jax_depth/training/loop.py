@@ -6,6 +6,7 @@ else is in the checkpoint.
 """
 
 import collections
+import contextlib
 import dataclasses
 import os
 import signal
@@ -110,21 +111,9 @@ def train(
         mesh = meshes.make_mesh(recipe.run.fsdp)
         _check_batch(recipe, mesh.size)
         record.make_folder(workdir)
-        if jax.process_index():
-            return _train(
-                recipe,
-                config,
-                mesh,
-                data,
-                workdir,
-                optimizer,
-                callbacks,
-                judge_only,
-                notes,
-                hosts,
-                stop,
-            )
-        with locked(workdir):
+        # One process holds the folder for all.
+        alone = contextlib.nullcontext() if jax.process_index() else locked(workdir)
+        with alone:
             return _train(
                 recipe,
                 config,

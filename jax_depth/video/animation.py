@@ -7,10 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageSequence
 
-from jax_depth.formats.image import read_image
+from jax_depth.formats.image import as_bytes, read_image
 from jax_depth.video.frames import DEFAULT_RATE, Frame, Selection, Thinning
 
 # What browsers take a delay for that is missing or below a hundredth of a second.
@@ -77,7 +76,7 @@ class Animation:
                 break
             if time > -0.5 / self._source_rate and thinning.takes(time):
                 given += 1
-                yield Frame(np.asarray(pixels, np.uint8), max(time, 0.0))
+                yield Frame(as_bytes(pixels), max(time, 0.0))
             time += self._delay(image) / 1000
         if given == 0:
             self.problems.append(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
-from jax_depth.formats.image import read_image
+from jax_depth.formats.image import as_bytes, read_image
 
 # Frames a second where a source has no times of its own and nobody says.
 DEFAULT_RATE = Fraction(25)
@@ -155,9 +155,7 @@ class FrameFolder:
             except (OSError, ValueError) as error:
                 self.problems.append(f"{error}; the frame was left out")
                 continue
-            if pixels.dtype != np.uint8:
-                pixels = np.rint(pixels * 255).astype(np.uint8)
-            yield Frame(pixels, float(k / self.rate))
+            yield Frame(as_bytes(pixels), float(k / self.rate))
 
     def close(self) -> None:
         """Nothing is held open."""

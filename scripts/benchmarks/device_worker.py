@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-GROUPS = 7
+from accelerator_work import groups
 
 
 def main(library: str, folder: str, seconds: str, *rows: str) -> None:
@@ -31,7 +30,7 @@ def main(library: str, folder: str, seconds: str, *rows: str) -> None:
                 first = time.perf_counter()
                 depth = wait(run())
                 first = time.perf_counter() - first
-                times = measure(run, wait, float(seconds))
+                times = groups(run, wait, float(seconds))
             file = Path(folder) / f"depth-{library}-{row}.npy"
             np.save(file, np.asarray(depth, np.float32))
             reply = {"row": row, "first_call": first, "seconds": times}
@@ -40,22 +39,6 @@ def main(library: str, folder: str, seconds: str, *rows: str) -> None:
             text = str(error).strip().splitlines() or [""]
             reply = {"row": row, "problem": f"{type(error).__name__}: {text[0][:200]}"}
         print(json.dumps(reply), flush=True)
-
-
-def measure(run: Callable, wait: Callable, seconds: float) -> list[float]:
-    """Return seconds a call, one figure a group of calls sent without waiting."""
-    wait(run())
-    start = time.perf_counter()
-    wait(run())
-    count = max(1, round(seconds / GROUPS / (time.perf_counter() - start)))
-    times = []
-    for _ in range(GROUPS):
-        start = time.perf_counter()
-        for _ in range(count):
-            result = run()
-        wait(result)
-        times.append((time.perf_counter() - start) / count)
-    return times
 
 
 Row = tuple[str, Callable[[], Any], Callable[[Any], Any], Any]
