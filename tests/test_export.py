@@ -221,8 +221,9 @@ def test_onnx_from_photo_to_depth(folder, params, resample, tmp_path):
     photo = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
     assert example("run_onnx.py", file, tmp_path / "photo.png", out) == "[]"
-    config = dataclasses.replace(CONFIG, resample=resample)
-    depth = jax_depth.Estimator(params, config, devices=jax.devices()[:1])(photo)
+    depth = jax_depth.Estimator(
+        params, CONFIG, resample=resample, devices=jax.devices()[:1]
+    )(photo)
     assert_close(np.load(out), depth.values, 1e-4)
 
 

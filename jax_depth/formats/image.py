@@ -340,7 +340,9 @@ def _orientation(image: Image.Image, label: str) -> int:
         return 1
 
 
-def _turned(pixels: Pixels, turn: int) -> Pixels:
+def _turned(
+    pixels: Pixels, turn: int
+) -> UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "h2 w2 3"]:
     """Turn a picture upright from an EXIF orientation; unknown ones turn nothing."""
     if turn not in _TURNS:
         return pixels
