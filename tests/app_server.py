@@ -22,6 +22,7 @@ from jax_depth.models.initialize import init
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from jax_depth.app import server
+from jax_depth.app.http_server import HttpServer, http_server
 from jax_depth.app.limits import Limits
 from jax_depth.app.service import Service
 
@@ -40,6 +41,7 @@ class Running:
 
     address: str
     service: Service
+    server: HttpServer
 
     def wait_until(self, waiting: int) -> None:
         """Wait until this many pictures are in the queue."""
@@ -51,7 +53,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*estimators, batch_size=4, **limits):
+def running(*estimators, batch_size=4, grace=30.0, **limits):
     """Serve these models over HTTP, in threads of this process, without a page."""
     models = {estimator.config.name: estimator for estimator in estimators}
     options = {"limits": Limits(**limits), "batch_size": batch_size, "page": False}
@@ -59,14 +61,15 @@ def running(*estimators, batch_size=4, **limits):
         server.listen("127.0.0.1", 0) as sock,
         server.application(models, **options) as app,
     ):
-        answering = server.http_server(app.asgi)
+        answering = http_server(app, grace)
         thread = threading.Thread(target=answering.run, args=([sock],))
         thread.start()
         try:
             while not answering.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            yield Running(f"http://127.0.0.1:{sock.getsockname()[1]}", app.service)
+            address = f"http://127.0.0.1:{sock.getsockname()[1]}"
+            yield Running(address, app.service, answering)
         finally:
             answering.should_exit = True
             thread.join()

@@ -11,7 +11,7 @@ import small_models
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from jax_depth import checkpoint
-from jax_depth.app import models, server
+from jax_depth.app import http_server, models, server
 from jax_depth.cli.main import main
 
 
@@ -28,7 +28,7 @@ def served(monkeypatch):
 
     answering = types.SimpleNamespace(run=lambda sockets: None)
     monkeypatch.setattr(server, "application", application)
-    monkeypatch.setattr(server, "http_server", lambda app: answering)
+    monkeypatch.setattr(http_server, "http_server", lambda *_: answering)
     monkeypatch.setattr(models, "warm_up", lambda *_: contextlib.nullcontext())
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
     return calls

@@ -110,8 +110,12 @@ class Batcher:
         """How long ago the last picture came, or the start; 0 if any waits."""
         return 0.0 if self._queue else time.monotonic() - self._last_use
 
-    def close(self) -> None:
-        """Refuse what waits and end the thread after the running call."""
+    def close(self, seconds: float | None = None) -> None:
+        """Refuse what waits and end the thread after the running call.
+
+        Args:
+            seconds: to wait for the running call; None for as long as it takes.
+        """
         with self._changed:
             self._closed = True
             left, self._queue = self._queue, collections.deque()
@@ -119,7 +123,7 @@ class Batcher:
         for item in left:
             if item.future.set_running_or_notify_cancel():
                 item.future.set_exception(Refusal(503, "the server is stopping"))
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _work(self) -> None:
         while batch := self._next_batch():

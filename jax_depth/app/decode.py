@@ -41,7 +41,8 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
     try:
         image = Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
-        raise Refusal(415, f"{label} {_what_else(source, name)}") from None
+        subject = label if name else "the body"
+        raise Refusal(415, f"{subject} {_what_else(source, name)}") from None
     # Where warnings are errors the milder one of the two is raised.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Refusal(413, _too_many_pixels(label, "far too many", limits)) from None

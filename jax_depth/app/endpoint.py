@@ -9,8 +9,10 @@ import difflib
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 
+from jax_depth.app.answers import as_answer
 from jax_depth.app.decode import check_bytes
 from jax_depth.app.encode import encode
 from jax_depth.app.limits import Limits
@@ -24,6 +26,9 @@ FORMATS = {
     "npy": ("npy", "application/octet-stream"),
 }
 _OPTIONS = ("format", "model", "size")
+# Of a client that left before its picture had arrived, as nginx counts them; nobody
+# reads it.
+_LEFT = 499
 _USAGE = "send a picture: curl --data-binary @photo.jpg -o depth.png http://HOST/depth"
 
 
@@ -35,8 +40,7 @@ def add_endpoint(app: FastAPI, service: Service) -> None:
         try:
             return await _answer(request, service)
         except Refusal as refusal:
-            retry = {"Retry-After": "1"} if refusal.status in (429, 503) else None
-            return PlainTextResponse(f"{refusal}\n", refusal.status, headers=retry)
+            return as_answer(refusal)
 
     @app.api_route("/depth", methods=["GET", "PUT", "PATCH", "DELETE"])
     async def usage() -> Response:
@@ -96,6 +100,8 @@ async def _body(request: Request, limits: Limits) -> bytes:
         raise Refusal(
             504, f"the picture did not arrive within {limits.seconds:g} seconds"
         ) from None
+    except ClientDisconnect:
+        raise Refusal(_LEFT, "the picture broke off; send it again") from None
     body = b"".join(parts)
     if not body:
         raise Refusal(422, f"the body is empty; {_USAGE}")

@@ -30,6 +30,8 @@ _USUAL_PHOTOS = (
 # Seconds without a user before anything is compiled in the background, and until it is
 # looked at again. Who starts a server mostly drops a photo at once, and another soon.
 _QUIET, _PATIENCE = 15.0, 0.5
+# Seconds that a compilation gets to end when the server stops.
+_LAST = 1.0
 
 
 def load_models(
@@ -99,18 +101,23 @@ def warm_up(estimator: Estimator, batcher: Batcher) -> Iterator[None]:
     while and beside the batcher, so that one who comes then does not wait for them.
     """
     blanks = [np.zeros((1, *shape, 3), np.float32) for shape in _shapes(estimator)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count(), "jax-depth-warm-up")
+    try:
         list(pool.map(estimator.run, blanks))
+    finally:  # at once when told to stop: a compilation cannot be interrupted
+        pool.shutdown(wait=False, cancel_futures=True)
     stop = threading.Event()
     thread = threading.Thread(
-        target=_compile_batches, args=(estimator, batcher, blanks, stop)
+        target=_compile_batches,
+        args=(estimator, batcher, blanks, stop),
+        name="jax-depth-warm-up",
     )
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(_LAST)
 
 
 def _compile_batches(

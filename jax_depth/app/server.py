@@ -1,10 +1,8 @@
 """The page and the HTTP call on one port."""
 
-import asyncio
 import contextlib
 import dataclasses
 import errno
-import logging
 import os
 import re
 import socket
@@ -14,18 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from jax_depth.app.limits import MEBIBYTE, Limits
+from jax_depth.app.limits import Limits
 
 if TYPE_CHECKING:
-    import uvicorn
     from fastapi import FastAPI
     from starlette.types import ASGIApp
 
     from jax_depth.app.service import Service
     from jax_depth.inference.estimator import Estimator
-
-# Seconds that open pages get to end when the server stops.
-_FAREWELL = 2
 
 _LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
 
@@ -110,6 +104,7 @@ def application(
     from jax_depth.app.endpoint import add_endpoint
     from jax_depth.app.guard import LOOPBACK, Guard
     from jax_depth.app.service import Service
+    from jax_depth.app.stopping import Door
 
     with tempfile.TemporaryDirectory(
         prefix="jax_depth_app_", ignore_cleanup_errors=True
@@ -122,7 +117,8 @@ def application(
             if page:
                 _add_page(app, service, folder)
             hosts = None if open_to_others else LOOPBACK
-            yield Application(Guard(app, limits, folder, hosts), service)
+            guarded = Guard(app, limits, folder, hosts)
+            yield Application(Door(guarded, service.work), service)
         finally:
             service.close()
 
@@ -159,26 +155,3 @@ def _add_page(app: "FastAPI", service: "Service", folder: Path) -> None:
     )
     # Only then does gradio check where a file lies that a call names.
     page.has_launched = True
-
-
-def http_server(app: "ASGIApp") -> "uvicorn.Server":
-    """Return what answers: `.run(sockets=[...])` until interrupted."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_FAREWELL,
-        server_header=False,
-        h11_max_incomplete_event_size=MEBIBYTE // 16,
-    )
-    logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
-    return uvicorn.Server(config)
-
-
-def _is_worth_saying(record: logging.LogRecord) -> bool:
-    """Leave out that open pages were cut off when the server stopped."""
-    error = record.exc_info and record.exc_info[1]
-    cut_off = isinstance(error, asyncio.CancelledError)
-    return not cut_off and "graceful shutdown exceeded" not in record.getMessage()

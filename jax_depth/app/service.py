@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,13 +19,15 @@ from jax_depth.app.decode import decode
 from jax_depth.app.limits import Limits
 from jax_depth.app.models import check_size, find_model
 from jax_depth.app.refusal import Refusal
+from jax_depth.app.stopping import Work
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import Pixels, as_bytes
 from jax_depth.inference.estimator import Estimator
 
 T = TypeVar("T")
-# Seconds after which a patient photo looks again for a place.
-_PATIENCE = 0.05
+# Seconds after which a patient photo looks again for a place, and seconds that running
+# threads get to end when the server stops.
+_PATIENCE, _LAST = 0.05, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Service:
 
     Decoding, resizing and encoding run on a thread per core, so that however many
     users there are, few photos are in memory unpacked.
+
+    Attributes:
+        models: by name, the first is the default.
+        limits: of this server.
+        batcher: the queue before the device.
+        work: what is in work.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class Service:
         self.limits = limits
         # Photos, and one batch of a video.
         self.batcher = Batcher(limits.waiting + batch_size, batch_size)
+        self.work = Work()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "jax-depth-photo")
         self._admitted = 0
 
@@ -90,14 +100,15 @@ class Service:
         """
         estimator = find_model(self.models, model)
         size = check_size(estimator, size, self.limits)
-        while patient and self._admitted >= self.limits.waiting:
-            await asyncio.sleep(_PATIENCE)
-        with self._admission():
-            try:
-                async with asyncio.timeout(self.limits.seconds):
-                    return await self._predict(source, name, estimator, size)
-            except TimeoutError:
-                raise too_slow() from None
+        async with self.work.one():
+            while patient and self._admitted >= self.limits.waiting:
+                await asyncio.sleep(_PATIENCE)
+            with self._admission():
+                try:
+                    async with asyncio.timeout(self.limits.seconds):
+                        return await self._predict(source, name, estimator, size)
+                except TimeoutError:
+                    raise too_slow() from None
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function of pictures on one of the threads for them."""
@@ -105,9 +116,16 @@ class Service:
         return await loop.run_in_executor(self._threads, function, *args)
 
     def close(self) -> None:
-        """Stop the threads; what waits is refused."""
-        self.batcher.close()
-        self._threads.shutdown(cancel_futures=True)
+        """Stop the threads; what waits is refused.
+
+        A call of the device or a large picture may outlast this by far: threads that
+        do not end in a second are left to themselves.
+        """
+        self.batcher.close(_LAST)
+        end = functools.partial(self._threads.shutdown, cancel_futures=True)
+        ending = threading.Thread(target=end, daemon=True)
+        ending.start()
+        ending.join(_LAST)
 
     async def _predict(
         self, source: bytes | Path, name: str, estimator: Estimator, size: int

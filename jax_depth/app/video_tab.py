@@ -105,7 +105,9 @@ class VideoTab:
                 self._service.limits,
             )
             batcher, limits = self._service.batcher, self._service.limits
-            yield from _follow(film, QueuedEstimator(estimator, size, batcher, limits))
+            with self._service.work.clip():
+                queued = QueuedEstimator(estimator, size, batcher, limits)
+                yield from _follow(film, queued)
         except Refusal as refusal:
             yield refusal_html(refusal), None
         except (OSError, ValueError) as error:

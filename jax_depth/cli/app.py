@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 from jax_depth.cli.compilation_cache import use_compilation_cache
@@ -13,8 +15,8 @@ from jax_depth.cli.model_options import (
     add_dtype_option,
     add_engine_option,
 )
-from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.summary import add_json_argument, conclude, fail
+from jax_depth.cli.usage import INTERRUPTED, UsageError, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     address.add_argument(
         "--port", type=_port, default=7860, help="(default: %(default)s; 0: a free one)"
     )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        metavar="SECONDS",
+        default=30.0,
+        help="what is in work gets to end when the server is told to stop (default: "
+        "%(default)g)",
+    )
     limits = parser.add_argument_group("limits")
     for flag, name, unit, help in (
         ("--max-upload", "MIB", MEBIBYTE, "megabytes of one file"),
@@ -89,7 +99,22 @@ _LIMITS = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted."""
+    """Serve until told to stop."""
+    others = set(threading.enumerate())
+    try:
+        with _ended_by_sigterm():
+            _serve(args)
+    except KeyboardInterrupt:
+        if _at_work(others):
+            fail(args, "interrupted")
+            _end(INTERRUPTED)
+        raise
+    if _at_work(others):
+        _end(0)
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> None:
     from jax_depth.app import server
 
     try:
@@ -101,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     # Late: this imports jax, which the mistakes above need not wait for.
     from jax_depth.app.models import load_models, warm_up
 
-    with sock, _ended_by_sigterm():
+    with sock:
         try:
             models = load_models(
                 args.model or [DEFAULT_MODEL],
@@ -129,8 +154,22 @@ def run(args: argparse.Namespace) -> int:
             document = {"url": url, "models": list(models)}
             conclude(args, document, f"jax-depth app: {url}  (Ctrl+C stops it)")
             sys.stdout.flush()  # a program that started this one waits for the line
-            server.http_server(app.asgi).run(sockets=[sock])
-    return 0
+            from jax_depth.app.http_server import http_server
+
+            http_server(app, args.grace).run(sockets=[sock])
+
+
+def _at_work(others: set[threading.Thread]) -> bool:
+    """Whether the device is still busy with what nobody waits for any more."""
+    ours = (t for t in threading.enumerate() if t not in others)
+    return any(thread.name.startswith("jax-depth") for thread in ours)
+
+
+def _end(code: int) -> None:
+    """End the process now: XLA cannot be interrupted, and Python would wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class _Terminated(Exception):
@@ -142,6 +181,8 @@ def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block in order, so that no user's photo is left behind."""
 
     def end(*_: object) -> None:
+        # A second one must not disturb what the first one has begun.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, end)
@@ -175,6 +216,16 @@ def _warn(host: str) -> None:
         "machine use the app, without a password and without encryption",
         file=sys.stderr,
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+    return value
 
 
 def _port(text: str) -> int:

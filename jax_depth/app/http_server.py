@@ -1,0 +1,73 @@
+"""The HTTP server, which ends when what is in work has ended."""
+
+import asyncio
+import logging
+from types import FrameType
+
+import uvicorn
+
+from jax_depth.app.limits import MEBIBYTE
+from jax_depth.app.server import Application
+from jax_depth.app.stopping import Work
+
+# Seconds that what is in work gets when the server is told to stop, and that open
+# pages get afterwards.
+GRACE, _FAREWELL = 30.0, 2
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, which goes on answering while what is in work ends.
+
+    A first SIGTERM or Ctrl-C refuses new work and waits, a second one waits no longer.
+    """
+
+    def __init__(self, config: uvicorn.Config, work: Work, grace: float):
+        """Take a configuration.
+
+        Args:
+            config: of uvicorn.
+            work: to be waited for.
+            grace: seconds to wait at most.
+        """
+        super().__init__(config)
+        self._work = work
+        self._grace = grace
+        self._hurried = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop, or stop at once."""
+        if self.should_exit:
+            self._hurried = True
+            self.config.timeout_graceful_shutdown = 0
+        super().handle_exit(sig, frame)
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop, and until nothing is in work."""
+        await super().main_loop()
+        await self._work.finish(self._grace, lambda: self._hurried)
+
+
+def http_server(app: Application, grace: float = GRACE) -> HttpServer:
+    """Return what answers: `.run(sockets=[...])` until it is told to stop.
+
+    Args:
+        app: what is served.
+        grace: seconds that what is in work gets to end.
+    """
+    config = uvicorn.Config(
+        app.asgi,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_FAREWELL,
+        server_header=False,
+        h11_max_incomplete_event_size=MEBIBYTE // 16,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
+    return HttpServer(config, app.service.work, grace)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out that open pages were cut off when the server stopped."""
+    error = record.exc_info and record.exc_info[1]
+    cut_off = isinstance(error, asyncio.CancelledError)
+    return not cut_off and "graceful shutdown exceeded" not in record.getMessage()

@@ -1,0 +1,144 @@
+"""How a server stops: what is in work ends, what is new is refused."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jax_depth.app.answers import as_answer
+from jax_depth.app.refusal import Refusal
+
+# Seconds between two looks at whether everything is done, and seconds that a refused
+# client may take to send the rest of its picture: one that is cut off while it sends
+# may never read the answer.
+_BEAT, _REST = 0.05, 1.0
+# By these the page fetches what was in work; the rest would be new work.
+_DELIVERY = re.compile(
+    r"/result/.*|/static/.*|/assets/.*"
+    r"|/gradio_api/(queue/data|heartbeat/.*|file=.*|cancel|reset)"
+)
+
+
+def stopping() -> Refusal:
+    """Return what is said to a user who comes, or still waits, at the end."""
+    return Refusal(503, "the server is stopping; send the picture again later")
+
+
+class Work:
+    """What a server works on, so that it can end when that is done.
+
+    Attributes:
+        stopping: whether nothing new is taken.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing in work."""
+        self.stopping = False
+        self._over = False
+        self._scopes: set[asyncio.Timeout] = set()
+        self._clips: set[object] = set()
+
+    @property
+    def count(self) -> int:
+        """Photos, requests and clips in work."""
+        return len(self._scopes) + len(self._clips)
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Count the block as work, and end it when there is no more time.
+
+        Raises:
+            Refusal: 503, the server stops and cannot wait for the block any longer.
+        """
+        if self._over:
+            raise stopping()
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                yield
+        except TimeoutError:
+            if scope.expired():
+                raise stopping() from None
+            raise
+        finally:
+            self._scopes.discard(scope)
+
+    @contextlib.contextmanager
+    def clip(self) -> Iterator[None]:
+        """Count the block, in any thread, as work that asks by itself when to end."""
+        token = object()
+        self._clips.add(token)
+        try:
+            yield
+        finally:
+            self._clips.discard(token)
+
+    async def finish(self, seconds: float, hurried: Callable[[], bool]) -> None:
+        """Take nothing new, wait for what is in work, and end what remains then.
+
+        Args:
+            seconds: to wait at most.
+            hurried: whether not to wait any longer.
+        """
+        self.stopping = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self.count and loop.time() < end and not hurried():
+            await asyncio.sleep(_BEAT)
+        self._over = True
+        for scope in self._scopes:
+            scope.reschedule(loop.time())
+
+
+class Door:
+    """ASGI middleware that counts requests for depth, and closes when it is told to."""
+
+    def __init__(self, app: ASGIApp, work: Work):
+        """Wrap an application."""
+        self._app = app
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._work.stopping and not _DELIVERY.fullmatch(scope["path"]):
+            await _discard(receive)
+            await as_answer(stopping(), Connection="close")(scope, receive, send)
+            return
+        # Whoever leaves in the middle of an upload wants no answer, and nobody who
+        # reads the log a traceback.
+        with contextlib.suppress(ClientDisconnect):
+            if scope["path"] == "/depth":
+                await self._count(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            async with self._work.one():
+                await self._app(scope, receive, watched)
+        except Refusal as refusal:
+            if not started:
+                answer = as_answer(refusal, Connection="close")
+                await answer(scope, receive, send)
+
+
+async def _discard(receive: Receive) -> None:
+    """Read a request to its end, or for a while."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REST):
+            while (await receive()).get("more_body", False):
+                pass
