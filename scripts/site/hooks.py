@@ -1,0 +1,126 @@
+"""What the site has beyond `docs/`: pages of the repository's own files, and the API.
+
+MkDocs calls `on_files`, `on_nav` and `on_page_markdown`. Texts stay where people who
+read the repository look for them (README.md, convert/README.md); here they become pages
+and links between them are turned into links between pages. A page of the API is made
+for each public package from its `__all__`, so that no name is forgotten.
+"""
+
+import importlib
+import inspect
+import posixpath
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+
+# Page -> the file of the repository it shows.
+PAGES = {
+    "start.md": "README.md",
+    "weights.md": "convert/README.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "model-card.md": "jax_depth/assets/tiny/MODEL_CARD.md",
+}
+PACKAGES = (
+    "jax_depth",
+    "jax_depth.outputs",
+    "jax_depth.video",
+    "jax_depth.data",
+    "jax_depth.training",
+    "jax_depth.training.losses",
+    "jax_depth.evaluation",
+    "jax_depth.study",
+    "jax_depth.export",
+    "jax_depth.formats",
+    "jax_depth_convert",
+)
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are not in `docs/`."""
+    for page, source in PAGES.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    told: dict[object, str] = {}
+    for package in PACKAGES:
+        text = api_page(package, told)
+        files.append(File.generated(config, f"api/{package}.md", content=text))
+    return files
+
+
+def on_config(config: Any) -> Any:
+    """List a page for each package where the navigation says `api/`."""
+    for section in config.nav:
+        if section.get("Python") == "api/":
+            section["Python"] = [{name: f"api/{name}.md"} for name in PACKAGES]
+    return config
+
+
+def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str:
+    """Turn links between files of the repository into links between pages."""
+    name = page.file.src_uri
+    here = PurePosixPath(PAGES.get(name, f"docs/{name}")).parent
+
+    def turned(match: re.Match[str]) -> str:
+        mark, text, target, part = match.groups()
+        if not target or "://" in target or target.startswith("mailto:"):
+            return match.group()
+        path = posixpath.normpath(str(here / target))
+        if path == "docs":
+            path = "docs/index.md"
+        site = next((p for p, source in PAGES.items() if source == path), None)
+        if site is None and path.startswith("docs/"):
+            site = path.removeprefix("docs/")
+        if site is None or files.get_file_from_path(site) is None:
+            # Of the repository alone: named, not linked.
+            return text if text.startswith("`") else f"{text} (`{path}`)"
+        start = posixpath.dirname(name) or "."
+        return f"{mark}[{text}]({posixpath.relpath(site, start)}{part or ''})"
+
+    return _LINK.sub(turned, markdown)
+
+
+def api_page(package: str, told: dict[object, str]) -> str:
+    """Return the page of a package: its own words, then a part for each name.
+
+    Args:
+        package: its name.
+        told: what earlier pages describe -> the page; grows by what this one does.
+    """
+    module = importlib.import_module(package)
+    lines = [f"# {package}", "", *_prose(inspect.getdoc(module) or ""), ""]
+    names = getattr(module, "__all__", None) or vars(module)
+    for name in sorted(names, key=str.lower):
+        value = getattr(module, name)
+        if name.startswith("_"):
+            continue
+        if not callable(value) or not hasattr(value, "__qualname__"):
+            continue  # tables and constants; the package's own words name them
+        if home := told.get(value):
+            lines += [f"## {name}", "", f"As in [{home}]({home}.md).", ""]
+            continue
+        told[value] = package
+        lines += [
+            f"::: {value.__module__}.{value.__qualname__}",
+            "    options:",
+            f'      heading: "{name}"',
+            "      heading_level: 2",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _prose(text: str) -> list[str]:
+    """Return a docstring as Markdown; lines of code in it become code."""
+    blocks = []
+    for block in text.split("\n\n"):
+        code = re.search(r"^(from|import|with|\w+ = |\w+\.\w+\()", block, re.M)
+        indented = all(line.startswith("    ") for line in block.split("\n"))
+        if code or indented:
+            block = f"```python\n{inspect.cleandoc(block)}\n```"
+        blocks += [block, ""]
+    return blocks
