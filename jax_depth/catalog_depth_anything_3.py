@@ -40,6 +40,7 @@ _COMMON: dict[str, Any] = {
     "kind": "depth",
     "image_size": 504,
     "resample": "upper_bound_resize",
+    "restore": "half_pixel",
 }
 
 

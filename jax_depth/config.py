@@ -18,6 +18,7 @@ Dtype = Literal["float32", "bfloat16"]
 Resample = Literal[
     "original",
     "transformers",
+    "shrink_area",
     "upper_bound_resize",
     "upper_bound_crop",
     "lower_bound_resize",
@@ -228,8 +229,9 @@ class ModelConfig:
         image_size: short side in pixels that pictures are resized to; the long side
             for the "upper_bound" ways of Depth Anything 3.
         resample: how: "original" as in the authors' code (cv2's cubic, which takes
-            every n-th pixel of a large photo) or "transformers" (Pillow's bicubic,
-            which averages them).
+            every n-th pixel of a large photo), "transformers" (Pillow's bicubic,
+            which averages them), "shrink_area" (Prompt Depth Anything: the mean over
+            each cell, never enlarged) or one of Depth Anything 3's.
         mean, std: per-channel RGB normalisation of values in [0, 1].
         canonical_focal: of a model whose depth is that of a camera of so many pixels
             focal length; times focal / canonical_focal it is metres.

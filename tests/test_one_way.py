@@ -183,7 +183,7 @@ def test_the_catalogue_says_how_each_model_comes_back():
         )
         if name.startswith(("depth-anything-v2", "tiny", "distill")):
             assert entry.config.restore == "aligned", name
-        if v1:
+        if v1 or name.startswith(("depth-anything-3", "prompt")):
             assert entry.config.restore == "half_pixel", name
 
 

@@ -127,9 +127,9 @@ def model_card(
         dtype=dtype or next(iter(leaves.values())).dtype,
         size=config.image_size,
         patch=config.encoder.patch_size,
-        resample="the original code does"
-        if config.resample == "original"
-        else "transformers does",
+        resample="transformers does"
+        if config.resample == "transformers"
+        else "the original code does",
         mean=", ".join(f"{x:.4g}" for x in config.mean),
         std=", ".join(f"{x:.4g}" for x in config.std),
         licence=licence,

@@ -188,8 +188,9 @@ def _depth_model(document: Mapping, name: str, path: Path) -> ModelConfig:
         ),
         kind="metric_depth" if metric else "inverse_depth",
         max_depth=float(values["max_depth"]) if metric and not prompted else None,
-        image_size=756 if prompted else 518,
-        restore="half_pixel" if first and not (metric or prompted) else "aligned",
+        image_size=1008 if prompted else 518,
+        resample="shrink_area" if prompted else "original",
+        restore="half_pixel" if prompted or (first and not metric) else "aligned",
     )
 
 
@@ -283,6 +284,9 @@ def _encoder_document(encoder: EncoderConfig, name: str) -> dict[str, Any]:
 
 def _processor_document(config: ModelConfig) -> dict[str, Any]:
     size = config.image_size
+    if config.resample == "shrink_area":
+        # That bounds the long side, their processor the short one.
+        size = size * 3 // 4
     prompted = published_keys(config) == "prompt_depth_anything"
     name = "PromptDepthAnything" if prompted else "DPT"
     return {

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jax_depth.formats.image import Pixels, as_bytes
-from jax_depth.inference.resample import resize_cubic
+from jax_depth.inference.resample import area, resize_cubic
 from jax_depth.models.resize import resize_half_pixel
 
 METHODS = (
@@ -23,9 +23,6 @@ METHODS = (
     "lower_bound_resize",
     "lower_bound_crop",
 )
-
-# Overlaps of a source pixel with a cell below this are dropped, as in OpenCV.
-_LEAST_OVERLAP = 1e-3
 
 
 class Plan(NamedTuple):
@@ -103,7 +100,7 @@ def resize_area(
         return np.rint(mean).astype(np.uint8)
     x = pixels.astype(np.float32)
     for axis in (1, 0):
-        index, weight = _overlaps(x.shape[axis], size[axis])
+        index, weight = area(x.shape[axis], size[axis])
         shape = [1, 1, 1]
         shape[axis] = -1
         total = np.float32(0)
@@ -111,27 +108,6 @@ def resize_area(
             total = total + np.take(x, i, axis) * a.reshape(shape)
         x = np.asarray(total)
     return np.clip(np.rint(x), 0, 255).astype(np.uint8)
-
-
-def _overlaps(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return sources (k, n_out) of each cell and their float32 weights."""
-    scale = n_in / n_out
-    begin = np.arange(n_out) * scale
-    end = begin + scale
-    cell = np.minimum(scale, n_in - begin)
-    last = np.minimum(np.floor(end).astype(int), n_in - 1)
-    first = np.minimum(np.ceil(begin).astype(int), last)
-    before = np.where(first - begin > _LEAST_OVERLAP, first - begin, 0)
-    after = np.where(
-        end - last > _LEAST_OVERLAP, np.minimum(np.minimum(end - last, 1), cell), 0
-    )
-    index, weight = [np.maximum(first - 1, 0)], [before / cell]
-    for k in range(int((last - first).max())):
-        index.append(np.minimum(first + k, n_in - 1))
-        weight.append(np.where(first + k < last, 1 / cell, 0))
-    index.append(last)
-    weight.append(after / cell)
-    return np.stack(index), np.stack(weight).astype(np.float32)
 
 
 class Window(NamedTuple):

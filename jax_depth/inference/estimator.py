@@ -56,7 +56,8 @@ def load(
         dtype: "float32", or "bfloat16" for matrix products and convolutions.
         size: short side in pixels pictures are processed at; by default the
             model's own, 518 for Depth Anything. Larger gives finer detail. Of Depth
-            Anything 3 the long side, 504 by default.
+            Anything 3 the long side, 504 by default; of Prompt Depth Anything the
+            long side at most, 1008 by default, since it enlarges nothing.
         resample: "original" preprocesses as the authors' code, "transformers" as
             transformers' processor; by default the model's own, "original" for
             every published one.
@@ -143,10 +144,10 @@ class Estimator:
             )
         self.config = config
         self._given_resample = resample
-        self.size = config.image_size if size is None else size
-        self.resample: Resample = config.resample if resample is None else resample
-        check_options(self.size, self.resample, config.encoder.patch_size)
         self._served = served(config, size, resample)
+        self.size = self._served.image_size
+        self.resample: Resample = self._served.resample
+        check_options(self.size, self.resample, config.encoder.patch_size)
         self.restore: Restore = self._served.restore
         whole = isinstance(batch_size, numbers.Integral | None)
         if not whole or (batch_size is not None and batch_size < 1):

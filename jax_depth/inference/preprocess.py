@@ -10,7 +10,10 @@ scaled so that it covers `size` x `size`, with cv2's cubic kernel on floats.
 `preprocessor_config.json` (transformers, models/dpt/image_processing_pil_dpt.py):
 the side that changes least decides the scale, and Pillow resizes the uint8 picture.
 They differ in size for pictures smaller than `size` (320 x 240 becomes 686 x 518 in
-the first, 518 x 392 in the second), and in the pixels always.
+the first, 518 x 392 in the second), and in the pixels always. "shrink_area" is Prompt
+Depth Anything's own (DepthAnything/PromptDA promptda/utils/io_wrapper.py,
+`load_image`): the long side becomes `size` at most, and nothing is enlarged. Those of
+Depth Anything 3 are in `bounded`.
 
 Back: as `ModelConfig.restore` says, each exact to torch's resize.
 """
@@ -26,6 +29,7 @@ from jax_depth.config import ModelConfig, Resample
 from jax_depth.formats.image import Pixels, label_of, read_image
 from jax_depth.inference import bands, bounded
 from jax_depth.inference.resample import (
+    area,
     cubic_cv2,
     resize_bicubic,
     resize_bicubic_uint8,
@@ -38,6 +42,10 @@ Resized: TypeAlias = UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "h2 w2 3
 # their square. This is 3584 x 3584 pixels for patches of 14: a 4K picture at its full
 # size has 42 000 patches, a square of 518 has 1369.
 MAX_TOKENS = 256 * 256
+
+# `load_image` halts at 1008 pixels on the long side, transformers' processor of the
+# same model aims for 756 on the short one: the same for a picture of 4 to 3.
+_SHORT_OF_LONG = 3 / 4
 
 
 def preprocess(
@@ -57,9 +65,10 @@ def preprocess(
             give `image[..., ::-1]`.
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
-            Larger shows finer detail and costs more.
+            Larger shows finer detail and costs more. For "shrink_area" the long side
+            at most.
         resample: "original" or "transformers", see above; `config.resample` by
-            default, which is "original" for every published model.
+            default, which is the authors' own for every published model.
         max_tokens: refuse pictures that would become more patches than this.
         name: what error messages call the picture; its path by default.
 
@@ -88,7 +97,8 @@ def served(
     """Return `config` as it serves pictures: with a size and a protocol given by hand.
 
     A protocol given by hand sets both ways: "transformers" brings maps back
-    bicubically as transformers does, "original" as the model's authors do.
+    bicubically as transformers does, "original" as the model's authors do, whichever
+    their protocol is called.
 
     Args:
         config: the model.
@@ -96,8 +106,13 @@ def served(
         resample: None for the model's own.
     """
     changes: dict[str, Any] = {}
+    own = config.resample
     if size is not None:
         changes["image_size"] = size
+    elif resample == "transformers" and own == "shrink_area":
+        changes["image_size"] = round(config.image_size * _SHORT_OF_LONG)
+    if resample == "original" and own == "shrink_area":
+        resample = own
     if resample is not None:
         changes["resample"] = resample
         if resample == "transformers":
@@ -139,8 +154,9 @@ def to_network(
         height, width, _ = pixels.shape
         way = bounded.plan(height, width, config.image_size, patch, config.resample)
         result = _normalised(bounded.resize_bounded(pixels, way), config)
-    elif config.resample == "original":
-        result = _original_pixels(pixels, size, config)
+    elif config.resample in ("original", "shrink_area"):
+        kernel = area if config.resample == "shrink_area" else cubic_cv2
+        result = _exact_pixels(pixels, size, config, kernel)
     else:
         result = _transformers_pixels(pixels, size, config)
     return result[None]
@@ -174,12 +190,15 @@ def resized_crop(pixels: Pixels, size: tuple[int, int], resample: Resample) -> R
 
     Returns:
         float32 nominally in [0, 1] if "original", which overshoots at edges; uint8 if
-        "transformers", whose resize ends in 8 bits.
+        "transformers", whose resize ends in 8 bits. "shrink_area", which enlarges
+        nothing, enlarges a small crop as "original" does.
     """
     if resample == "transformers":
         return resize_bicubic_uint8(_as_bytes(pixels), size)
     scale = (1 / 255 if pixels.dtype == np.uint8 else 1.0,) * 3
-    return bands.resize(pixels, cubic_cv2, size, scale=scale, result=np.float32)
+    smaller = size[0] <= pixels.shape[0] and size[1] <= pixels.shape[1]
+    kernel = area if smaller and resample == "shrink_area" else cubic_cv2
+    return bands.resize(pixels, kernel, size, scale=scale, result=np.float32)
 
 
 def processing_size(
@@ -202,7 +221,8 @@ def processing_size(
             even to the multiple (`Resize.get_size`, "lower_bound"). "transformers":
             the side whose scale is nearer to 1 becomes `size`, the other follows
             (`get_resize_output_image_size` with `keep_aspect_ratio`); the other can
-            end up shorter than `size`.
+            end up shorter than `size`. "shrink_area": the longer side becomes `size`
+            if it is larger, and each is cut down to the multiple.
         max_tokens: refuse more patches than this.
         label: what error messages call the picture.
 
@@ -213,6 +233,18 @@ def processing_size(
     check_options(size, resample, multiple)
     if resample in bounded.METHODS:
         rows, columns = bounded.plan(height, width, size, multiple, resample).final
+        _check_processing_size(
+            height, width, rows, columns, multiple, max_tokens, label
+        )
+        return rows, columns
+    if resample == "shrink_area":
+        rows, columns = _shrunk(height, width, size, multiple)
+        if not rows or not columns:
+            raise ValueError(
+                f"{label} of {width} x {height} pixels has a side of less than a patch "
+                f"of {multiple} pixels at the network, and is not enlarged; "
+                "resample='transformers' enlarges"
+            )
         _check_processing_size(
             height, width, rows, columns, multiple, max_tokens, label
         )
@@ -241,8 +273,20 @@ def check_options(size: int, resample: str, multiple: int) -> None:
         raise ValueError(f"size {size!r} is no whole number of pixels")
     # "transformers" rounds to the nearest multiple, which may be none at all.
     nothing = resample == "transformers" and round(size / multiple) == 0
+    nothing |= resample == "shrink_area" and size < multiple
     if size < 1 or nothing:
         raise ValueError(f"size {size} is too small; use at least {multiple}")
+
+
+def _shrunk(height: int, width: int, size: int, multiple: int) -> tuple[int, int]:
+    """Return the size of "shrink_area"; a side may be 0."""
+    size = size // multiple * multiple
+    # Upstream leaves smaller pictures alone, of which its network takes those whose
+    # sides are multiples; and a scale that is rounded down can cost the long side a
+    # patch, as here.
+    scale = size / max(height, width) if max(height, width) > size else 1.0
+    rows, columns = (int(n * scale // multiple) * multiple for n in (height, width))
+    return rows, columns
 
 
 def _to_multiple(length: float, multiple: int, minimum: int) -> int:
@@ -276,15 +320,15 @@ def _check_processing_size(
         )
 
 
-def _original_pixels(
-    pixels: Pixels, size: tuple[int, int], config: ModelConfig
+def _exact_pixels(
+    pixels: Pixels, size: tuple[int, int], config: ModelConfig, kernel: bands.Kernel
 ) -> Float32[np.ndarray, "h2 w2 3"]:
     # float64 until the end: upstream divides by 255.0 in NumPy, which gives float64,
     # and casts in `PrepareForNet` only.
     unit = 255.0 if pixels.dtype == np.uint8 else 1.0
     return bands.resize(
         pixels,
-        cubic_cv2,
+        kernel,
         size,
         scale=tuple(1 / (unit * std) for std in config.std),
         offset=tuple(-m / s for m, s in zip(config.mean, config.std, strict=True)),

@@ -14,6 +14,9 @@ from PIL import Image
 
 from jax_depth.inference import bands
 
+# Overlaps of a source pixel with a cell below this are dropped, as in OpenCV.
+_LEAST_OVERLAP = 1e-3
+
 
 def resize_cubic(
     image: Shaped[np.ndarray, "h w c"], size: tuple[int, int]
@@ -116,6 +119,32 @@ def cubic_cv2(
     weight = np.stack([w0, w1, w2, one - w0 - w1 - w2])
     index = left.astype(np.int64) + np.arange(-1, 3)[:, None]
     return np.clip(index, 0, inputs - 1), weight.astype(np.float64)
+
+
+def area(
+    inputs: int, outputs: int
+) -> tuple[Int64[np.ndarray, "k n"], Float32[np.ndarray, "k n"]]:
+    """The mean over each cell, to shrink: `cv2.resize` with INTER_AREA.
+
+    Upstream: opencv/opencv modules/imgproc/src/resize.cpp (`computeResizeAreaTab`).
+    """
+    scale = inputs / outputs
+    begin = np.arange(outputs) * scale
+    end = begin + scale
+    cell = np.minimum(scale, inputs - begin)
+    last = np.minimum(np.floor(end).astype(np.int64), inputs - 1)
+    first = np.minimum(np.ceil(begin).astype(np.int64), last)
+    before = np.where(first - begin > _LEAST_OVERLAP, first - begin, 0)
+    after = np.where(
+        end - last > _LEAST_OVERLAP, np.minimum(np.minimum(end - last, 1), cell), 0
+    )
+    index, weight = [np.maximum(first - 1, 0)], [before / cell]
+    for k in range(int((last - first).max())):
+        index.append(np.minimum(first + k, inputs - 1))
+        weight.append(np.where(first + k < last, 1 / cell, 0))
+    index.append(last)
+    weight.append(after / cell)
+    return np.stack(index), np.stack(weight).astype(np.float32)
 
 
 def linear_aligned(
