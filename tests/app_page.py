@@ -42,11 +42,11 @@ for (const event of ["dragenter", "dragover", "drop"])
 
 
 @contextlib.contextmanager
-def driven(profile: Path, downloads: Path):
+def driven(profile: Path, downloads: Path, *switches: str):
     """Yield a browser whose downloads go to a folder and which logs its requests."""
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for switch in SWITCHES.split():
+    for switch in (*SWITCHES.split(), *switches):
         options.add_argument(switch)
     options.add_argument(f"--user-data-dir={profile}")
     options.add_argument("--window-size=1280,1000")

@@ -36,15 +36,22 @@ def test_the_page_may_load_nothing_from_elsewhere(address):
     assert config["analytics_enabled"] is False
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.2", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7860", "127.0.0.1.nip.io", "[", ""]
+)
 def test_other_names_are_refused(address, host):
     # A page of another site can make its own name point here (DNS rebinding).
     status, _, text = ask(address, "/depth", b"x", host=host)
-    assert status == 403 and b"is not called" in text
+    assert status == 403 and b"is not called" in text and b"--allow-host" in text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::1]:80", "LOCALHOST:1"])
+def test_every_name_of_loopback_is_known(address, host):
+    assert ask(address, "/depth", b"x", host=host)[0] == 415
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://127.0.0.1:1"]
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://["]
 )
 def test_pages_of_other_sites_are_refused(address, origin):
     for path in ("/depth", "/gradio_api/upload", "/gradio_api/queue/join"):

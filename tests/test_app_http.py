@@ -137,6 +137,14 @@ def test_mistakes_are_sentences(address, path, body, status, words):
     assert sentence.endswith("\n") and sentence.count("\n") == 1
 
 
+def test_a_refusal_arrives_though_the_picture_is_long(relative):
+    # Longer than what lies in sockets on its way.
+    with app_server.running(relative, upload_bytes=2**20) as server:
+        for path, status in (("?format=jpg", 422), ("", 413)):
+            answer = ask(server.address, f"/depth{path}", bytes(8 * 2**20))
+            assert answer[0] == status
+
+
 def test_a_form_is_not_a_picture(address):
     form = "multipart/form-data; boundary=x"
     status, _, text = ask(address, "/depth", b"--x--", content_type=form)

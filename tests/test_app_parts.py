@@ -12,11 +12,11 @@ pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 from app_server import ROOT
 
 from jax_depth.app import models
+from jax_depth.app.addresses import is_host, is_loopback
 from jax_depth.app.batching import Batcher
 from jax_depth.app.examples import example_photos
 from jax_depth.app.limits import Limits
 from jax_depth.app.looks import Look, write_pictures
-from jax_depth.app.server import is_loopback
 from jax_depth.app.service import Prediction
 from jax_depth.app.store import Store
 from jax_depth.depth_map import DepthMap
@@ -139,3 +139,23 @@ def test_examples_are_those_of_the_repository():
 )
 def test_loopback_is_known(host, here):
     assert is_loopback(host) == here
+
+
+@pytest.mark.parametrize(
+    "name, right",
+    [
+        ("depth.example.org", True),
+        ("Depth", True),
+        ("*.example.org", True),
+        ("192.168.1.2", True),
+        ("fd00::1", True),
+        ("", False),
+        ("*", False),
+        ("a.*.org", False),
+        ("https://example.org", False),
+        ("example.org:8000", False),
+        ("example.org/depth", False),
+    ],
+)
+def test_what_may_be_the_name_of_a_host(name, right):
+    assert is_host(name) == right

@@ -115,8 +115,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_the_process_ends_at_once_though_the_device_is_busy(number, code, tmp_path):
+def test_the_process_ends_at_once_though_the_device_is_busy(tmp_path):
     config = small_models.RELATIVE
     checkpoint.save(tmp_path / "m", small_models.random_params(config), config)
     words = ["app", "--port", "0", "--grace", "0.5", "--model", str(tmp_path / "m")]
@@ -135,14 +134,13 @@ def test_the_process_ends_at_once_though_the_device_is_busy(number, code, tmp_pa
             answer = client.submit(ask, address, "/depth", photo())
             time.sleep(1.0)
             start = time.monotonic()
-            process.send_signal(number)
+            process.terminate()
             status, _, text = answer.result(60)
-            assert process.wait(30) == code
+            assert process.wait(30) == 0
             # The grace, two seconds for threads to end, and a machine under load.
             assert time.monotonic() - start < 10
         assert status == 503 and is_stopping(text)
-        error = process.stderr.read()
-        assert error in ("", "jax-depth: app: interrupted\n")
+        assert process.stderr.read() == ""
         assert not list(tmp_path.glob("jax_depth_app_*"))
     finally:
         process.kill()

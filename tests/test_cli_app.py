@@ -46,7 +46,7 @@ def test_loopback_is_the_default(served, model, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("jax-depth app: http://127.0.0.1:") and not err
     [(offered, options)] = served
-    assert list(offered) == ["small-relative"] and not options.open_to_others
+    assert list(offered) == ["small-relative"] and not options.any_host
     assert options.batch_size == 4
 
 
@@ -54,7 +54,16 @@ def test_other_hosts_are_warned_about(served, model, capsys):
     words = ["app", "--port", "0", "--model", model, "--host", "0.0.0.0"]
     assert main(words) == 0
     assert "warning: --host 0.0.0.0 lets everyone" in capsys.readouterr().err
-    assert served[0][1].open_to_others
+    assert served[0][1].any_host
+
+
+def test_names_and_a_path_of_a_proxy_are_options(served, model):
+    words = ["app", "--port", "0", "--model", model, "--host", "0.0.0.0"]
+    words += ["--allow-host", "a.org", "--allow-host", "*.b.org"]
+    assert main([*words, "--root-path", "depth/"]) == 0
+    [(_, options)] = served
+    assert options.hosts == ["a.org", "*.b.org"] and options.root_path == "/depth"
+    assert not options.any_host
 
 
 def test_limits_are_options(served, model):
@@ -82,6 +91,9 @@ def test_a_taken_port_is_a_sentence(served, capsys):
     "words, sentence",
     [
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
+        (["--allow-host", "http://a.org"], "give depth.example.org, without scheme"),
+        (["--root-path", "/a b"], "'/a b' is not a path"),
+        (["--grace", "-1"], "'-1' is no number of seconds"),
         (["--max-pixels", "0"], "'0' is not a whole number above 0"),
         (["--host", "host.invalid"], "choose another with --host"),
     ],

@@ -10,7 +10,7 @@ the page may load nothing from elsewhere.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jax_depth.app.addresses import host_name, is_among, is_loopback, local_path
 from jax_depth.app.limits import MEBIBYTE, Limits
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # Of ours, then of gradio's page.
 _PATHS = re.compile(
@@ -60,7 +59,8 @@ class Guard:
         app: ASGIApp,
         limits: Limits,
         uploads: Path,
-        hosts: Iterable[str] | None = LOOPBACK,
+        hosts: Collection[str] = (),
+        any_host: bool = False,
     ):
         """Wrap an application.
 
@@ -68,14 +68,20 @@ class Guard:
             app: to protect.
             limits: of bodies.
             uploads: folder in which all files lie that a call of the page may name.
-            hosts: names by which the server may be called, which keeps other sites'
-                pages from reaching it by a name of theirs that points here; None for
-                any, for a server that is open to others on purpose.
+            hosts: names by which the server may be called beside those of loopback,
+                `*.example.org` for all below one; other sites' pages cannot reach it
+                by a name of theirs that points here. Pages under these names may call
+                it whatever a proxy between makes of the Host header.
+            any_host: whether it may be called by any name, for a server that is open
+                to others on purpose.
         """
         self._app = app
         self._limits = limits
         self._uploads = uploads.resolve()
-        self._hosts = None if hosts is None else frozenset(hosts)
+        # Starlette's TrustedHostMiddleware knows no network of loopback and no
+        # Origin, and its "Invalid host header" does not say what to do about it.
+        self._hosts = tuple(name.lower() for name in hosts)
+        self._any_host = any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -83,12 +89,12 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope["path"], headers)
+        headers, path = Headers(scope=scope), local_path(scope)
+        refusal = self._refusal(path, headers)
         if refusal is None:
-            body = _Body(receive, self._most(scope["path"]))
+            body = _Body(receive, self._most(path))
             receive = body.receive
-            if scope["path"] in _CALLS:
+            if path in _CALLS:
                 refusal = await body.read_call(self._uploads)
         if refusal is not None:
             status, sentence = refusal
@@ -105,16 +111,29 @@ class Guard:
 
     def _refusal(self, path: str, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
-            return 403, f"this server is not called {host!r}; use 127.0.0.1"
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        name = host_name(host)
+        if not (self._any_host or is_loopback(name) or is_among(name, self._hosts)):
+            return 403, (
+                f"this server is not called {host!r}; use 127.0.0.1, or start it with "
+                f"--allow-host {name or 'NAME'}"
+            )
+        if not self._is_own(headers.get("origin"), host):
             return 403, "requests from the pages of other sites are not served"
         if not _PATHS.fullmatch(path):
             return 404, f"there is nothing at {path[:100]!r}"
         if _length(headers) > self._most(path):
             return 413, f"the request has more than {self._most(path)} bytes"
         return None
+
+    def _is_own(self, origin: str | None, host: str) -> bool:
+        """Whether a request comes from this server's page, or from none."""
+        if origin is None:
+            return True
+        try:
+            address = urlsplit(origin).netloc
+        except ValueError:
+            return False
+        return address == host or is_among(host_name(address), self._hosts)
 
     def _most(self, path: str) -> int:
         if path == "/depth":
@@ -181,14 +200,6 @@ def _is_inside(path: str, folder: Path) -> bool:
         return inside and place.is_file()
     except (OSError, ValueError):  # a null byte, or longer than paths can be
         return False
-
-
-def _name(host: str) -> str:
-    """Return the name in a Host header, without port and brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _length(headers: Headers) -> int:

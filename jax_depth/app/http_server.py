@@ -47,17 +47,21 @@ class HttpServer(uvicorn.Server):
         await self._work.finish(self._grace, lambda: self._hurried)
 
 
-def http_server(app: Application, grace: float = GRACE) -> HttpServer:
+def http_server(
+    app: Application, grace: float = GRACE, root_path: str = ""
+) -> HttpServer:
     """Return what answers: `.run(sockets=[...])` until it is told to stop.
 
     Args:
         app: what is served.
         grace: seconds that what is in work gets to end.
+        root_path: that a proxy takes off the paths of requests.
     """
     config = uvicorn.Config(
         app.asgi,
         log_level="warning",
         access_log=False,
+        root_path=root_path,
         timeout_graceful_shutdown=_FAREWELL,
         server_header=False,
         h11_max_incomplete_event_size=MEBIBYTE // 16,

@@ -4,10 +4,9 @@ import contextlib
 import dataclasses
 import errno
 import os
-import re
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from jax_depth.app.service import Service
     from jax_depth.inference.estimator import Estimator
-
-_LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,18 +68,15 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine can reach an address."""
-    return _LOOPBACK.fullmatch(host) is not None
-
-
 @contextlib.contextmanager
 def application(
     models: "Mapping[str, Estimator]",
     *,
     limits: Limits,
     batch_size: int,
-    open_to_others: bool = False,
+    hosts: Collection[str] = (),
+    any_host: bool = False,
+    root_path: str = "",
     page: bool = True,
 ) -> "Iterator[Application]":
     """Yield the application; its threads and files go at the end.
@@ -91,8 +85,9 @@ def application(
         models: by name, the first is the default.
         limits: what it takes on.
         batch_size: photos of one call of the device.
-        open_to_others: whether it may be called by any name, not by those of
-            loopback alone.
+        hosts: names by which it may be called beside those of loopback.
+        any_host: whether it may be called by any.
+        root_path: below which a proxy shows it, such as "/depth".
         page: whether there is more than the HTTP call.
 
     Raises:
@@ -101,8 +96,9 @@ def application(
     gradio_module()
     from fastapi import FastAPI
 
+    from jax_depth.app.answers import HearOut
     from jax_depth.app.endpoint import add_endpoint
-    from jax_depth.app.guard import LOOPBACK, Guard
+    from jax_depth.app.guard import Guard
     from jax_depth.app.service import Service
     from jax_depth.app.stopping import Door
 
@@ -115,15 +111,15 @@ def application(
             app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
             add_endpoint(app, service)
             if page:
-                _add_page(app, service, folder)
-            hosts = None if open_to_others else LOOPBACK
-            guarded = Guard(app, limits, folder, hosts)
-            yield Application(Door(guarded, service.work), service)
+                _add_page(app, service, folder, root_path)
+            guarded = Guard(app, limits, folder, hosts, any_host)
+            asgi = HearOut(Door(guarded, service.work))
+            yield Application(asgi, service)
         finally:
             service.close()
 
 
-def _add_page(app: "FastAPI", service: "Service", folder: Path) -> None:
+def _add_page(app: "FastAPI", service: "Service", folder: Path, root_path: str) -> None:
     """Add the page and its downloads, which keep their files in a folder."""
     # Read when components are made: where gradio keeps uploads.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
@@ -141,6 +137,7 @@ def _add_page(app: "FastAPI", service: "Service", folder: Path) -> None:
         app,
         page,
         path="/",
+        root_path=root_path or None,
         footer_links=[],
         run_history=False,
         ssr_mode=False,

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jax_depth.app.addresses import local_path
 from jax_depth.app.answers import as_answer
 from jax_depth.app.refusal import Refusal
 
-# Seconds between two looks at whether everything is done, and seconds that a refused
-# client may take to send the rest of its picture: one that is cut off while it sends
-# may never read the answer.
-_BEAT, _REST = 0.05, 1.0
+# Seconds between two looks at whether everything is done.
+_BEAT = 0.05
 # By these the page fetches what was in work; the rest would be new work.
 _DELIVERY = re.compile(
     r"/result/.*|/static/.*|/assets/.*"
@@ -107,14 +106,14 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._work.stopping and not _DELIVERY.fullmatch(scope["path"]):
-            await _discard(receive)
+        path = local_path(scope)
+        if self._work.stopping and not _DELIVERY.fullmatch(path):
             await as_answer(stopping(), Connection="close")(scope, receive, send)
             return
         # Whoever leaves in the middle of an upload wants no answer, and nobody who
         # reads the log a traceback.
         with contextlib.suppress(ClientDisconnect):
-            if scope["path"] == "/depth":
+            if path == "/depth":
                 await self._count(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
@@ -134,11 +133,3 @@ class Door:
             if not started:
                 answer = as_answer(refusal, Connection="close")
                 await answer(scope, receive, send)
-
-
-async def _discard(receive: Receive) -> None:
-    """Read a request to its end, or for a while."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_REST):
-            while (await receive()).get("more_body", False):
-                pass

@@ -59,6 +59,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     address.add_argument(
         "--port", type=_port, default=7860, help="(default: %(default)s; 0: a free one)"
     )
+    address.add_argument(
+        "--allow-host",
+        type=_host,
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name by which a proxy's users call the server, *.example.org for all "
+        "below one; give it several times for several",
+    )
+    address.add_argument(
+        "--root-path",
+        type=_root_path,
+        metavar="PATH",
+        default="",
+        help="path below which a proxy shows the server and which it takes off, such "
+        "as /depth",
+    )
     parser.add_argument(
         "--grace",
         type=_seconds,
@@ -124,6 +141,7 @@ def _serve(args: argparse.Namespace) -> None:
         raise UsageError(str(error)) from None
     use_compilation_cache()
     # Late: this imports jax, which the mistakes above need not wait for.
+    from jax_depth.app.addresses import is_loopback
     from jax_depth.app.models import load_models, warm_up
 
     with sock:
@@ -136,7 +154,7 @@ def _serve(args: argparse.Namespace) -> None:
             )
         except ValueError as error:
             raise UsageError(str(error)) from None
-        here = server.is_loopback(args.host)
+        here = is_loopback(args.host)
         if not here:
             _warn(args.host)
         with (
@@ -144,7 +162,9 @@ def _serve(args: argparse.Namespace) -> None:
                 models,
                 limits=_limits(args),
                 batch_size=args.batch_size or _batch_size(),
-                open_to_others=not here,
+                hosts=args.allow_host,
+                any_host=not here and not args.allow_host,
+                root_path=args.root_path,
             ) as app,
             warm_up(next(iter(models.values())), app.service.batcher),
         ):
@@ -156,7 +176,7 @@ def _serve(args: argparse.Namespace) -> None:
             sys.stdout.flush()  # a program that started this one waits for the line
             from jax_depth.app.http_server import http_server
 
-            http_server(app, args.grace).run(sockets=[sock])
+            http_server(app, args.grace, args.root_path).run(sockets=[sock])
 
 
 def _at_work(others: set[threading.Thread]) -> bool:
@@ -226,6 +246,24 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 86400:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
     return value
+
+
+def _host(text: str) -> str:
+    from jax_depth.app.addresses import is_host
+
+    if is_host(text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not the name of a host; give depth.example.org, without scheme, "
+        "port and path"
+    )
+
+
+def _root_path(text: str) -> str:
+    path = "/" + text.strip("/")
+    if path.isascii() and not set(path) & set(" ?#%\\") and "//" not in path:
+        return "" if path == "/" else path
+    raise argparse.ArgumentTypeError(f"{text!r} is not a path such as /depth")
 
 
 def _port(text: str) -> int:
