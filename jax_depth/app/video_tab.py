@@ -50,7 +50,7 @@ class VideoTab:
                 clip = gr.File(
                     label=f"Video, of which {service.limits.frames} frames at most",
                     file_types=["video"],
-                    height=120,
+                    height=180,
                     elem_id="clip",
                 )
                 # As it was uploaded; gradio would leave an empty file beside it.
