@@ -53,7 +53,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*estimators, batch_size=4, grace=30.0, **limits):
+def running(*estimators, batch_size=4, grace=30.0, access_log=False, **limits):
     """Serve these models over HTTP, in threads of this process, without a page."""
     models = {estimator.config.name: estimator for estimator in estimators}
     options = {"limits": Limits(**limits), "batch_size": batch_size, "page": False}
@@ -61,7 +61,7 @@ def running(*estimators, batch_size=4, grace=30.0, **limits):
         server.listen("127.0.0.1", 0) as sock,
         server.application(models, **options) as app,
     ):
-        answering = http_server(app, grace)
+        answering = http_server(app, grace, access_log=access_log)
         thread = threading.Thread(target=answering.run, args=([sock],))
         thread.start()
         try:

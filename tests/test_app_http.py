@@ -63,6 +63,8 @@ def test_npy_is_what_the_estimator_gives(address, relative, format):
     assert headers["X-Depth-Model"] == "small-relative"
     assert headers["X-Depth-Batch"] == "1"
     assert "X-Depth-Unit" not in headers
+    ends = [float(headers[f"X-Depth-{end}"]) for end in ("Min", "Max")]
+    np.testing.assert_array_equal(np.float32(ends), [values.min(), values.max()])
 
 
 def test_png_is_the_16_bit_file(address, relative, tmp_path):
@@ -74,6 +76,18 @@ def test_png_is_the_16_bit_file(address, relative, tmp_path):
     step = np.ptp(expected.values) / 65535
     np.testing.assert_allclose(read.values, expected.values, atol=0.51 * step, rtol=0)
     assert (read.kind, read.model) == ("inverse_depth", "small-relative")
+
+
+@pytest.mark.parametrize("format", ["npz", "exr"])
+def test_files_that_say_what_they_hold(address, metric, tmp_path, format):
+    file, path = photo(), tmp_path / f"depth.{format}"
+    query = f"?format={format}&model=small-metric-swiglu"
+    status, headers, body = ask(address, f"/depth{query}", file)
+    assert status == 200 and f"depth.{format}" in headers["Content-Disposition"]
+    path.write_bytes(body)
+    read, expected = outputs.load(path), metric(pixels_of(file))
+    np.testing.assert_array_equal(read.values, expected.values)
+    assert (read.kind, read.unit) == ("metric_depth", "m")
 
 
 def test_model_and_size_are_options(address, metric):
@@ -125,7 +139,7 @@ def png_of(width: int, height: int) -> bytes:
         ("?size=-1", photo(), 422, "size '-1' is not a whole number"),
         ("?size=" + "9" * 5000, photo(), 422, "is not a whole number"),
         ("?sizes=56", photo(), 422, "'sizes' is unknown.*did you mean 'size'"),
-        ("?format=jpg", photo(), 422, "format 'jpg' is unknown; give png or npy"),
+        ("?format=jpg", photo(), 422, "format 'jpg' is unknown; give png, npy, npz"),
     ],
 )  # fmt: skip
 def test_mistakes_are_sentences(address, path, body, status, words):
@@ -145,12 +159,12 @@ def test_a_refusal_arrives_though_the_picture_is_long(relative):
             assert answer[0] == status
 
 
-def test_a_form_is_not_a_picture(address):
-    form = "multipart/form-data; boundary=x"
-    status, _, text = ask(address, "/depth", b"--x--", content_type=form)
-    assert status == 415 and b"curl --data-binary" in text
-    status, headers, text = ask(address, "/depth")
-    assert status == 405 and headers["Allow"] == "POST" and b"curl" in text
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+def test_depth_takes_post_alone(address, method):
+    status, headers, text = ask(address, "/depth", method=method)
+    assert status == 405 and headers["Allow"] == "POST"
+    assert headers["Content-Type"].startswith("text/plain")
+    assert method == "HEAD" or b"curl" in text
 
 
 class Gate:

@@ -79,6 +79,14 @@ def test_limits_are_options(served, model):
     assert offered["small-relative"].size == 70
 
 
+@pytest.mark.parametrize("package", ["gradio", "prometheus_client"])
+def test_what_is_missing_is_named(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["app"]) == 2
+    error = capsys.readouterr().err
+    assert f"needs {package}: pip install 'jax_depth[app]'" in error
+
+
 def test_a_taken_port_is_a_sentence(served, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -108,9 +116,3 @@ def test_unknown_models_and_twins_are_sentences(served, model, capsys):
     assert "did you mean tiny" in capsys.readouterr().err
     assert main(["app", "--port", "0", "--model", model, "--model", model]) == 2
     assert "two of the models are called" in capsys.readouterr().err
-
-
-def test_without_gradio_it_says_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    assert main(["app"]) == 2
-    assert "pip install 'jax_depth[app]'" in capsys.readouterr().err

@@ -106,6 +106,11 @@ class Batcher:
         return item.future
 
     @property
+    def waiting(self) -> int:
+        """Pictures that wait for the device."""
+        return len(self._queue)
+
+    @property
     def idle_seconds(self) -> float:
         """How long ago the last picture came, or the start; 0 if any waits."""
         return 0.0 if self._queue else time.monotonic() - self._last_use

@@ -24,7 +24,7 @@ from jax_depth.app.limits import MEBIBYTE, Limits
 
 # Of ours, then of gradio's page.
 _PATHS = re.compile(
-    r"/depth|/result/[\w-]+/[\w.-]+"
+    r"/depth|/health|/models|/metrics|/result/[\w-]+/[\w.-]+"
     r"|/|/config|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt"
     r"|/(static|assets)/[^:]+"
     r"|/gradio_api/(upload|upload_progress|startup-events|reset|cancel|info)"

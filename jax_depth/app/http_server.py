@@ -1,10 +1,13 @@
 """The HTTP server, which ends when what is in work has ended."""
 
 import asyncio
+import copy
 import logging
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from jax_depth.app.limits import MEBIBYTE
 from jax_depth.app.server import Application
@@ -48,7 +51,10 @@ class HttpServer(uvicorn.Server):
 
 
 def http_server(
-    app: Application, grace: float = GRACE, root_path: str = ""
+    app: Application,
+    grace: float = GRACE,
+    root_path: str = "",
+    access_log: bool = False,
 ) -> HttpServer:
     """Return what answers: `.run(sockets=[...])` until it is told to stop.
 
@@ -56,11 +62,12 @@ def http_server(
         app: what is served.
         grace: seconds that what is in work gets to end.
         root_path: that a proxy takes off the paths of requests.
+        access_log: whether every request is a line on stderr.
     """
     config = uvicorn.Config(
         app.asgi,
-        log_level="warning",
-        access_log=False,
+        log_config=_log_config(),
+        access_log=access_log,
         root_path=root_path,
         timeout_graceful_shutdown=_FAREWELL,
         server_header=False,
@@ -68,6 +75,23 @@ def http_server(
     )
     logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
     return HttpServer(config, app.service.work, grace)
+
+
+def _log_config() -> dict[str, Any]:
+    """Return uvicorn's own, with the time in a line of access, and all of it on stderr.
+
+    stdout holds the address alone, for programs that read it.
+    """
+    config = copy.deepcopy(LOGGING_CONFIG)
+    config["loggers"]["uvicorn"]["level"] = "WARNING"
+    config["loggers"]["uvicorn.error"]["level"] = "WARNING"
+    config["formatters"]["access"] = {
+        "()": "uvicorn.logging.AccessFormatter",
+        "fmt": '%(asctime)s %(client_addr)s "%(request_line)s" %(status_code)s',
+        "use_colors": False,
+    }
+    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
+    return config
 
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:

@@ -44,9 +44,10 @@ def gradio_module() -> ModuleType:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         import gradio
-    except ImportError:
+        import prometheus_client  # noqa: F401
+    except ImportError as error:
         raise ValueError(
-            "the web app needs gradio: pip install 'jax_depth[app]'"
+            f"the web app needs {error.name}: pip install 'jax_depth[app]'"
         ) from None
     return gradio
 
@@ -99,7 +100,9 @@ def application(
     from jax_depth.app.answers import HearOut
     from jax_depth.app.endpoint import add_endpoint
     from jax_depth.app.guard import Guard
+    from jax_depth.app.metrics import Counted
     from jax_depth.app.service import Service
+    from jax_depth.app.status import add_status
     from jax_depth.app.stopping import Door
 
     with tempfile.TemporaryDirectory(
@@ -110,11 +113,12 @@ def application(
         try:
             app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
             add_endpoint(app, service)
+            add_status(app, service)
             if page:
                 _add_page(app, service, folder, root_path)
             guarded = Guard(app, limits, folder, hosts, any_host)
-            asgi = HearOut(Door(guarded, service.work))
-            yield Application(asgi, service)
+            asgi = Counted(Door(guarded, service.work), service.metrics)
+            yield Application(HearOut(asgi), service)
         finally:
             service.close()
 

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from jax_depth.app.batching import Batcher, Computed, too_slow
 from jax_depth.app.decode import decode
 from jax_depth.app.limits import Limits
+from jax_depth.app.metrics import Metrics
 from jax_depth.app.models import check_size, find_model
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.stopping import Work
@@ -56,6 +57,7 @@ class Service:
         limits: of this server.
         batcher: the queue before the device.
         work: what is in work.
+        metrics: what was done.
     """
 
     def __init__(
@@ -75,6 +77,14 @@ class Service:
         self.work = Work()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "jax-depth-photo")
         self._admitted = 0
+        self.metrics = Metrics()
+        self.metrics.in_work.set_function(lambda: self._admitted)
+        self.metrics.queue.set_function(lambda: self.batcher.waiting)
+
+    @property
+    def admitted(self) -> int:
+        """Pictures in work or waiting, at most `limits.waiting`."""
+        return self._admitted
 
     async def predict(
         self,
@@ -105,8 +115,10 @@ class Service:
                 await asyncio.sleep(_PATIENCE)
             with self._admission():
                 try:
+                    timer = self.metrics.pictures.labels(estimator.config.name).time()
                     async with asyncio.timeout(self.limits.seconds):
-                        return await self._predict(source, name, estimator, size)
+                        with timer:
+                            return await self._predict(source, name, estimator, size)
                 except TimeoutError:
                     raise too_slow() from None
 
@@ -142,6 +154,7 @@ class Service:
             raise
         except Exception as error:
             raise _failed(error) from error
+        self.metrics.together.observe(computed.together)
         return await self.in_thread(_finish, pixels, computed, estimator)
 
     def _prepare(

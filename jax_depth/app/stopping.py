@@ -14,9 +14,10 @@ from jax_depth.app.refusal import Refusal
 
 # Seconds between two looks at whether everything is done.
 _BEAT = 0.05
-# By these the page fetches what was in work; the rest would be new work.
+# By these the page fetches what was in work, and a supervisor asks how it goes; the
+# rest would be new work.
 _DELIVERY = re.compile(
-    r"/result/.*|/static/.*|/assets/.*"
+    r"/health|/models|/metrics|/result/.*|/static/.*|/assets/.*"
     r"|/gradio_api/(queue/data|heartbeat/.*|file=.*|cancel|reset)"
 )
 

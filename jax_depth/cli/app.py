@@ -77,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "as /depth",
     )
     parser.add_argument(
+        "--access-log", action="store_true", help="print a line per request on stderr"
+    )
+    parser.add_argument(
         "--grace",
         type=_seconds,
         metavar="SECONDS",
@@ -176,7 +179,8 @@ def _serve(args: argparse.Namespace) -> None:
             sys.stdout.flush()  # a program that started this one waits for the line
             from jax_depth.app.http_server import http_server
 
-            http_server(app, args.grace, args.root_path).run(sockets=[sock])
+            answering = http_server(app, args.grace, args.root_path, args.access_log)
+            answering.run(sockets=[sock])
 
 
 def _at_work(others: set[threading.Thread]) -> bool:
