@@ -21,6 +21,7 @@ from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS, Entry
 from jax_depth.config import Dtype, ModelConfig
 from jax_depth.formats.address import local
+from jax_depth.formats.cache import cache_directory as cache_directory
 from jax_depth.models.architectures import stays_float32
 
 _WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
@@ -135,14 +136,6 @@ def rounded_kernels(params: Params, config: ModelConfig) -> Params:
         return leaf.astype(ml_dtypes.bfloat16)
 
     return jax.tree_util.tree_map_with_path(rounded, params)
-
-
-def cache_directory() -> Path:
-    """Return where converted weights go: $JAX_DEPTH_CACHE or the user's cache."""
-    if directory := os.environ.get("JAX_DEPTH_CACHE"):
-        return Path(directory)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "jax_depth"
 
 
 def means_name(source: str | os.PathLike) -> bool:

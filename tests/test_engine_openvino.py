@@ -130,7 +130,7 @@ def test_bfloat16_stays_near_float32():
 
 def test_mistakes_get_a_sentence(monkeypatch, as_installed):
     params, config = load_params("tiny")
-    with pytest.raises(ValueError, match="engine 'tensorrt' is unknown; use 'xla'"):
+    with pytest.raises(ValueError, match="'tensorrt' is unknown; use one of 'xla'"):
         Estimator(params, config, engine="tensorrt")
     with pytest.raises(ValueError, match="takes no devices"):
         Estimator(params, config, engine="openvino", devices=jax.local_devices())

@@ -4,9 +4,14 @@ import json
 
 import pytest
 
+from jax_depth import load
+from jax_depth.catalog import MODELS
 from jax_depth.cli.main import main
-from jax_depth.inference import fastest
-from jax_depth.inference.fastest import Timing
+from jax_depth.formats.cache import MEASURED
+from jax_depth.inference import fastest, recommended
+from jax_depth.inference.recommended import Timing
+
+TINY = MODELS["tiny"].config
 
 
 @pytest.fixture
@@ -24,11 +29,12 @@ def test_ways_are_timed_and_the_best_is_kept(cache, monkeypatch, capsys):
     document = json.loads(capsys.readouterr().out)
     assert [t["batch_size"] for t in document["timings"]] == [1, 2]
     assert all(t["seconds"] > 0 and t["runs"] >= 2 for t in document["timings"])
-    kept = fastest.recommended("tiny")
+    kept = recommended.recommended(TINY, "float32")
     assert kept == Timing(**document["recommended"])
     assert main(words.split()[:-1]) == 0
     assert f"--batch-size {kept.batch_size}" in capsys.readouterr().out
-    assert fastest.recommended("depth-anything-small") is None
+    other = MODELS["depth-anything-small"].config
+    assert recommended.recommended(other, "float32") is None
 
 
 def test_what_is_as_good_and_plainer_is_preferred():
@@ -45,7 +51,7 @@ def test_what_is_as_good_and_plainer_is_preferred():
 
 
 def test_a_way_that_fails_is_named_and_the_others_go_on(cache, monkeypatch):
-    def timed(model, size, engine, dtype, *rest):
+    def timed(params, config, size, engine, dtype, *rest):
         if engine == "openvino":
             raise RuntimeError("unsupported\nby this chip")
         return Timing(engine, dtype, 1, 1.0, 2)
@@ -53,7 +59,7 @@ def test_a_way_that_fails_is_named_and_the_others_go_on(cache, monkeypatch):
     ways = [("xla", "float32", 1), ("openvino", "float32", 1)]
     monkeypatch.setattr(fastest, "ways", lambda batches: ways)
     monkeypatch.setattr(fastest, "_time", timed)
-    good, bad = fastest.measure("tiny")
+    good, bad = fastest.measure({}, TINY)
     assert good.seconds == 1 and bad.problem == "unsupported"
 
 
@@ -73,7 +79,48 @@ def test_mistakes_are_sentences(cache, words, says, capsys):
 
 
 def test_a_damaged_or_foreign_store_is_nothing_known(cache):
-    (cache / "fastest.json").write_text("{")
-    assert fastest.recommended("tiny") is None
-    fastest.remember("tiny", Timing("xla", "float32", 1, 1.0, 2))
-    assert fastest.recommended("tiny").seconds == 1.0
+    found = Timing("xla", "float32", 1, 1.0, 2)
+    for text in ("{", "[]", '{"another machine": {"fastest": {}}}'):
+        (cache / MEASURED).write_text(text)
+        assert recommended.recommended(TINY, "float32") is None
+    recommended.remember(TINY, [found])
+    assert recommended.recommended(TINY, "float32") == found
+
+
+def test_auto_takes_what_was_measured_here_and_says_so(cache, capsys):
+    assert load("tiny", size=32, engine="auto").engine == "xla"
+    assert "takes xla for tiny in float32: nothing was meas" in capsys.readouterr().err
+    ways = [
+        Timing("openvino", "float32", 3, 0.0123, 2),
+        Timing("xla", "bfloat16", 2, 0.01, 2),
+    ]
+    recommended.remember(TINY, ways)
+    estimator = load("tiny", size=32, engine="auto")
+    assert (estimator.engine, estimator.batch_size) == ("openvino", 3)
+    said = capsys.readouterr().err
+    assert "takes openvino" in said and "12.3 ms a picture" in said
+    half = load("tiny", "bfloat16", size=32, engine="auto")
+    assert (half.engine, half.batch_size) == ("xla", 2)
+    assert load("tiny", batch_size=5, engine="auto").batch_size == 5
+
+
+def test_auto_does_without_an_engine_that_is_gone(cache, monkeypatch, capsys):
+    import jax
+
+    recommended.remember(TINY, [Timing("openvino", "float32", 3, 1.0, 2)])
+    given = load("tiny", devices=jax.local_devices()[:1], engine="auto")
+    assert given.engine == "xla" and "takes no devices" in capsys.readouterr().err
+    monkeypatch.setattr(recommended.importlib.util, "find_spec", lambda name: None)
+    assert load("tiny", engine="auto").engine == "xla"
+    assert "not installed any more" in capsys.readouterr().err
+
+
+def test_the_command_line_takes_auto(cache, tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30)).save("a.png")
+    recommended.remember(TINY, [Timing("openvino", "float32", 1, 1.0, 2)])
+    words = "predict a.png --size 28 --engine auto --format npy -o out"
+    assert main(words.split()) == 0
+    assert "engine 'auto' takes openvino" in capsys.readouterr().err

@@ -122,9 +122,9 @@ def test_an_unknown_attention_is_named():
         attention.attend(x, x, x, "fast")
 
 
-@pytest.mark.parametrize("amx", [True, False])
-def test_bfloat16_products_have_the_same_terms_on_every_cpu(amx, monkeypatch):
-    monkeypatch.setattr(precision, "_slow_bfloat16", lambda: not amx)
+@pytest.mark.parametrize("way", ["native", "widened"])
+def test_bfloat16_products_have_the_same_terms_on_every_cpu(way, monkeypatch):
+    monkeypatch.setenv("JAX_DEPTH_BFLOAT16", way)
     x, y = _normal(2, 9, 7, 300), _normal(300, 5)
     kernel = _normal(3, 3, 300, 5)
     half = [np.asarray(a, jnp.bfloat16).astype(np.float64) for a in (x, y, kernel)]
@@ -134,12 +134,12 @@ def test_bfloat16_products_have_the_same_terms_on_every_cpu(amx, monkeypatch):
     nchw, oihw = half[0].transpose(0, 3, 1, 2), half[2].transpose(3, 2, 0, 1)
     expected = F.conv2d(*(torch.from_numpy(a.copy()) for a in (nchw, oihw)), padding=1)
     # With units for bfloat16 the result of a convolution is rounded to it as well.
-    _close(actual, expected.permute(0, 2, 3, 1), 2**-6 if amx else 1e-6)
+    _close(actual, expected.permute(0, 2, 3, 1), 2**-6 if way == "native" else 1e-6)
 
 
-@pytest.mark.parametrize("slow", [True, False])
-def test_other_platforms_get_bfloat16_products_from_every_host(slow, monkeypatch):
-    monkeypatch.setattr(precision, "_slow_bfloat16", lambda: slow)
+@pytest.mark.parametrize("way", ["native", "widened"])
+def test_other_platforms_get_bfloat16_products_from_every_host(way, monkeypatch):
+    monkeypatch.setenv("JAX_DEPTH_BFLOAT16", way)
     x = jax.ShapeDtypeStruct((8, 8), jnp.float32)
 
     def product(x, y):

@@ -39,18 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table and the recommendation, and keep it."""
     from jax_depth.inference import fastest
+    from jax_depth.inference.recommended import remember
+    from jax_depth.weights import read_params
 
     batches = (args.batch,) if args.batch else None
     timings = []
-    rows = fastest.measure(args.model, args.size, batches, float(args.seconds))
     try:
+        params, config = read_params(args.model)
+        rows = fastest.measure(params, config, args.size, batches, float(args.seconds))
         for timing in rows:
             timings.append(timing)
             print(_line(timing), file=sys.stderr, flush=True)
         exact, found = fastest.best(timings, "float32"), fastest.best(timings)
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from None
-    path = fastest.remember(args.model, exact)
+    dtypes = {timing.dtype for timing in timings if timing.seconds}
+    kept = [fastest.best(timings, dtype) for dtype in sorted(dtypes)]
+    path = remember(config, kept)
     lines = [f"fastest in float32: {_options(exact)}"]
     if found != exact:
         lines.append(f"fastest of all: {_options(found)}")
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "fastest": dataclasses.asdict(found),
         "kept_in": str(path),
     }
-    conclude(args, document, "\n".join([*lines, f"kept in {path}"]))
+    conclude(args, document, "\n".join([*lines, f"kept in {path}, for --engine auto"]))
     return 0
 
 

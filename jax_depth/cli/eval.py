@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         "restore": estimator.restore,
         "dtype": args.dtype,
         # Left out where it is the usual one: finished folders of 0.1 have no such key.
-        **({} if args.engine == "xla" else {"engine": args.engine}),
+        **({} if estimator.engine == "xla" else {"engine": estimator.engine}),
         **benchmark.description(),
         "pictures": digest([name.encode() for name in benchmark.names]),
     }

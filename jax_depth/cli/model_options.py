@@ -76,10 +76,11 @@ def add_engine_option(group: argparse._ActionsContainer) -> None:
     """Declare `--engine`."""
     group.add_argument(
         "--engine",
-        choices=("xla", "openvino"),
+        choices=("xla", "openvino", "auto"),
         default="xla",
-        help="what computes: xla on every platform of JAX, or openvino on the CPU, "
-        "faster, with the package of that name (default: %(default)s)",
+        help="what computes: xla on every platform of JAX; openvino on the CPU, "
+        "faster, with the package of that name; auto, what `jax-depth bench` found "
+        "fastest here (default: %(default)s)",
     )
 
 

@@ -26,6 +26,7 @@ from jax_depth.config import ModelConfig
 from jax_depth.export.contract import contract
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.safetensors import write_safetensors
+from jax_depth.models import products
 from jax_depth.models.depth_anything import apply_to_pictures
 
 SUFFIX = ".stablehlo"
@@ -62,7 +63,9 @@ def export_program(params: Params, config: ModelConfig) -> export.Exported:
     def depth(weights, pixels):
         return apply_to_pictures(unflatten(weights), pixels, config).depth
 
-    return export.export(depth, platforms=PLATFORMS)(leaves, pixels)
+    # For any machine: nothing that was measured on this one.
+    with products.using(products.usual()):
+        return export.export(depth, platforms=PLATFORMS)(leaves, pixels)
 
 
 def write_stablehlo(

@@ -3,6 +3,7 @@
 import contextlib
 import numbers
 import os
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast, overload
 
@@ -15,7 +16,7 @@ from jax_depth.config import Dtype, ModelConfig, Resample, Restore
 from jax_depth.depth_map import DepthMap, MapKind
 from jax_depth.formats.image import check_source, read_image
 from jax_depth.inference import bounded
-from jax_depth.inference.engines import Engine, Runs, check_engine
+from jax_depth.inference.engines import Engine, EngineChoice, Runs, check_engine
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
 from jax_depth.inference.focal import finish_bounded
@@ -27,6 +28,7 @@ from jax_depth.inference.preprocess import (
     preprocess,
     served,
 )
+from jax_depth.inference.recommended import resolved
 from jax_depth.inference.stream import item_of, name_of, stream
 from jax_depth.inference.views import estimate_views
 from jax_depth.models.output import Output
@@ -44,7 +46,7 @@ def load(
     model: str | ModelConfig | None = None,
     batch_size: int | None = None,
     devices: Sequence[Any] | None = None,
-    engine: Engine = "xla",
+    engine: EngineChoice = "xla",
     keep_memory: bool = False,
 ) -> "Estimator":
     """Load a model by name or from a file, ready to be called with pictures.
@@ -116,7 +118,7 @@ class Estimator:
         resample: Resample | None = None,
         batch_size: int | None = None,
         devices: Sequence[Any] | None = None,
-        engine: Engine = "xla",
+        engine: EngineChoice = "xla",
     ):
         """Place parameters on the devices.
 
@@ -131,7 +133,10 @@ class Estimator:
                 network, translated from `forward`, on the CPU and needs the package
                 of that name; how its results differ says
                 `jax_depth.inference.engines.openvino`. There is no fallback from
-                one to the other.
+                one to the other. "auto" is what `jax-depth bench` found fastest for
+                this model and dtype on this machine, with its batch size unless one
+                is given, and XLA where nothing was measured; a line on stderr says
+                which was taken.
 
         Raises:
             ValueError: a bare encoder, an unknown `resample` or `engine`, a size or
@@ -155,6 +160,11 @@ class Estimator:
         if isinstance(devices, str):
             raise ValueError(f"give devices themselves, jax.devices({devices!r})")
         check_engine(engine)
+        if engine == "auto":
+            way, sentence = resolved(config, only_xla=devices is not None)
+            print(sentence, file=sys.stderr)
+            engine = cast(Engine, way.engine)
+            batch_size = batch_size or way.batch_size
         self.engine: Engine = engine
         self._engine = _ENGINES[engine](params, config, devices)
         self.batch_size = batch_size or self._engine.batch_size

@@ -3,42 +3,22 @@
 import dataclasses
 import importlib.util
 import itertools
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from jax_depth.formats.atomic import atomic
-from jax_depth.inference.estimator import load
-from jax_depth.weights import cache_directory
+from jax_depth._typing import Params
+from jax_depth.config import ModelConfig
+from jax_depth.inference.estimator import Estimator
+from jax_depth.inference.recommended import Timing
 
 # A slower way is preferred if it is this close: less memory, or exact arithmetic.
 _CLOSE = 1.03
 _LEAST_RUNS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """One way to compute a model.
-
-    Attributes:
-        engine, dtype, batch_size: as `jax_depth.load` takes them.
-        seconds: of one picture, the median of the runs; None if it failed.
-        runs: how many were timed.
-        problem: why it failed, in a sentence.
-    """
-
-    engine: str
-    dtype: str
-    batch_size: int
-    seconds: float | None = None
-    runs: int = 0
-    problem: str = ""
 
 
 def ways(batches: tuple[int, ...] | None = None) -> list[tuple[str, str, int]]:
@@ -52,7 +32,8 @@ def ways(batches: tuple[int, ...] | None = None) -> list[tuple[str, str, int]]:
 
 
 def measure(
-    model: str,
+    params: Params,
+    config: ModelConfig,
     size: tuple[int, int] | None = None,
     batches: tuple[int, ...] | None = None,
     seconds: float = 60.0,
@@ -61,7 +42,7 @@ def measure(
     """Time every way in turn; yields each as it is known.
 
     Args:
-        model: as `jax_depth.load` takes it.
+        params, config: the model, as `read_params` gives them.
         size: (height, width) of what the network sees, the model's own when None.
         batches: pictures at once to try; by the platform when None.
         seconds: to spend on timed runs and, roughly, in all. A way that has begun is
@@ -69,14 +50,14 @@ def measure(
         clock: of seconds.
 
     Raises:
-        ValueError, FileNotFoundError, ConnectionError: as `jax_depth.load`.
+        ValueError: a size that the model cannot process.
     """
     todo = ways(batches)
     end = clock() + seconds
     for number, (engine, dtype, batch) in enumerate(todo):
         share = (end - clock()) / (len(todo) - number)
         try:
-            yield _time(model, size, engine, dtype, batch, clock, share)
+            yield _time(params, config, size, engine, dtype, batch, clock, share)
         except (ValueError, RuntimeError, MemoryError) as error:
             if not number:  # not even the plain way: the model itself
                 raise
@@ -84,9 +65,10 @@ def measure(
             yield Timing(engine, dtype, batch, problem=problem)
 
 
-def _time(model, size, engine, dtype, batch, clock, share: float) -> Timing:
+def _time(params, config, size, engine, dtype, batch, clock, share: float) -> Timing:
     start = clock()
-    estimator: Any = load(model, dtype, batch_size=batch, engine=engine)
+    config = dataclasses.replace(config, dtype=dtype)
+    estimator: Any = Estimator(params, config, batch_size=batch, engine=engine)
     height, width = size or (estimator.config.image_size,) * 2
     rng = np.random.default_rng(0)
     pixels = rng.normal(size=(batch, height, width, 3)).astype(np.float32)
@@ -116,40 +98,3 @@ def best(timings: list[Timing], dtype: str | None = None) -> Timing:
     least = min(t.seconds or 0 for t in timed)
     close = [t for t in timed if (t.seconds or 0) <= _CLOSE * least]
     return min(close, key=lambda t: (t.dtype != "float32", t.batch_size, t.seconds))
-
-
-def _store() -> Path:
-    return cache_directory() / "fastest.json"
-
-
-def _machine() -> str:
-    device = jax.local_devices()[0]
-    return f"{device.platform} {device.device_kind} jax {jax.__version__}"
-
-
-def remember(model: str, found: Timing) -> Path:
-    """Keep a recommendation for this machine; return the file it is in."""
-    path = _store()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = {**_known()}
-    known[f"{model} on {_machine()}"] = dataclasses.asdict(found)
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def recommended(model: str) -> Timing | None:
-    """Return what `remember` kept for this machine; None where nothing is known."""
-    row = _known().get(f"{model} on {_machine()}")
-    try:
-        return Timing(**row) if row else None
-    except TypeError:  # of another version
-        return None
-
-
-def _known() -> Mapping[str, Any]:
-    try:
-        known = json.loads(_store().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}

@@ -3,6 +3,7 @@
 Which network a config means is in `architectures.py`.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -201,7 +202,9 @@ def param_shapes(config: ModelConfig) -> dict:
         for name, shape in shapes.items()
         if name == "pixels" or name in row.takes
     }
-    init = functools.partial(architectures.network(config).init, method="run")
+    # Shapes depend on no dtype, and a bfloat16 trace asks what this CPU is fast at.
+    plain = dataclasses.replace(config, dtype="float32")
+    init = functools.partial(architectures.network(plain).init, method="run")
     shapes = jax.eval_shape(init, jax.random.key(0), **examples)["params"]
     if config.metric is not None:
         shapes = {**shapes, "metric": param_shapes(config.metric)}

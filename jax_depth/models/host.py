@@ -10,6 +10,20 @@ _INSTRUCTIONS = re.compile(r"sse|ssse|avx|amx|fma|bmi|f16c|gfni|vaes|vpclmul|mov
 
 
 @functools.cache
+def cpu_model() -> str:
+    """Return what this CPU calls itself, as "AMD EPYC 9R14"."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
 def cpu_features() -> str:
     """Return the instruction sets of this CPU, sorted, as Linux names them.
 

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.models.forms import forms
-from jax_depth.models.host import cpu_features
+from jax_depth.models.products import Way, products
 
 
 def einsum(
@@ -60,22 +60,25 @@ _rounded_einsum.defvjp(_rounded_forward, _rounded_backward)
 
 
 def _product(equation: str, x: Array, y: Array, dtype: Any, compact: bool) -> Array:
-    def product(x, y, result=jnp.float32):
-        return jnp.einsum(
-            equation,
-            x,
-            y,
-            precision=precision(dtype),
-            # A bfloat16 result would round each partial sum on a CPU, which then
-            # computes in float32 anyway: slower and less exact.
-            preferred_element_type=result,
-        )
+    product = functools.partial(_summed, equation, dtype)
 
     def small(x, y):
         return product(x, y, jnp.bfloat16).astype(jnp.float32)
 
     compact = compact and jnp.dtype(dtype) == jnp.bfloat16 and forms().rounded_results
-    return _rounded(product, x, y, dtype, {"cuda": small} if compact else {})
+    return _rounded("product", product, x, y, dtype, {"cuda": small} if compact else {})
+
+
+def _summed(equation: str, dtype: Any, x: Array, y: Array, result=jnp.float32) -> Array:
+    return jnp.einsum(
+        equation,
+        x,
+        y,
+        precision=precision(dtype),
+        # A bfloat16 result would round each partial sum on a CPU, which then
+        # computes in float32 anyway: slower and less exact.
+        preferred_element_type=result,
+    )
 
 
 def _without_ellipsis(equation: str, rank: int) -> str:
@@ -93,17 +96,19 @@ def convolve(
 ) -> Float32[Array, "b h2 w2 o"]:
     """Convolve NHWC maps, padded with zeros, by an HWIO kernel, both in `dtype`."""
 
-    def product(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            [(padding, padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=precision(dtype),
-        ).astype(jnp.float32)
+    product = functools.partial(_convolved, stride, padding, dtype)
+    return _rounded("convolution", product, x, kernel, dtype)
 
-    return _rounded(product, x, kernel, dtype)
+
+def _convolved(stride: int, padding: int, dtype: Any, x: Any, kernel: Any) -> Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=precision(dtype),
+    ).astype(jnp.float32)
 
 
 def precision(dtype: Any) -> jax.lax.Precision | None:
@@ -121,35 +126,47 @@ def precision(dtype: Any) -> jax.lax.Precision | None:
 
 
 def _rounded(
+    kind: Literal["product", "convolution"],
     product: Callable[[Array, Array], Array],
     x: Array,
     y: Array,
     dtype: Any,
     branches: Mapping[str, Callable[[Array, Array], Array]] = {},
 ) -> Array:
-    """Apply `product` to operands rounded to `dtype`, widened where that is faster.
-
-    On x86 without AMX, XLA's bfloat16 products take 1.6 times as long as float32
-    ones. Products of bfloat16 numbers are exact in float32, so widening the rounded
-    operands gives the same terms, summed in another order.
+    """Apply `product` to operands rounded to `dtype`, on a CPU in its faster way.
 
     Args:
         branches: what other platforms do in place of `product`.
     """
     x, y = x.astype(dtype), y.astype(dtype)
-
-    def widened(x, y):
-        return product(x.astype(jnp.float32), y.astype(jnp.float32))
-
-    if jnp.dtype(dtype) == jnp.bfloat16 and _slow_bfloat16():
-        branches = {**branches, "cpu": widened}
+    if jnp.dtype(dtype) == jnp.bfloat16 and getattr(products(), kind) == "widened":
+        branches = {**branches, "cpu": functools.partial(_widened, product)}
     if not branches:
         return product(x, y)
     return jax.lax.platform_dependent(x, y, **branches, default=product)
 
 
-@functools.cache
-def _slow_bfloat16() -> bool:
-    """Whether this machine's CPU is known to lack units for bfloat16 products."""
-    features = cpu_features().split()
-    return "sse2" in features and "amx_bf16" not in features
+def _widened(product: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
+    """Multiply bfloat16 numbers in float32, which is exact; sums differ in order."""
+    return product(x.astype(jnp.float32), y.astype(jnp.float32))
+
+
+def bfloat16_product(
+    x: Float32[Array, "b n c"], kernel: Float[Array, "c d"], way: Way
+) -> Float32[Array, "b n d"]:
+    """Compute a layer's product in one of the ways of a CPU, to be measured."""
+    product = functools.partial(_summed, "bnc,cd->bnd", jnp.bfloat16)
+    return _in_one_way(product, x, kernel, way)
+
+
+def bfloat16_convolution(
+    x: Float32[Array, "b h w c"], kernel: Float[Array, "k k c o"], way: Way
+) -> Float32[Array, "b h w o"]:
+    """Compute a 3 x 3 convolution in one of the ways of a CPU, to be measured."""
+    product = functools.partial(_convolved, 1, 1, jnp.bfloat16)
+    return _in_one_way(product, x, kernel, way)
+
+
+def _in_one_way(product, x: Array, y: Array, way: Way) -> Array:
+    x, y = x.astype(jnp.bfloat16), y.astype(jnp.bfloat16)
+    return _widened(product, x, y) if way == "widened" else product(x, y)

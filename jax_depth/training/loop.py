@@ -26,7 +26,7 @@ from jax_depth.data.loader import Loader
 from jax_depth.data.registry import open_dataset
 from jax_depth.models.flops import forward_flops
 from jax_depth.training import mesh as meshes
-from jax_depth.training import record
+from jax_depth.training import products, record
 from jax_depth.training.checkpoints import (
     check_space,
     export,
@@ -113,7 +113,7 @@ def train(
         record.make_folder(workdir)
         # One process holds the folder for all.
         alone = contextlib.nullcontext() if jax.process_index() else locked(workdir)
-        with alone:
+        with alone, products.of_run(workdir, config, hosts):
             return _train(
                 recipe,
                 config,

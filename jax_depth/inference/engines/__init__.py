@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol, get_args
 from jax_depth._typing import Params
 
 Engine = Literal["xla", "openvino"]
+# Or what was measured to be fastest, see `inference.recommended`.
+EngineChoice = Literal["xla", "openvino", "auto"]
 
 
 class Runs(Protocol):
@@ -28,6 +30,6 @@ class Runs(Protocol):
 
 def check_engine(engine: str) -> None:
     """Raise ValueError if no engine has this name."""
-    if engine not in get_args(Engine):
-        names = " or ".join(map(repr, get_args(Engine)))
-        raise ValueError(f"engine {engine!r} is unknown; use {names}")
+    if engine not in get_args(EngineChoice):
+        names = ", ".join(map(repr, get_args(EngineChoice)))
+        raise ValueError(f"engine {engine!r} is unknown; use one of {names}")

@@ -33,6 +33,7 @@ from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, to_json
 from jax_depth.formats.atomic import atomic
 from jax_depth.inference.engines.xla import Compile
+from jax_depth.models import products
 from jax_depth.models.host import cpu_features
 
 SUFFIX = ".executable"
@@ -241,9 +242,13 @@ def read(path: Path, config: ModelConfig, params: Params, pixels: jax.Array) -> 
 def made_for(config: ModelConfig, pixels: Any) -> dict[str, Any]:
     """Return everything the machine code depends on, as JSON values."""
     (device,) = pixels.sharding.device_set
+    ways = {}
+    if config.dtype == "bfloat16" and device.platform == "cpu":
+        ways = {"bfloat16": products.to_json(products.products())}
     return {
         "size": "x".join(map(str, pixels.shape)),
         "model": to_json(config),
+        **ways,
         **environment(device.platform, device.device_kind),
     }
 
