@@ -11,6 +11,7 @@ import jax_depth
 from jax_depth.config import IMAGENET_MEAN, IMAGENET_STD
 from jax_depth.inference.preprocess import preprocess, processing_size, served
 
+MEAN, STD = np.array([IMAGENET_MEAN, IMAGENET_STD], np.float32)
 CONFIG = jax_depth.MODELS["prompt-depth-anything-small"].config
 
 
@@ -27,7 +28,7 @@ def _authors(photo, longest=1008):
         scale = longest / max(h, w)
         rows, columns = (int(n * scale // 14 * 14) for n in (h, w))
         image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
-    return (image - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+    return (image - MEAN) / STD
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_smaller_pictures_are_cut_down_to_the_multiple_and_never_enlarged():
     assert pixels.shape == (1, 476, 630, 3)
     image = photo.astype(np.float32) / 255
     expected = cv2.resize(image, (630, 476), interpolation=cv2.INTER_AREA)
-    expected = (expected - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+    expected = (expected - MEAN) / STD
     np.testing.assert_allclose(pixels[0], expected, rtol=0, atol=2e-6)
     assert processing_size(192, 256, 1008, 14, "shrink_area") == (182, 252)
     for size in ((13, 200), (200, 13), (10, 2000)):
@@ -68,7 +69,7 @@ def test_smaller_pictures_are_cut_down_to_the_multiple_and_never_enlarged():
 def test_float_pictures_keep_their_bits():
     photo = _photo(1200, 1600).astype(np.float32) / 255 * np.float32(0.999)
     image = cv2.resize(photo, (1008, 756), interpolation=cv2.INTER_AREA)
-    expected = (image - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+    expected = (image - MEAN) / STD
     np.testing.assert_allclose(preprocess(photo, CONFIG)[0], expected, atol=2e-6)
 
 

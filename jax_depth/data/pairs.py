@@ -43,8 +43,8 @@ from jax_depth.data.unlabelled import pictures_in
 from jax_depth.formats.json_file import parse_json, read_json, require_regular
 from jax_depth.formats.maps import MAP_SUFFIXES, read_map
 from jax_depth.formats.rgb import read_rgb
+from jax_depth.formats.units import METRES
 
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0, "in": 0.0254}
 _MEANING = ("kind", "unit", "scale", "offset", "invalid")
 _CAMERA = ("fx", "fy", "cx", "cy")
 # Median depth in metres outside which a unit is taken for wrong: nobody photographs

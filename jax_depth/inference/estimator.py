@@ -28,8 +28,9 @@ from jax_depth.inference.preprocess import (
     preprocess,
     served,
 )
+from jax_depth.inference.prompted import prompted, refuse_without_prompt
 from jax_depth.inference.recommended import resolved
-from jax_depth.inference.stream import item_of, name_of, stream
+from jax_depth.inference.stream import collected, item_of, name_of, stream
 from jax_depth.inference.views import estimate_views
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference
@@ -236,14 +237,8 @@ class Estimator:
             return self.finish(output, picture.shape[:2], camera, images)
         for image in images:
             check_source(image)
-        maps: list[DepthMap | None] = [None] * len(images)
         with contextlib.closing(self.stream(images, camera=camera)) as results:
-            for i, (_, result) in enumerate(results):
-                if isinstance(result, Exception):
-                    result.maps = maps  # pyright: ignore[reportAttributeAccessIssue]
-                    raise result
-                maps[i] = result
-        return maps
+            return collected(results, len(images))
 
     def stream(
         self,
@@ -277,6 +272,7 @@ class Estimator:
             (item, its `DepthMap`, or the exception that it met). Closing the
             generator ends its threads.
         """
+        refuse_without_prompt(self.config)
 
         def finish(output: Output, shape: tuple[int, int], image: Any) -> DepthMap:
             return self.finish(output, shape, camera, image)
@@ -342,13 +338,19 @@ class Estimator:
         config = self._served if size is None else served(self._served, size)
         return preprocess(picture, config, max_tokens=max_tokens, name=name)
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> Output:
+    prompted = prompted
+
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"], prompt: Any = None) -> Output:
         """Run preprocessed pixels: (b, h, w, 3) -> `Output` of (b, h, w) float32.
 
         Compiled once for each batch and picture size. XLA returns arrays on the
-        devices without waiting for the result.
+        devices without waiting for the result. `prompt` as in `jax_depth.apply`.
         """
-        result = self._engine.run(pixels)
+        if prompt is not None:
+            result = self._engine.run(pixels, prompt)
+        else:
+            refuse_without_prompt(self.config)
+            result = self._engine.run(pixels)
         # Engines give depth alone where a model has no more to say.
         return result if isinstance(result, Output) else Output(result)
 

@@ -59,6 +59,7 @@ def stream(
     threads: int | None = None,
     batch_size: int | None = None,
     with_source: bool = False,
+    beside: Callable[[Any, np.ndarray], np.ndarray] | None = None,
 ) -> Generator[tuple[Any, Any]]:
     """Yield every item with its result, or with the exception that it met, in order.
 
@@ -79,6 +80,8 @@ def stream(
         batch_size: instead of `steps.batch_size`.
         with_source: give `finish` what was read as a third argument, if it is a file
             or has one: its camera is in there.
+        beside: item and its picture -> a second input of the network, (1, ...), which
+            `steps.run` gets after the pixels; called in the threads.
 
     Closing the generator ends its threads.
     """
@@ -89,7 +92,24 @@ def stream(
         threads or host_threads(),
         batch_size or steps.batch_size,
         with_source,
+        beside,
     )(items)
+
+
+def collected(results: Iterable[tuple[Any, Any]], count: int) -> list[Any]:
+    """Return the results of a `stream` of `count` items.
+
+    Raises:
+        Exception: the first that an item met, with the results until then in its
+            attribute `maps`, None for the others.
+    """
+    maps: list[Any] = [None] * count
+    for i, (_, result) in enumerate(results):
+        if isinstance(result, Exception):
+            result.maps = maps  # pyright: ignore[reportAttributeAccessIssue]
+            raise result
+        maps[i] = result
+    return maps
 
 
 @dataclasses.dataclass(eq=False)
@@ -121,8 +141,10 @@ class _Stream:
         threads: int,
         batch_size: int,
         with_source: bool,
+        beside: Callable[[Any, np.ndarray], np.ndarray] | None,
     ):
         self._steps, self._read, self._finish = steps, read, finish
+        self._beside = beside
         self._size, self._with_source = batch_size, with_source
         self._ahead = threads + self._size
         # Items that come behind one that waits for others of its size, at most. More
@@ -133,7 +155,7 @@ class _Stream:
         self._pool = ThreadPoolExecutor(threads, "jax-depth-stream")
         self._order: collections.deque[_Entry] = collections.deque()
         self._preparing: collections.deque[_Entry] = collections.deque()
-        self._waiting: dict[tuple[int, ...], list[_Entry]] = {}
+        self._waiting: dict[tuple[Any, ...], list[_Entry]] = {}
         self._running: collections.deque[tuple[list[_Entry], Any]] = collections.deque()
 
     def __call__(self, items: Iterable[Any]) -> Generator[tuple[Any, Any]]:
@@ -204,8 +226,10 @@ class _Stream:
         picture = read_image(source)
         name = name_of(source)
         named = {} if name is None else {"name": name}
-        pixels = self._steps.prepare(picture, **named)
-        return pixels, picture.shape[:2], None if name is None else source
+        inputs = (self._steps.prepare(picture, **named),)
+        if self._beside is not None:
+            inputs = (*inputs, self._beside(item, picture))
+        return inputs, picture.shape[:2], None if name is None else source
 
     def _group(self) -> None:
         """Put the next prepared picture to those of its size; run what is due."""
@@ -214,7 +238,7 @@ class _Stream:
         if error is not None:
             entry.finished.set_exception(error)
         else:
-            size = entry.prepared.result()[0].shape
+            size = tuple(x.shape for x in entry.prepared.result()[0])
             group = self._waiting.setdefault(size, [])
             group.append(entry)
             if len(group) >= self._size:
@@ -226,17 +250,17 @@ class _Stream:
             if entry.number - oldest.number >= self._patience:
                 self._run(self._oldest())
 
-    def _oldest(self) -> tuple[int, ...]:
+    def _oldest(self) -> tuple[Any, ...]:
         # Dicts keep the order in which their keys came.
         return next(iter(self._waiting))
 
-    def _run(self, size: tuple[int, ...]) -> None:
+    def _run(self, size: tuple[Any, ...]) -> None:
         batch = self._waiting.pop(size)
         while len(self._running) >= _RUNNING:
             self._collect()
-        pixels = [entry.prepared.result()[0] for entry in batch]
+        inputs = zip(*(entry.prepared.result()[0] for entry in batch), strict=True)
         try:
-            output = self._steps.run(np.concatenate(pixels))
+            output = self._steps.run(*map(np.concatenate, inputs))
         except KeyboardInterrupt as interrupt:
             self._interrupt = interrupt
         except Exception as error:
@@ -259,8 +283,8 @@ class _Stream:
         for entry in batch:
             if len(batch) > 1:
                 try:
-                    pixels = entry.prepared.result()[0]
-                    output = jax.device_get(self._steps.run(pixels))
+                    inputs = entry.prepared.result()[0]
+                    output = jax.device_get(self._steps.run(*inputs))
                 except Exception as own:
                     entry.finished.set_exception(own)
                 else:

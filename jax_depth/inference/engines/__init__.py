@@ -5,7 +5,8 @@ An engine is made from the parameters and the config, and has
     params          the parameters as it holds them
     batch_size      the batch it works best with
     compilations    how many programs are compiled and kept
-    run(pixels)     (b, h, w, 3) float32 -> (b, h, w), as `jax_depth.forward`
+    run(pixels)     (b, h, w, 3) float32 -> (b, h, w), as `jax_depth.forward`; XLA's
+                    also takes a prompt (b, h2, w2) after the pixels
 """
 
 from typing import Any, Literal, Protocol, get_args
@@ -25,7 +26,7 @@ class Runs(Protocol):
 
     @property
     def compilations(self) -> int: ...
-    def run(self, pixels: Any) -> Any: ...
+    def run(self, pixels: Any, *prompt: Any) -> Any: ...
 
 
 def check_engine(engine: str) -> None:

@@ -71,11 +71,16 @@ class OpenVinoEngine:
         """How many graphs are compiled and kept: as many as fit in 4 GiB, up to 32."""
         return len(self._requests)
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> np.ndarray:
+    def run(self, pixels: Float32[np.ndarray, "b h w 3"], *prompt: Any) -> np.ndarray:
         """Run pixels and return the maps (b, h, w), float32.
 
         Compiled once for each batch and picture size.
+
+        Raises:
+            ValueError: a prompt, which only XLA takes.
         """
+        if prompt:
+            raise ValueError("engine 'openvino' takes no prompts; use engine 'xla'")
         check_process()
         pixels = np.ascontiguousarray(pixels)
         with self._lock:

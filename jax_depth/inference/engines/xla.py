@@ -59,11 +59,15 @@ class XlaEngine:
         """How many programs are compiled and kept, at most 32."""
         return len(self._compiled)
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"]) -> jax.Array | Output:
+    def run(
+        self,
+        pixels: Float32[np.ndarray, "b h w 3"],
+        *prompt: Float32[np.ndarray, "b h2 w2"],
+    ) -> jax.Array | Output:
         """Run pixels on the devices; returns without waiting for the result.
 
         Compiled once for each batch size, rounded up to a power of two, and picture
-        size.
+        size, and prompt size where the model takes a prompt.
 
         Raises:
             RuntimeError: in a forked child, see `engines.forked`.
@@ -71,12 +75,9 @@ class XlaEngine:
         check_process()
         count = len(pixels)
         params, sharding, padded = self._placement(count)
-        if padded > count:
-            # Filled with copies: images do not influence each other.
-            fill = np.broadcast_to(pixels[-1:], (padded - count, *pixels.shape[1:]))
-            pixels = np.concatenate([pixels, fill])
-        placed = jax.device_put(pixels, sharding)
-        result = self._program(params, placed)(params, placed)
+        inputs = [_padded(x, padded) for x in (pixels, *prompt)]
+        placed = jax.device_put(inputs, sharding)
+        result = self._program(params, placed)(params, *placed)
         if padded == count:
             return result
         return jax.tree.map(lambda leaf: leaf[:count], result)
@@ -94,14 +95,18 @@ class XlaEngine:
         """Parameters as the first device holds them; views, not copies."""
         return jax.tree.map(lambda leaf: leaf.addressable_data(0), self.params)
 
-    def _program(self, params, pixels):
-        key = pixels.shape
+    def _program(self, params, inputs):
+        key = tuple(x.shape for x in inputs)
         with self._lock:
             if key in self._compiled:
                 self._compiled.move_to_end(key)
                 return self._compiled[key]
         # Outside the lock: whoever has a program does not wait for another's.
-        program = self.compile(self._config, params, pixels)
+        if len(inputs) == 1:
+            program = self.compile(self._config, params, inputs[0])
+        else:
+            # Not kept in files, whose names know of the pixels' size alone.
+            program = compile_prompted(self._config, params, *inputs)
         with self._lock:
             self._compiled[key] = program
             if len(self._compiled) > _MAX_COMPILED:
@@ -126,13 +131,40 @@ def compile_forward(
 
     more = architectures.network_row(config).more
     function = functools.partial(apply_to_pictures if more else forward, config=config)
+    return _compiled(function, params, pixels)
+
+
+def compile_prompted(
+    config: ModelConfig,
+    params: Params,
+    pixels: Float32[jax.Array, "b h w 3"],
+    prompt: Float32[jax.Array, "b h2 w2"],
+) -> Callable[..., jax.Array]:
+    """Return depth of a model that takes prompts, compiled for arguments like these."""
+    from jax_depth.models.depth_anything import apply
+
+    def function(params, pixels, prompt):
+        return apply(params, pixels, config, prompt=prompt).depth
+
+    return _compiled(function, params, pixels, prompt)
+
+
+def _compiled(function, params, *inputs):
+    pixels = inputs[0]
     (*others, device) = pixels.sharding.device_set
     if device.platform == "cpu" and not others and len(pixels) > 1:
         function = functools.partial(_one_by_one, function)
-    return jax.jit(function).lower(params, pixels).compile()
+    return jax.jit(function).lower(params, *inputs).compile()
 
 
-def _one_by_one(function, params, pixels):
+def _padded(x: np.ndarray, count: int) -> np.ndarray:
+    """Fill a batch up with copies of its last: images do not influence each other."""
+    if len(x) == count:
+        return x
+    return np.concatenate([x, np.broadcast_to(x[-1:], (count - len(x), *x.shape[1:]))])
+
+
+def _one_by_one(function, params, *inputs):
     """Run a batch picture by picture.
 
     On a CPU a picture keeps every core busy, and what it leaves between operators
@@ -141,9 +173,10 @@ def _one_by_one(function, params, pixels):
     """
 
     def run(one):
-        return jax.tree.map(lambda leaf: leaf[0], function(params, one[None]))
+        result = function(params, *(x[None] for x in one))
+        return jax.tree.map(lambda leaf: leaf[0], result)
 
-    return jax.lax.map(run, pixels)
+    return jax.lax.map(run, inputs)
 
 
 def _power_of_two(count: int) -> int:
