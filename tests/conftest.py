@@ -12,6 +12,9 @@ import jaxtyping
 import pytest
 from golden_scene import golden_scene
 
+# Holds tests that another file imports.
+pytest.register_assert_rewrite("app_audit")
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)

@@ -7,7 +7,6 @@ import time
 import urllib.parse
 import zipfile
 
-import app_audit
 import app_server
 import numpy as np
 import pytest
@@ -23,9 +22,17 @@ from jax_depth.video.writing import VideoWriter
 
 pytest.importorskip("selenium", reason="needs jax_depth[test]")
 
+from app_audit import axe as axe
+from app_audit import (
+    test_a_legend_says_which_colour_is_near as test_a_legend_says_which_colour_is_near,
+)
+from app_audit import test_a_lost_job_says_so as test_a_lost_job_says_so
+from app_audit import (
+    test_audit_finds_nothing_serious as test_audit_finds_nothing_serious,
+)
+from app_audit import test_keyboard_and_names as test_keyboard_and_names
 from app_page import Page, driven, needs_driver
 from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.keys import Keys
 
 pytestmark = needs_driver
 
@@ -153,7 +160,7 @@ def test_colours_and_range_change_without_a_new_depth(page):
     page.wait.until(lambda _: "inferno" in page.link("coloured PNG"))
     assert name(page.link("NumPy array")) == name(link)  # the same result
     page.all("#range input")[1].click()
-    page.wait.until(lambda _: "high=10.0" in page.link("coloured PNG"))
+    page.wait.until(lambda _: "high=7.0" in page.link("coloured PNG"))
     low = page.until("#low input")
     low.clear()
     low.send_keys("20\n")
@@ -342,68 +349,3 @@ def test_on_a_phone_nothing_is_cut_off(page, browser):
         assert page.all("#compare")[0].rect["width"] > 300
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    return app_audit.fetched_axe(tmp_path_factory.mktemp("axe"))
-
-
-@pytest.mark.parametrize("width, scheme", [(390, "light"), (1280, "dark")])
-def test_audit_finds_nothing_serious(browser, server, axe, width, scheme):
-    try:
-        app_audit.emulate(browser, width, scheme)
-        page = Page(browser, server)
-        page.drop(COFFEE)
-        page.until("#message", "600 x 400")
-        page.until("#scene button").click()
-        page.until("#scene-build").click()
-        page.until("#scene-note", "distances as stated")
-        page.wait.until(lambda _: page.all("#mesh canvas"))
-        widths = set()
-        for tab in ("Photo", "Several photos", "Video"):
-            page.tab(tab)
-            page.wait.until(lambda _: page.all("[role=tab].selected"))
-            time.sleep(0.3)  # colours of tabs fade in
-            assert app_audit.complaints(browser, axe) == []
-            assert app_audit.small_targets(browser) == []
-            widths.add(page.all(".gradio-container main")[0].rect["width"])
-        assert len(widths) == 1 and widths.pop() > 0.8 * min(width, 1400)
-        if width == 390:  # the arrow of an upload stands clear of the label
-            arrow = page.all("#clip [data-testid=upload-icon]")[0].rect
-            label = page.all("#clip [data-testid=block-label]")[0].rect
-            assert arrow["y"] >= label["y"] + label["height"]
-    finally:
-        app_audit.emulate(browser)
-
-
-def test_keyboard_and_names(page, browser):
-    names = [image.get_attribute("alt") for image in page.all(".gallery-item img")]
-    assert names == [f"Example: {name}" for name in ("cat", "coffee", "pagoda")]
-    browser.execute_script(app_audit.LISTEN)
-    page.drop(COFFEE)
-    page.until("#message", "600 x 400")
-    slider = page.wait.until(lambda _: page.all("#compare [role=slider]"))[0]
-    browser.execute_script("arguments[0].focus()", slider)
-    now = lambda: float(slider.get_attribute("aria-valuenow"))
-    assert now() == 50 and slider.accessible_name.startswith("Photo to the left")
-    slider.send_keys(Keys.ARROW_RIGHT)
-    page.wait.until(lambda _: now() == 55)
-    slider.send_keys(Keys.HOME)
-    page.wait.until(lambda _: now() == 0)
-    clip = page.all("#compare img.fixed")[0].value_of_css_property("clip-path")
-    assert float(re.findall(r"([\d.]+)%", clip)[-1]) < 0.1
-    ring = page.all("#compare [role=slider] .icon-wrap")[0]
-    assert ring.value_of_css_property("outline-style") == "solid"
-    assert {image.get_attribute("alt") for image in page.all("#compare img")} == {
-        "The photo",
-        "Its depth in colours; the legend below names them",
-    }
-    # Gradio waits five seconds between two announcements.
-    said = lambda: set(browser.execute_script("return window.said")) - {"Loading"}
-    page.wait.until(lambda _: said())
-    assert said() == {"Done"}
-    radio = page.all("#range input")[0]
-    radio.send_keys(Keys.SPACE)
-    label = radio.find_element("xpath", "..")
-    assert label.value_of_css_property("outline-style") == "solid"

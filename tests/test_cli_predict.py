@@ -52,6 +52,17 @@ def test_flags_of_the_original(fake):
     np.testing.assert_array_equal(picture, np.repeat(gray[..., None], 3, axis=-1))
 
 
+def test_a_legend_stands_below_when_asked(fake):
+    photo("a.png")
+    argv = ["predict", "a.png", "--format", "color,png8", "--quiet"]
+    assert main(argv) == 0
+    assert main([*argv, "--legend", "-o", "with"]) == 0
+    for name in ("a_color.png", "a_gray.png"):
+        plain, legend = (cv2.imread(f"{at}/{name}") for at in ("depth_out", "with"))
+        assert len(legend) > len(plain) + 20
+        np.testing.assert_array_equal(legend[: len(plain)], plain)
+
+
 def test_every_format_under_its_own_name(fake):
     pytest.importorskip("OpenEXR")
     photo("a.png")

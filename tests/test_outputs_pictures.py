@@ -8,6 +8,7 @@ from jax_depth import outputs
 from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.color import to_gray
 from jax_depth.outputs.colormap import COLORMAPS, colormap
+from jax_depth.outputs.legend import Words, draw_legend, legend_words
 
 
 @pytest.fixture
@@ -115,3 +116,57 @@ def test_picture_files_hold_those_pixels(tmp_path, values):
         depth.save(path, format=format, **options)
         with Image.open(path) as image:
             np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+def test_a_legend_names_the_ends(tmp_path, values):
+    inverse = DepthMap(values, "inverse_depth")
+    words = legend_words(inverse, 1.0, 20.0)
+    assert (words.near, words.far) == ("near: 20", "far: 1")
+    assert words.note == "no unit: compare within this photo"
+    metric = legend_words(DepthMap(values, "metric_depth"), 0.5, 80.0)
+    assert (metric.near, metric.far) == ("near: 0.50 m", "far: 80.00 m")
+    assert legend_words(inverse).near == f"near: {values.max():.3g}"
+
+
+@pytest.mark.parametrize("width", [1, 9, 60, 161, 1000])
+def test_a_legend_runs_from_near_to_far(width):
+    words = Words("near: 1.00 m", "far: 4.00 m", "metres from the camera")
+    strip = draw_legend(width, words, "turbo")
+    assert strip.shape == draw_legend(width, Words("near: 9", "far: 1", "")).shape
+    assert strip.shape[1:] == (width, 3) and strip.shape[0] % 2 == 0
+    if width < 60:
+        return
+    # The colours of one row of the bar, in the order of the table.
+    table = {tuple(color): level for level, color in enumerate(colormap("turbo"))}
+    row = strip[strip.shape[0] // 4]
+    levels = [table[tuple(pixel)] for pixel in row if tuple(pixel) in table]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] > 240 and levels[-1] < 15 and len(set(levels)) > width / 4
+    if width > 100:  # letters, left and right of the bar
+        dark = (strip[: len(strip) // 2].max(-1) < 100).sum(0)
+        assert dark[: width // 8].any() and dark[-width // 8 :].any()
+
+
+def test_pictures_carry_their_legend_when_asked(tmp_path, values):
+    depth = DepthMap(np.tile(values, (4, 5)), "inverse_depth")
+    height, width = depth.shape
+    photo = np.zeros((height, width, 3), np.uint8)
+    for format, more in (
+        ("color", {}),
+        ("png8", {}),
+        ("side-by-side", {"photo": photo}),
+    ):
+        plain, legend = tmp_path / "plain.png", tmp_path / "legend.png"
+        outputs.save(depth, plain, format, **more)
+        outputs.save(depth, legend, format, legend=True, **more)
+        plain, legend = (np.asarray(Image.open(path)) for path in (plain, legend))
+        np.testing.assert_array_equal(legend[:height], plain)
+        strip = legend[height:]
+        if format == "png8":
+            strip = strip[..., None].repeat(3, -1)
+        name = "gray" if format == "png8" else "Spectral_r"
+        want = draw_legend(width, legend_words(depth), name)
+        np.testing.assert_array_equal(strip[:, -width:], want)
+        assert (strip[:, :-width] == 255).all()
+    with pytest.raises(ValueError, match="cannot hold"):
+        outputs.with_legend(photo[:, :9], depth)

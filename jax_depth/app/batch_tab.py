@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from jax_depth import outputs
 from jax_depth.app.downloads import FILES
 from jax_depth.app.encode import encode
 from jax_depth.app.looks import Look
-from jax_depth.app.messages import refusal_html
+from jax_depth.app.messages import progress_html, refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.settings import Chosen, Settings
@@ -103,6 +104,8 @@ class BatchTab:
         waiting = gr.DownloadButton(interactive=False)
         pictures: list[tuple[str, str]] = []
         refusals: list[str] = []
+        begun = time.perf_counter()
+        yield progress_html(0, len(photos), 0.0, "photos"), pictures, waiting
         with zipfile.ZipFile(folder / "depth.zip", "w") as archive:
             tasks = self._tasks(photos, files, chosen, folder, archive)
             async for name, outcome in tasks:
@@ -111,7 +114,9 @@ class BatchTab:
                 else:
                     pictures.append((outcome, name))
                 done = len(pictures) + len(refusals)
-                text = f"<p>{done} of {len(photos)} photos</p>" + "".join(refusals)
+                seconds = time.perf_counter() - begun
+                text = progress_html(done, len(photos), seconds, "photos")
+                text += "".join(refusals)
                 yield text, pictures, waiting
         text = f"<p>{len(pictures)} of {len(photos)} photos have depth.</p>"
         ready = gr.DownloadButton(value=str(folder / "depth.zip"), interactive=True)

@@ -1,4 +1,4 @@
-"""A result as a user sees it: two pictures, and the values under the pointer."""
+"""A result as a user sees it: two pictures, their legend, values under the pointer."""
 
 import base64
 import dataclasses
@@ -13,6 +13,8 @@ from jax_depth import outputs
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.depth_map import DepthMap
+from jax_depth.outputs.colormap import colormap
+from jax_depth.outputs.legend import Words, legend_words
 
 # Long side of the pictures on the page, and of the grid of values under the pointer.
 _SHOWN = 1280
@@ -60,6 +62,22 @@ def write_pictures(result: Prediction, look: Look, folder: Path) -> tuple[str, s
     for pixels, path in zip((_reduced(result.photo), colour), paths, strict=True):
         Image.fromarray(pixels).save(path, **_JPEG)
     return str(paths[0]), str(paths[1])
+
+
+def legend(depth: DepthMap, look: Look) -> str:
+    """Return the HTML of the legend of a coloured map."""
+    words = legend_words(depth, look.low, look.high)
+    return legend_of(words, look.colours)
+
+
+def legend_of(words: Words, colours: str) -> str:
+    """Return the HTML of a legend: near, the colours, far, and what numbers say."""
+    table = colormap(colours)[::-15]
+    stops = ",".join(f"rgb({r},{g},{b})" for r, g, b in table)
+    bar = f'<span class="bar" style="background:linear-gradient(90deg,{stops})"></span>'
+    near, far, note = (html.escape(word) for word in dataclasses.astuple(words))
+    line = f'<p class="ends"><span>{near}</span>{bar}<span>{far}</span></p>'
+    return f'<div class="legend">{line}<p>{note}</p></div>'
 
 
 def _reduced(pixels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import gradio as gr
 from jax_depth.app.downloads import links
 from jax_depth.app.looks import (
     Look,
+    legend,
     summary,
     values_under_pointer,
     write_pictures,
@@ -23,6 +24,16 @@ from jax_depth.app.settings import Settings
 from jax_depth.app.store import Store
 
 _HINT = "Move the pointer over the picture, or tap it, to read a value."
+# Message, slider, legend and downloads without a result.
+_NOTHING = ("", None, "", "")
+_MEANING = """<details><summary>What do the numbers mean?</summary>
+<p>A <em>metric</em> model gives metres, measured along the direction in which the
+camera looks, and as good as the model is at places like this one.</p>
+<p>Every other model gives <em>inverse depth</em>: larger is nearer, and the numbers
+have no unit. Its scale and its zero are the model's own and differ from photo to photo,
+so twice the number is not half the distance, and a 5 here is not a 5 in another photo.
+It tells which of two points of this photo is nearer, and where something ends.</p>
+</details>"""
 
 
 class PhotoTab:
@@ -67,7 +78,8 @@ class PhotoTab:
                     elem_id="compare",
                     max_height=640,
                 )
-                gr.HTML(f'<p id="depth-readout">{_HINT}</p>')
+                key = gr.HTML(elem_id="legend")
+                gr.HTML(f'<p id="depth-readout">{_HINT}</p>{_MEANING}')
                 values = gr.HTML(visible="hidden")
                 downloads = gr.HTML(elem_id="downloads")
                 view = SceneView(service, store, folder)
@@ -75,12 +87,12 @@ class PhotoTab:
         settings = self._settings
         changes = [photo.change, settings.model.change, settings.size.change]
         view.connect(photo, token, changes)
-        shown = [message, slider, downloads]
+        shown = [message, slider, key, downloads]
         gr.on(
             changes,
             self._compute,
             [photo, *settings.inputs],
-            [*shown, values, token],
+            [*shown, values, token, settings.low, settings.high],
             show_progress_on=slider,
             trigger_mode="always_last",
             api_visibility="private",
@@ -96,9 +108,10 @@ class PhotoTab:
         )
 
     async def _compute(self, photo: str | None, *settings: Any) -> tuple:
-        """Return the message, the slider, the downloads, the values and the token."""
+        """Return what `_shown` does, the values, the token and the range."""
+        nothing = *_NOTHING[1:], "", None, gr.skip(), gr.skip()
         if photo is None:
-            return "", None, "", "", None
+            return "", *nothing
         try:
             chosen = self._settings.read(*settings)
             path = Path(photo)
@@ -110,17 +123,18 @@ class PhotoTab:
                 self._shown(result, token, path.stem, chosen.look),
                 self._service.in_thread(values_under_pointer, result.depth),
             )
+            ends = self._settings.ends_of(result.depth, chosen.look)
         except Refusal as refusal:
-            return refusal_html(refusal), None, "", "", None
-        return *shown, values, token
+            return refusal_html(refusal), *nothing
+        return *shown, values, token, *ends
 
     async def _recolour(
         self, photo: str | None, token: str | None, *settings: Any
     ) -> tuple:
-        """Return the message, the slider and the downloads in other colours."""
+        """Return what `_shown` does, in other colours."""
         result = self._store.get(token)
         if photo is None or token is None:
-            return gr.skip(), gr.skip(), gr.skip()
+            return (gr.skip(),) * len(_NOTHING)
         try:
             if result is None:
                 raise Refusal(
@@ -129,12 +143,14 @@ class PhotoTab:
             look = self._settings.read(*settings).look
             return await self._shown(result, token, Path(photo).stem, look)
         except Refusal as refusal:
-            return refusal_html(refusal), gr.skip(), gr.skip()
+            return refusal_html(refusal), *(gr.skip(),) * (len(_NOTHING) - 1)
 
     async def _shown(
         self, result: Prediction, token: str, stem: str, look: Look
-    ) -> tuple[str, tuple[str, str], str]:
+    ) -> tuple[str, tuple[str, str], str, str]:
+        """Return the message, the slider's pictures, the legend and the downloads."""
         folder = self._folder / secrets.token_urlsafe(16)
         pictures = await self._service.in_thread(write_pictures, result, look, folder)
         text = f"<p>{html.escape(summary(result))}</p>"
-        return text, pictures, links(token, stem, look)
+        words = legend(result.depth, look)
+        return text, pictures, words, links(token, stem, look)

@@ -1,6 +1,7 @@
 """What a user chooses: model, size, colours, range."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ import gradio as gr
 
 from jax_depth.app.looks import Look
 from jax_depth.app.refusal import Refusal
+from jax_depth.catalog import MODELS
+from jax_depth.depth_map import DepthMap
 from jax_depth.inference.estimator import Estimator
 from jax_depth.outputs.colormap import COLORMAPS
 
@@ -24,6 +27,15 @@ class Chosen:
     model: str
     size: int | None
     look: Look
+
+
+def _licence(name: str) -> str:
+    """Return who may use a model's weights."""
+    entry = MODELS.get(name)
+    if entry is None:
+        return "Weights from a folder: their licence is not known here"
+    use = "; not for commercial use" if entry.non_commercial else ""
+    return f"Licence of the weights: {entry.licence}{use}"
 
 
 class Settings:
@@ -51,7 +63,18 @@ class Settings:
         self, names: list[str], largest: int, prefix: str, ranges: bool
     ) -> None:
         self.model = gr.Dropdown(
-            names, value=names[0], label="Model", elem_id=f"{prefix}model"
+            names,
+            value=names[0],
+            label="Model",
+            info=_licence(names[0]),
+            elem_id=f"{prefix}model",
+        )
+        self.model.change(
+            lambda name: gr.Dropdown(info=_licence(name)),
+            self.model,
+            self.model,
+            show_progress="hidden",
+            api_visibility="private",
         )
         sizes = [size for size in _SIZES if size <= largest]
         self.size = gr.Dropdown(
@@ -98,6 +121,20 @@ class Settings:
             self.low,
             self.high,
         ]
+
+    @staticmethod
+    def ends_of(depth: DepthMap, look: Look) -> tuple[Any, Any]:
+        """Return what the ends of a fixed range become with a new map.
+
+        They start from what is shown, unless the user has fixed them.
+        """
+        if look.low is not None:
+            return gr.skip(), gr.skip()
+        low, high = float(depth.values.min()), float(depth.values.max())
+        # To four digits, outwards: nothing of this photo is cut off.
+        step = 10.0 ** (math.floor(math.log10(high - low)) - 3) if high > low else 1.0
+        low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+        return float(f"{low:.10g}"), float(f"{high:.10g}")
 
     @property
     def look_changes(self) -> list[Any]:

@@ -14,12 +14,15 @@ import gradio as gr
 
 from jax_depth.app.decode import check_bytes
 from jax_depth.app.limits import Limits
-from jax_depth.app.messages import refusal_html
+from jax_depth.app.looks import legend_of
+from jax_depth.app.messages import progress_html, refusal_html
 from jax_depth.app.models import check_size, find_model
 from jax_depth.app.queued import QueuedEstimator
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.app.settings import Settings
+from jax_depth.outputs.colormap import COLORMAPS
+from jax_depth.outputs.legend import Words
 from jax_depth.video.clips import FilmWriter
 from jax_depth.video.frames import Selection
 from jax_depth.video.video_depth import FrameDepth, VideoDepth
@@ -68,6 +71,9 @@ class VideoTab:
                 film = gr.Video(
                     label="Video and depth", buttons=["download"], elem_id="film"
                 )
+                key = gr.HTML(_key(COLORMAPS[0]), elem_id="film-legend")
+        colours = self._settings.colours
+        colours.change(_key, colours, key, api_visibility="private")
         # One clip at a time: the others of the queue are told their place.
         running = start.click(
             self._run,
@@ -165,15 +171,8 @@ class _Film:
 
     def progress(self) -> str:
         """Return a line with frames a second and the time left, and a bar."""
-        rate = self._done / (time.perf_counter() - self._start)
-        text = f"{self._done} of {self._total}"
-        if self._done:
-            left = max(0, self._total - self._done) / rate
-            text += f", {rate:.1f} frames a second, {left:.0f} seconds left"
-        return (
-            f'<p>{text}</p><progress value="{self._done}" max="{self._total}">'
-            "</progress>"
-        )
+        seconds = time.perf_counter() - self._start
+        return progress_html(self._done, self._total, seconds, "frames")
 
     def summary(self) -> str:
         """Return what was done, and what was wrong with the video."""
@@ -190,6 +189,11 @@ class _Film:
 
 class _Stopped(Exception):
     """Nobody waits for the film any more."""
+
+
+def _key(colours: str) -> str:
+    """Return the legend of a film: its numbers change from frame to frame."""
+    return legend_of(Words("near", "far", ""), colours)
 
 
 def av_installed() -> bool:

@@ -252,7 +252,9 @@ def _writers(clip: Clip, video: VideoDepth, args) -> dict[str, ClipWriter]:
         )
         colormap = "gray" if args.grayscale else args.colormap
         beside = not args.pred_only
-        writers["film"] = FilmWriter(film, colormap=colormap, beside=beside)
+        writers["film"] = FilmWriter(
+            film, colormap=colormap, beside=beside, legend=args.legend
+        )
     if "png16" in clip.files:
         writers["png16"] = FrameFolderWriter(clip.files["png16"])
     if "npz" in clip.files:

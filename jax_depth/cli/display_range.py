@@ -16,6 +16,15 @@ def calibration_path(model: str) -> Path:
     return cache_directory() / "ranges" / f"{model}.json"
 
 
+def add_legend_option(group: argparse._ArgumentGroup) -> None:
+    """Declare `--legend`, of commands that write coloured pictures."""
+    group.add_argument(
+        "--legend",
+        action="store_true",
+        help="say below coloured and grey pictures which end is near, with its numbers",
+    )
+
+
 def shown_range(
     text: str | None,
     config: Any,

@@ -75,12 +75,13 @@ def write_maps(
         job: whose results are files of `outputs.FORMATS`.
         pixels: the picture, uint8 or float32 (h, w, 3).
         depth: its map.
-        style: options of the picture formats: `colormap`, `low`, `high`.
+        style: options of the picture formats: `colormap`, `low`, `high`, `legend`.
     """
     for name, path in job.results.items():
         options: dict[str, Any] = {}
         if name in ("png8", "color", "side-by-side"):
-            options = {"low": style.get("low"), "high": style.get("high")}
+            names = ("low", "high", "legend")
+            options = {name: style[name] for name in names if name in style}
         if name in ("color", "side-by-side"):
             options["colormap"] = style["colormap"]
         if name == "side-by-side":

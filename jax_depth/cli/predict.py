@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.batch import add_batch_arguments, run_batch
-from jax_depth.cli.display_range import shown_range
+from jax_depth.cli.display_range import add_legend_option, shown_range
 from jax_depth.cli.model_options import (
     add_engine_option,
     add_model_options,
@@ -83,6 +83,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="the coloured depth without the photo: color instead of side-by-side",
     )
+    add_legend_option(group)
     add_batch_arguments(group)
 
 
@@ -113,6 +114,7 @@ def _prepared(
         "colormap": "gray" if args.grayscale else args.colormap,
         "low": low,
         "high": high,
+        "legend": args.legend,
     }
     return estimator, functools.partial(write_maps, style=style)
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from jax_depth.cli.display_range import add_legend_option
 from jax_depth.cli.interrupt import shielded_interrupt
 from jax_depth.cli.model_options import (
     add_engine_option,
@@ -120,6 +121,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     color.add_argument(
         "--grayscale", action="store_true", help="same as --colormap gray"
     )
+    add_legend_option(group)
     group.add_argument(
         "--codec",
         choices=("h264", "hevc", "av1", "vp9"),

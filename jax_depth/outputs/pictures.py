@@ -9,14 +9,23 @@ from PIL import Image
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.png16 import COMPRESSION
 from jax_depth.outputs.color import colorize, to_gray
+from jax_depth.outputs.legend import with_legend
 from jax_depth.outputs.side_by_side import side_by_side
 
 
 def write_gray(
-    depth: DepthMap, path: Path, low: float | None = None, high: float | None = None
+    depth: DepthMap,
+    path: Path,
+    low: float | None = None,
+    high: float | None = None,
+    legend: bool = False,
 ) -> None:
     """Write 8-bit grey, near bright."""
-    _write(to_gray(depth, low, high), path)
+    picture = to_gray(depth, low, high)
+    if legend:
+        shown = np.repeat(picture[..., None], 3, axis=-1)
+        picture = with_legend(shown, depth, "gray", low, high)[..., 0]
+    _write(picture, path)
 
 
 def write_color(
@@ -25,9 +34,13 @@ def write_color(
     colormap: str = "Spectral_r",
     low: float | None = None,
     high: float | None = None,
+    legend: bool = False,
 ) -> None:
     """Write an RGB picture, by default red for near."""
-    _write(colorize(depth, colormap, low, high), path)
+    picture = colorize(depth, colormap, low, high)
+    if legend:
+        picture = with_legend(picture, depth, colormap, low, high)
+    _write(picture, path)
 
 
 def write_side_by_side(
@@ -37,9 +50,13 @@ def write_side_by_side(
     colormap: str = "Spectral_r",
     low: float | None = None,
     high: float | None = None,
+    legend: bool = False,
 ) -> None:
     """Write the photo, a white margin and the coloured depth."""
-    _write(side_by_side(photo, colorize(depth, colormap, low, high)), path)
+    picture = side_by_side(photo, colorize(depth, colormap, low, high))
+    if legend:
+        picture = with_legend(picture, depth, colormap, low, high)
+    _write(picture, path)
 
 
 def _write(pixels: np.ndarray, path: Path) -> None:

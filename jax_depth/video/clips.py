@@ -14,6 +14,7 @@ from jax_depth.formats.atomic import atomic
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.map_files import spread_over_16_bits, to_texts
 from jax_depth.outputs.color import colorize
+from jax_depth.outputs.legend import with_legend
 from jax_depth.outputs.side_by_side import side_by_side
 from jax_depth.video.video_depth import FrameDepth
 from jax_depth.video.writing import VideoWriter
@@ -37,6 +38,7 @@ class FilmWriter:
         *,
         colormap: str = "Spectral_r",
         beside: bool = True,
+        legend: bool = False,
     ):
         """Take an open writer.
 
@@ -44,14 +46,19 @@ class FilmWriter:
             writer: of the file.
             colormap: a name from `jax_depth.outputs.colormap.COLORMAPS`.
             beside: put the frame on the left, as `run_video.py` of Depth Anything.
+            legend: say below which colour is near, with the range of each frame.
         """
-        self._writer, self._colormap, self._beside = writer, colormap, beside
+        self._writer, self._colormap = writer, colormap
+        self._beside, self._legend = beside, legend
 
     def write(self, result: FrameDepth) -> None:
         """Append a frame."""
         picture = picture_of(result, self._colormap)
         if self._beside:
             picture = side_by_side(result.frame.pixels, picture)
+        if self._legend:
+            span = _span_of(result)
+            picture = with_legend(picture, result.shown, self._colormap, *span)
         self._writer.write(picture, result.frame.time)
 
     def close(self) -> bool:
@@ -61,10 +68,14 @@ class FilmWriter:
 
 def picture_of(result: FrameDepth, colormap: str) -> UInt8[np.ndarray, "h w 3"]:
     """Return the coloured depth of a frame, in the range that it is to be shown in."""
+    return colorize(result.shown, colormap, *_span_of(result))
+
+
+def _span_of(result: FrameDepth) -> tuple[float | None, float | None]:
     low, high = result.placed.low, result.placed.high
     if low is not None and high is not None and not low < high:
         high = low + 1.0  # a clip that begins with a constant map, a black frame
-    return colorize(result.shown, colormap, low, high)
+    return low, high
 
 
 class FrameFolderWriter:
