@@ -20,7 +20,6 @@ from PIL import Image
 from jax_depth import outputs
 from jax_depth.cli import clip, video
 from jax_depth.cli.main import main
-from jax_depth.outputs.legend import Words, draw_legend
 
 
 @pytest.fixture
@@ -231,20 +230,6 @@ def test_odd_sizes_gain_a_row_and_a_column(fake):
     np.testing.assert_allclose(times, [0, 0.2, 0.4], atol=1e-3)
     close(film[:, 31], film[:, 30], 2)
     assert film[2, 16, 40].mean() >= film[0, 16, 40].mean() - 3  # in order
-
-
-def test_a_legend_stands_below_every_frame(fake):
-    write_clip("a.mp4", pictures(2), crf="1")
-    argv = ["video", "a.mp4", "--legend", "--quality", "0"]
-    assert main([*argv, "--pred-only", "--range", "0:9", "-o", "b.mp4"]) == 0
-    film, _ = read_clip("b.mp4")
-    strip = draw_legend(48, Words("near: 9", "far: 0", ""))
-    assert film.shape == (2, 32 + len(strip), 48, 3)
-    close(film[:, 32:], np.stack([strip] * 2), 8)
-    assert main([*argv, "-o", "c.mp4"]) == 0
-    film, _ = read_clip("c.mp4")
-    assert film.shape == (2, 32 + len(strip), 48 + 50 + 48, 3)
-    assert film[:, 34:, :96].min() > 240
 
 
 def test_one_frame_is_a_film(fake):

@@ -6,7 +6,11 @@ import av
 import numpy as np
 import pytest
 from clips import pictures, read_clip, write_clip
+from fake_estimator import FakeModel
 
+from jax_depth.cli import video
+from jax_depth.cli.main import main
+from jax_depth.outputs.legend import Words, draw_legend
 from jax_depth.video.reading import open_source
 from jax_depth.video.writing import VideoWriter, codec_for, even, fit_into
 
@@ -140,3 +144,19 @@ def test_other_codecs(tmp_path, capfd, codec):
         decoded = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     assert name == codec
     assert np.abs(np.int16(decoded) - frames).mean() < 12
+
+
+def test_a_legend_stands_below_every_frame(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "load_estimator", lambda args: FakeModel())
+    monkeypatch.chdir(tmp_path)
+    write_clip("a.mp4", pictures(2), crf="1")
+    argv = ["video", "a.mp4", "--legend", "--quality", "0", "--quiet"]
+    assert main([*argv, "--pred-only", "--range", "0:9", "-o", "b.mp4"]) == 0
+    film, _ = read_clip("b.mp4")
+    strip = draw_legend(48, Words("near: 9", "far: 0", ""))
+    assert film.shape == (2, 32 + len(strip), 48, 3)
+    assert np.abs(film[:, 32:].astype(float) - strip).mean() < 8
+    assert main([*argv, "-o", "c.mp4"]) == 0
+    film, _ = read_clip("c.mp4")
+    assert film.shape == (2, 32 + len(strip), 48 + 50 + 48, 3)
+    assert film[:, 34:, :96].min() > 240  # nothing below the frame beside it
