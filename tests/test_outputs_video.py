@@ -5,8 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clips import pictures, read_clip, write_clip
-from fake_estimator import FakeModel
+from clips import FakeModel, pictures, read_clip, write_clip
 
 from jax_depth.cli import video
 from jax_depth.cli.main import main
