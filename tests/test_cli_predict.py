@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -146,6 +148,32 @@ def test_skip_existing_goes_on_after_a_stop(fake, capsys):
     assert len(fake.loads) == 4  # nothing to do: no model is loaded
 
 
+def test_an_address_is_not_read(fake, capsys):
+    address = "https://example.com/cat.jpg"
+    assert main(["predict", address]) == 1
+    err = capsys.readouterr().err
+    assert f"'{address}' is an address" in err and f"curl -LO '{address}'" in err
+
+
+def test_nobody_reading_the_summary_is_no_failure(tmp_path):
+    photo(tmp_path / "a.png")
+    words = [sys.executable, "-m", "jax_depth", "predict", "a.png", "b.png"]
+    for some, code in ((words[:-1], 0), (words, 1)):
+        read, write = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            some,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        )
+        os.close(write)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+
+
 def test_an_interrupt_that_a_library_swallows_still_stops(fake, capsys):
     for k in range(9):
         photo(f"in/{k}.png", k)
@@ -164,10 +192,13 @@ def test_an_interrupt_that_a_library_swallows_still_stops(fake, capsys):
 
     fake.__class__ = Swallowing
     before = signal.getsignal(signal.SIGINT)
-    assert main(["predict", "in", "--format", "npy"]) == 130
-    assert capsys.readouterr().err.startswith("jax-depth: interrupted; ")
+    assert main(["predict", "in", "--format", "npy", "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert err.startswith("jax-depth: interrupted; ")
     assert pressed
     assert 0 < len(listing()) < 9
+    written = [Path(name).stem for name in json.loads(out)["written"]]
+    assert sorted(f"{stem}_depth.npy" for stem in written) == listing()
     assert signal.getsignal(signal.SIGINT) is before
 
 

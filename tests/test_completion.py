@@ -1,10 +1,12 @@
 """The script for bash completes what a user would want completed."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from jax_depth.cli.completion import SHELLS
 from jax_depth.cli.main import COMMANDS, main
 
 # Asks for completions as bash does, where the last word is being written.
@@ -39,6 +41,32 @@ def test_commands_options_and_models(script):
     assert completions(script, "predict", "--colormap", "tur") == ["turbo"]
     models = completions(script, "scene", "--model", "depth-anything-v2-s")
     assert models == ["depth-anything-v2-small"]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="needs fish")
+def test_fish(tmp_path):
+    argv = [sys.executable, "-m", "jax_depth", "completion", "fish"]
+    script = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    (tmp_path / "script").write_text(script)
+
+    def completions(line):
+        ask = f"source {tmp_path}/script; complete --do-complete '{line}'"
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", ask], capture_output=True, text=True
+        )
+        assert not done.stderr
+        return [found.split("\t")[0] for found in done.stdout.splitlines()]
+
+    assert set(completions("jax-depth ")) >= set(COMMANDS)
+    assert completions("jax-depth pre") == ["predict"]
+    assert "--colormap" in completions("jax-depth predict --co")
+    assert completions("jax-depth predict --colormap tur") == ["turbo"]
+
+
+def test_what_is_offered_is_told(capsys):
+    assert main(["completion", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{shell}:" in out for shell in SHELLS)
 
 
 def test_without_shtab_a_sentence(monkeypatch, capsys):

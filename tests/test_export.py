@@ -166,15 +166,16 @@ def test_the_file_says_how_it_is_fed(program):
     assert texts["output"].startswith("float32 (batch, height, width), inverse depth")
 
 
-def test_bundled_model_in_ten_lines_without_flax(tmp_path):
+def test_bundled_model_in_few_lines_without_flax(tmp_path):
     file, out = tmp_path / "tiny.stablehlo", tmp_path / "depth.npy"
     assert main(["export", "tiny", "-o", str(file)]) == 0
     imported = example("run_stablehlo.py", file, EXAMPLES / "coffee.jpg", out)
     assert imported == "['jax']"
-    params, config = jax_depth.load_params("tiny")
-    pixels = jax_depth.preprocess(EXAMPLES / "coffee.jpg", config)
-    assert pixels.shape == (1, 176, 256, 3)
-    assert_close(np.load(out), expected(params, pixels, config)[0], 1e-5)
+    depth = np.load(out)
+    with Image.open(EXAMPLES / "coffee.jpg") as photo:
+        assert depth.shape == photo.size[::-1] and depth.dtype == np.float32
+    estimator = jax_depth.load("tiny", devices=jax.devices()[:1])
+    assert_close(depth, estimator(EXAMPLES / "coffee.jpg").values, 1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,10 @@ def test_onnx_from_photo_to_depth(folder, params, resample, tmp_path):
         params, CONFIG, resample=resample, devices=jax.devices()[:1]
     )(photo)
     assert_close(np.load(out), depth.values, 1e-4)
+    # A photo of another size is brought to the file's and its depth back.
+    Image.fromarray(photo).resize((90, 80)).save(tmp_path / "large.png")
+    example("run_onnx.py", file, tmp_path / "large.png", out)
+    assert np.load(out).shape == (80, 90)
 
 
 @pytest.mark.parametrize(
@@ -254,11 +259,15 @@ def test_wrong_usage(words, sentence, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("package", "suffix"), [("flatbuffers", "stablehlo"), ("jax2onnx", "onnx")]
+    ("package", "suffix", "words"),
+    [
+        ("flatbuffers", "stablehlo", "flatbuffers"),
+        ("jax2onnx", "onnx", "'jax_depth[export]'"),
+    ],
 )
-def test_a_missing_package_is_a_sentence(package, suffix, monkeypatch, capsys):
+def test_a_missing_package_is_a_sentence(package, suffix, words, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["export", "tiny", "-o", f"x.{suffix}"]) == 2
     err = capsys.readouterr().err
-    assert f"needs the package {package}: pip install 'jax_depth[export]'" in err
+    assert f"needs the package {package}: pip install {words}" in err
     assert len(err.splitlines()) == 1

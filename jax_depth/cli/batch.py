@@ -95,14 +95,25 @@ def _process(
     # Late: this imports jax, which the help does without.
     from jax_depth.cli.pipeline import process
 
-    outcomes = process(jobs, estimator, write)
-    with contextlib.closing(outcomes):
-        for job, problem in outcomes:
-            if problem is None:
-                report.done(job.photo)
-            else:
-                report.failed(Problem(str(job.photo), problem))
-            check_interrupt()
+    there: dict[int, Job] = {}  # written, and not reported yet
+
+    def noted(job: Job, *result: Any) -> None:
+        write(job, *result)
+        there[id(job)] = job
+
+    outcomes = process(jobs, estimator, noted)
+    try:
+        with contextlib.closing(outcomes):
+            for job, problem in outcomes:
+                there.pop(id(job), None)
+                if problem is None:
+                    report.done(job.photo)
+                else:
+                    report.failed(Problem(str(job.photo), problem))
+                check_interrupt()
+    finally:  # of a run that was stopped, what its writer still finished
+        for job in there.values():
+            report.done(job.photo)
 
 
 def _jobs(

@@ -9,7 +9,7 @@ import importlib
 
 from jax_depth.cli.usage import UsageError
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 _FILES = ("PATH", "FILE", "FILE.md", "SRC", "DST", "PHOTOS", "VIDEO", "INPUT")
 _FOLDERS = ("DIR", "FOLDER", "OUTDIR")
 
@@ -19,8 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shell",
         choices=SHELLS,
-        help='for bash: eval "$(jax-depth completion bash)" in ~/.bashrc; for zsh: '
-        "write it to a file _jax-depth in a folder of $fpath",
+        help='bash: eval "$(jax-depth completion bash)" in ~/.bashrc; zsh: write it '
+        "to a file _jax-depth in a folder of $fpath; fish: to "
+        "~/.config/fish/completions/jax-depth.fish; tcsh: source it in ~/.tcshrc",
     )
 
 

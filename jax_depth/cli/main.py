@@ -31,7 +31,7 @@ COMMANDS = {
     "calibrate": "a model's usual range over your pictures, for `predict --range`",
     "app": "the models in a browser, and over HTTP",
     "models": "list the models that load by name",
-    "completion": "completion of commands and options for bash and zsh",
+    "completion": "completion of commands and options for bash, zsh, fish and tcsh",
 }
 
 READING_PHOTOS = ("predict", "scene", "label", "compare", "calibrate", "eval", "video")

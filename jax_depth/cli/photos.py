@@ -4,11 +4,14 @@ import argparse
 import dataclasses
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jax_depth.cli.usage import UsageError, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
+
+_ADDRESS = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,13 @@ def _from_word(word: str, outdir: Path) -> Iterator[Photo | Problem]:
 
 def _from_line(word: str, outdir: Path) -> Iterator[Photo | Problem]:
     path = Path(word)
-    if os.path.isdir(word):
+    if _ADDRESS.match(word):
+        yield Problem(
+            word,
+            f"'{word}' is an address, and only files of this machine are read; "
+            f"download it first: curl -LO '{word}'",
+        )
+    elif os.path.isdir(word):
         yield from _from_folder(path, outdir)
     elif not os.path.lexists(word) and glob.has_magic(word):
         matches = sorted(glob.glob(word, recursive=True))

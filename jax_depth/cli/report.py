@@ -11,6 +11,7 @@ from typing import Any
 
 from jax_depth.cli.photos import Problem
 from jax_depth.cli.printable import printable
+from jax_depth.cli.summary import say
 
 
 @dataclasses.dataclass
@@ -70,9 +71,9 @@ class Report:
         """Print the summary, as JSON with `details` in it."""
         seconds = time.perf_counter() - self.start
         if self.as_json:
-            print(json.dumps(self._document(seconds) | dict(details or {}), indent=2))
+            say(json.dumps(self._document(seconds) | dict(details or {}), indent=2))
         elif not self.quiet:
-            print(self._line(seconds))
+            say(self._line(seconds))
 
     def _document(self, seconds: float) -> dict[str, Any]:
         return {

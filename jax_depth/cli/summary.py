@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,9 +38,21 @@ def conclude(
         text: for people, without the last newline; None for nothing to say.
     """
     if args.json:
-        print(json.dumps(document, indent=2), flush=True)
+        say(json.dumps(document, indent=2))
     elif text is not None:
-        print(printable(text, "\n\t"), flush=True)
+        say(printable(text, "\n\t"))
+
+
+def say(text: str) -> None:
+    """Print on stdout, where there may be nobody who reads any more.
+
+    What was done is done: the exit code tells of that, not of `| head`.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_to(parser: argparse.ArgumentParser) -> bool:

@@ -30,7 +30,7 @@ def contract(config: ModelConfig, preprocessing: bool = False) -> Mapping[str, s
 
     Returns:
         "model" holds a JSON object with the numbers (`size`, `multiple`, `mean`, `std`,
-        `kind`, `max_depth`), the others are for people.
+        `restore`, `kind`, `max_depth`), the others are for people.
     """
     numbers: dict[str, Any] = {
         "name": config.name,
@@ -39,6 +39,7 @@ def contract(config: ModelConfig, preprocessing: bool = False) -> Mapping[str, s
         "mean": config.mean,
         "std": config.std,
         "resample": config.resample,
+        "restore": config.restore,
         "kind": config.kind,
         "max_depth": config.max_depth,
         "dtype": config.dtype,

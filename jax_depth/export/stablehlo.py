@@ -3,8 +3,8 @@
 The file is a safetensors file. Its tensor "program" (uint8) is what `jax.export`
 serialised, versioned by StableHLO's compatibility rules; the other tensors are the
 weights, so both can be read without a copy and the weights can be left out. Its
-metadata say what goes in and what comes out. `jax`, `safetensors` and NumPy load and
-run it; nothing of this package and no Flax is needed:
+metadata say what goes in and what comes out. `jax`, `flatbuffers`, `safetensors` and
+NumPy load and run it; nothing of this package and no Flax is needed:
 
     with safe_open("tiny.stablehlo", "numpy") as file:
         program = jax.export.deserialize(file.get_tensor("program").tobytes())
@@ -109,5 +109,5 @@ def check_installed() -> None:
         import flatbuffers  # noqa: F401
     except ImportError:
         raise ValueError(
-            "exporting needs the package flatbuffers: pip install 'jax_depth[export]'"
+            "exporting needs the package flatbuffers: pip install flatbuffers"
         ) from None
