@@ -98,7 +98,7 @@ def test_commands(folder, weights, trainable, as_installed, capsys):
 
 
 # Pages whose snippets stand alone.
-PAGES = ("three-dimensions", "ecosystem")
+PAGES = ("three-dimensions", "ecosystem", "functions")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -132,5 +132,5 @@ def test_every_model_is_listed():
 )
 def test_links_point_to_files(page):
     text = (ROOT / page).read_text()
-    for target in re.findall(r"\]\((?!https?://|#)([^)]+)\)", text):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", text):
         assert ((ROOT / page).parent / target).exists(), target
