@@ -105,7 +105,7 @@ class Pose:
         error = float(np.abs(turn @ turn.T - np.eye(3)).max())
         if error > _ROTATION_TOLERANCE or np.linalg.det(turn) < 0:
             raise ValueError(
-                "the left 3x3 part of the pose is no rotation (it is off by "
+                "the left 3x3 part of the pose is not a rotation (it is off by "
                 f"{error:.2g}, determinant {np.linalg.det(turn):.3g}); give the "
                 "matrix from world to camera, without scale"
             )

@@ -265,7 +265,7 @@ def load_fields(path: str | os.PathLike[str], kind: str | None) -> dict[str, Any
             fields["max_depth"] = float(texts["max_depth"])
         except ValueError:
             raise ValueError(
-                f"{path} says max_depth is {texts['max_depth']!r}, which is no number"
+                f"{path} says max_depth is {texts['max_depth']!r}, not a number"
             ) from None
     return fields | {n: a for n, a in stored.layers.items() if n in _LAYERS}
 

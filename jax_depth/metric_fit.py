@@ -155,7 +155,9 @@ def at_points(
                 f"the point x {x:g}, y {y:g} lies outside the map of {width}x{height}"
             )
         if not 0 < metres < np.inf:
-            raise ValueError(f"the distance {metres:g} at x {x:g}, y {y:g} is no depth")
+            raise ValueError(
+                f"the distance {metres:g} at x {x:g}, y {y:g} is not a depth"
+            )
         row, column = min(round(y), height - 1), min(round(x), width - 1)
         values.append(float(depth.values[row, column]))
         known.append(metres)

@@ -184,7 +184,7 @@ class Views:
         """Return points, colours, pixels (column, row) and views of what is kept."""
         if not 0 <= confidence < 1:
             raise ValueError(
-                f"confidence {confidence!r} is no share of pixels in [0, 1)"
+                f"confidence {confidence!r} is not a share of pixels in [0, 1)"
             )
         limit = self._limit(confidence)
         parts = []

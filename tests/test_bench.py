@@ -370,7 +370,7 @@ def test_a_contender_is_named_once():
         ("--job start --batch 2", "works photo by photo; leave --batch out"),
         ("--job folder --size 518", "leave --size out"),
         ("--job folder --contenders jax-f32", "no contender is called 'jax-f32'"),
-        ("--json nowhere/x.json", "'nowhere' is no folder; make it first"),
+        ("--json nowhere/x.json", "'nowhere' is not a folder; make it first"),
         ("--again", "--again goes with --report"),
         ("--report x.txt", "the page must end in .md"),
         ("--report x.md --model tiny", "--model is set by the suite"),

@@ -367,9 +367,9 @@ def test_ctrl_c_leaves_a_film_that_plays(fake, capsys, monkeypatch, way):
     ("argv", "message"),
     [
         ([], "give an INPUT"),
-        (["a.mp4", "--start", "1:2:3:4"], "is no time"),
-        (["a.mp4", "--fps", "0"], "is no rate"),
-        (["a.mp4", "--fps", "0.0001"], "is no rate between 0.001 and 1000"),
+        (["a.mp4", "--start", "1:2:3:4"], "is not a time"),
+        (["a.mp4", "--fps", "0"], "is not a rate"),
+        (["a.mp4", "--fps", "0.0001"], "is not a rate from 0.001 to 1000"),
         (["a.mp4", "--max-frames", "none"], "not a whole number above 0"),
         (["a.mp4", "--format", "avi"], "known: film, png16, npz"),
         (["a.mp4", "a.mp4"], "given twice"),

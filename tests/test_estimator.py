@@ -240,9 +240,9 @@ def test_memory_is_kept_on_request_only(monkeypatch):
     "options, word",
     [
         ({"size": 0}, "size"),
-        ({"size": "56"}, "size '56' is no whole number"),
+        ({"size": "56"}, "size '56' is not a whole number"),
         ({"batch_size": 0}, "batch"),
-        ({"batch_size": "a"}, "batch size 'a' is no whole number"),
+        ({"batch_size": "a"}, "batch size 'a' is not a whole number"),
         ({"devices": "cpu"}, r"jax\.devices\('cpu'\)"),
         ({"resample": "x"}, "'x'"),
     ],

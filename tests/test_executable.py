@@ -216,7 +216,7 @@ def test_the_second_process_compiles_nothing(photo):
             "too elongated",
         ),
         (["export", "--executable", "-o", "x", "--model", "bare"], "predicts no depth"),
-        (["predict", "a.png", "--executables", "gone"], "'gone' is no folder"),
+        (["predict", "a.png", "--executables", "gone"], "'gone' is not a folder"),
     ],
 )
 def test_wrong_usage_is_one_sentence(words, sentence, tmp_path, monkeypatch, capsys):

@@ -90,7 +90,7 @@ def test_a_fit_serves_the_next_frame_and_is_cut_off(disparity, metres):
         ([(0, 0, 2.0)], "1 known distances do not determine"),
         ([(0, 0, 2.0), (0, 0, 2.1)], "the same value .* at all 2 known distances"),
         ([(0, 0, 2.0), (43, 0, 2.0)], "x 43, y 0 lies outside the map of 43x31"),
-        ([(0, 0, -1.0)], "the distance -1 at x 0, y 0 is no depth"),
+        ([(0, 0, -1.0)], "the distance -1 at x 0, y 0 is not a depth"),
         ([(0, 0)], r"the point \(0, 0\) must be \(x, y, metres\)"),
     ],
 )

@@ -30,7 +30,7 @@ def find_weights(
     """Return the one mapping of tensors inside what a training script saved.
 
     Weights are told by their keys: a dict with keys of a known layout is taken
-    wherever it stands, and what is no tensor beside those keys is left out. Of
+    wherever it stands, and what is not a tensor beside those keys is left out. Of
     unknown keys a dict under one of `NESTS` is taken, or the top level.
 
     Args:

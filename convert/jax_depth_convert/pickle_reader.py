@@ -139,7 +139,7 @@ class _Machine:
 
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
-            raise Refused("asks for a name that is no text")
+            raise Refused("asks for a name that is not text")
         self.push(look_up(module, name))
 
     def reduce(self) -> None:

@@ -50,7 +50,7 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opaque:
-    """Data that is no array and no dict, such as a path or a sparse tensor."""
+    """Data that is neither an array nor a dict, such as a path or a sparse tensor."""
 
     kind: str
 
@@ -89,7 +89,7 @@ class NumpyDtype:
     state: tuple | None = None
 
     def resolve(self) -> np.dtype | None:
-        """Return the dtype, or None of one that is no plain number."""
+        """Return the dtype, or None of one that is not a plain number."""
         order = self.state[1] if self.state and len(self.state) > 1 else "<"
         if order not in ("<", ">", "|") or self.code not in _NUMPY_CODES:
             return None

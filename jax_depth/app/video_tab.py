@@ -202,7 +202,7 @@ def av_installed() -> bool:
 
 
 def _check(clip: Path, service: Service) -> None:
-    """Refuse what is no video, before FFmpeg sees it.
+    """Refuse what is not a video, before FFmpeg sees it.
 
     FFmpeg also reads playlists, which name other files of this machine.
     """

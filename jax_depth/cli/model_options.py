@@ -180,8 +180,8 @@ class ModelOptions:
         if folder is not None:
             if not folder.is_dir():
                 raise UsageError(
-                    f"--executables: '{folder}' is no folder; make it with `jax-depth "
-                    f"export --executable -o '{folder}'`"
+                    f"--executables: '{folder}' is not a folder; make it with "
+                    f"`jax-depth export --executable -o '{folder}'`"
                 )
             estimator.compile = ExecutableFolder(folder, estimator.compile, strict=True)
         elif estimator.engine == "xla" and (cache := executables_folder()):

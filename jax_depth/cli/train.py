@@ -382,7 +382,7 @@ def _judge(text: str) -> Any:
     words = [option for option in options if option not in every]
     number = every[0].removeprefix("every=") if every else "0"
     if every and not (number.isdecimal() and int(number)):
-        raise UsageError(f"--held-out {text}: every={number} is no number of steps")
+        raise UsageError(f"--held-out {text}: every={number} is not a number of steps")
     dataset = open_dataset(path + (f"?{'&'.join(words)}" if words else ""))
     return HeldOut(dataset, name, int(number))
 

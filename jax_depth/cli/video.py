@@ -203,7 +203,7 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share in 0 to below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
     return share
 
 
@@ -213,7 +213,7 @@ def _rate(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate between 0.001 and 1000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate from 0.001 to 1000")
     return rate
 
 
@@ -225,6 +225,6 @@ def _seconds(text: str) -> float:
         parts, total = [], -1.0
     if not (1 <= len(parts) <= 3 and 0 <= total < float("inf")):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time; write seconds or H:M:S, such as 90 or 1:30"
+            f"{text!r} is not a time; write seconds or H:M:S, such as 90 or 1:30"
         )
     return total

@@ -73,7 +73,7 @@ def listed(
         hint: what else the message should say.
 
     Raises:
-        DatasetError: `root` is no folder, or nothing matches.
+        DatasetError: `root` is not a folder, or nothing matches.
     """
     root = folder(title, root)
     found = {path for pattern in patterns for path in root.glob(pattern)}

@@ -3,7 +3,7 @@
     SCENE/images/dslr_images/DSC_NNNN.JPG                 the distorted pictures
     SCENE/ground_truth_depth/dslr_images/DSC_NNNN.JPG     raw float32, the same size
 
-The files of depth have the pictures' suffix but no header; infinity is no depth. They
+The files of depth have the pictures' suffix but no header; infinity is unknown. They
 belong to the distorted pictures, not to `dslr_images_undistorted`.
 """
 

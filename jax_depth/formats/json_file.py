@@ -66,7 +66,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"holds {name}, which is no number of JSON")
+    raise ValueError(f"holds {name}, which is not a JSON number")
 
 
 def _integer(text: str) -> int:

@@ -157,7 +157,7 @@ class Estimator:
         self.restore: Restore = self._served.restore
         whole = isinstance(batch_size, numbers.Integral | None)
         if not whole or (batch_size is not None and batch_size < 1):
-            raise ValueError(f"batch size {batch_size!r} is no whole number above 0")
+            raise ValueError(f"batch size {batch_size!r} is not a whole number above 0")
         if isinstance(devices, str):
             raise ValueError(f"give devices themselves, jax.devices({devices!r})")
         check_engine(engine)

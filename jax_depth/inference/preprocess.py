@@ -270,7 +270,7 @@ def check_options(size: int, resample: str, multiple: int) -> None:
         known = ", ".join(map(repr, get_args(Resample)))
         raise ValueError(f"resample {resample!r} is not known; use one of {known}")
     if not isinstance(size, numbers.Integral):
-        raise ValueError(f"size {size!r} is no whole number of pixels")
+        raise ValueError(f"size {size!r} is not a whole number of pixels")
     # "transformers" rounds to the nearest multiple, which may be none at all.
     nothing = resample == "transformers" and round(size / multiple) == 0
     nothing |= resample == "shrink_area" and size < multiple

@@ -341,7 +341,7 @@ def stream_init(
         batch: streams that run side by side.
 
     Raises:
-        ValueError: another kind of model, or a size that is no multiple of its patch.
+        ValueError: another kind of model, or sides that are not multiples of its patch.
     """
     check_size((batch, 1, *size, 3), _of_clips(config))
     assert config.head is not None

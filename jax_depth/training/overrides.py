@@ -30,7 +30,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"{text!r} is no assignment; write KEY=VALUE")
+            raise ValueError(f"{text!r} is not an assignment; write KEY=VALUE")
         key = key.strip()
         changes[key] = _parse(key, value.strip(), _type_of(recipe, key))
     return _replace(recipe, changes)

@@ -46,8 +46,8 @@ def model_config(recipe: Recipe) -> ModelConfig:
     patch = config.encoder.patch_size
     if recipe.data.size % patch:
         raise ValueError(
-            f"data.size={recipe.data.size} is no multiple of {patch}, the patch size "
-            f"of {settings.architecture}; take "
+            f"data.size={recipe.data.size} is not a multiple of {patch}, the patch "
+            f"size of {settings.architecture}; take "
             f"{max(1, round(recipe.data.size / patch)) * patch}"
         )
     if settings.scan and not hasattr(config.encoder, "scan"):

@@ -117,7 +117,7 @@ def _table(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     for path in (args.json, args.markdown):
         if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"'{path.parent}' is no folder; make it first")
+            raise UsageError(f"'{path.parent}' is not a folder; make it first")
     try:
         limits = ceilings.measure(_say) if plan.job in ("forward", "train") else {}
         table = plan.run(_say)

@@ -100,7 +100,7 @@ class Term:
             if named and number and isinstance(options or {}, Mapping):
                 return cls(loss, float(weight), dict(options or {}))
         raise ValueError(
-            f"{value!r} is no term of a loss; write a name or (name, weight, "
+            f"{value!r} is not a term of a loss; write a name or (name, weight, "
             '{"option": value})'
         )
 
