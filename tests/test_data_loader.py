@@ -59,6 +59,18 @@ def test_a_batch_is_the_same_read_in_threads_alone_or_after_resuming():
         same(resumed, batch)
 
 
+@pytest.mark.slow
+def test_processes_read_the_same_batches_and_tell_what_they_could_not():
+    told = []
+    alone, apart = loader(), loader(workers=2, threads=1, report=told.append)
+    for one, other in zip(take(apart.batches(2), 6), range(2, 8), strict=True):
+        same(one, alone.batch(other))
+    assert apart.unreadable == alone.unreadable and len(told) == 2
+    broken = loader(Numbered("a", 30, range(30)), workers=1)
+    with pytest.raises(TooManyUnreadable, match="20 samples in a row could not"):
+        take(broken.batches(), 1)
+
+
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_processes_read_consecutive_rows_of_the_same_batch(count):
     alone = take(loader().batches(), 4)

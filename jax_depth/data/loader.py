@@ -1,17 +1,17 @@
 """Batches for training, each a pure function of (seed, step).
 
-Grain shuffles, repeats, mixes by weight and reads ahead in threads. The order is that
-of one endless stream of samples: batch `step` of `batch_size` is its elements
-step * batch_size and following, whatever the number of processes, each of which reads
-its own rows of every batch. So the step is all there is to save, and a run may go on
-with other processes than it began with.
+Grain shuffles, repeats, mixes by weight and reads ahead: in threads or, where the
+interpreter's lock is the limit, in processes. The order is that of one endless stream
+of samples: batch `step` of `batch_size` is its elements step * batch_size and
+following, whatever the number of hosts, each of which reads its own rows of every
+batch. So the step is all there is to save, and a run may go on with other hosts than it
+began with.
 """
 
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,20 @@ Transform = Callable[[Sample, np.random.Generator], Mapping[str, np.ndarray]]
 _ATTEMPTS = 20
 # Keys of independent random streams: (seed, _SUBSTITUTE, ...) and (seed, index).
 _SUBSTITUTE = 0x5AB
+
+
+class Row(NamedTuple):
+    """One element of the stream, read.
+
+    Attributes:
+        name: "title/name" of the sample.
+        arrays: of the transform; None where no substitute could be read either.
+        unreadable: (name, sentence) of the samples it stands in for.
+    """
+
+    name: str
+    arrays: Mapping[str, np.ndarray] | None
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 class TooManyUnreadable(DatasetError):
@@ -68,6 +82,10 @@ class Loader:
         process_index, process_count: which rows of each batch to read: `process_count`
             equal, contiguous parts.
         threads: that read and transform.
+        workers: processes that do it instead, each with `threads` of its own; 0 for
+            this process alone. Batches are the same. They are started afresh, so
+            datasets and the transform must be picklable, and a program that uses them
+            needs `if __name__ == "__main__":`.
         ahead: batches to hold ready.
         unreadable_limit: distinct unreadable samples this process tolerates.
         report: called with a sentence at each new unreadable sample.
@@ -89,6 +107,7 @@ class Loader:
         process_index: int = 0,
         process_count: int = 1,
         threads: int = 4,
+        workers: int = 0,
         ahead: int = 2,
         unreadable_limit: int = 100,
         report: Callable[[str], None] | None = None,
@@ -97,10 +116,9 @@ class Loader:
         self.transform = transform
         self.batch_size, self.seed = batch_size, seed
         self.unreadable_limit, self.report = unreadable_limit, report
-        self._threads, self._ahead = threads, ahead
+        self._threads, self._workers, self._ahead = threads, workers, ahead
         # Name -> reason, of samples that could not be read.
         self.unreadable: dict[str, str] = {}
-        self._lock = threading.Lock()
         if batch_size < 1 or batch_size % process_count:
             raise ValueError(
                 f"batch size {batch_size} does not divide among {process_count} "
@@ -123,11 +141,21 @@ class Loader:
             prefetch_buffer_size=max(self._ahead * self.rows, self._threads),
         )
         source = grain.MapDataset.source(_Rows(self, first_step))
-        rows = iter(source.to_iter_dataset(options))
+        stream = source.to_iter_dataset(options)
+        if self._workers:
+            _settle_flags()
+            held = -(-self._ahead * self.rows // self._workers)
+            stream = stream.mp_prefetch(
+                grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=held)
+            )
+        rows = iter(stream)
         step = first_step
-        while True:
-            yield self._stack(step, [next(rows) for _ in range(self.rows)])
-            step += 1
+        try:
+            while True:
+                yield self._stack(step, [next(rows) for _ in range(self.rows)])
+                step += 1
+        finally:
+            rows.close()
 
     def batch(self, step: int) -> LoadedBatch:
         """Return one batch, read here and now: what `batches` yields for that step."""
@@ -135,8 +163,8 @@ class Loader:
         rows = [self.row(position) for position in range(first, first + self.rows)]
         return self._stack(step, rows)
 
-    def row(self, position: int) -> tuple[str, Mapping[str, np.ndarray]]:
-        """Return the name and the arrays of one element of the stream.
+    def row(self, position: int) -> Row:
+        """Return one element of the stream.
 
         A transform may refuse a sample with a SampleError: it is replaced like an
         unreadable one.
@@ -144,30 +172,25 @@ class Loader:
         number, index = self._stream[position]
         dataset = self.datasets[number]
         substitutes = np.random.default_rng((self.seed, _SUBSTITUTE, position))
-        sentence = ""
+        unreadable: list[tuple[str, str]] = []
         for _ in range(_ATTEMPTS):
             name = f"{dataset.title}/{dataset.names[index]}"
             generator = np.random.default_rng((self.seed, position))
             try:
-                return name, self.transform(dataset[index], generator)
+                arrays = self.transform(dataset[index], generator)
+                return Row(name, arrays, tuple(unreadable))
             except SampleError as error:
-                sentence = str(error)
-                self._count(name, sentence)
+                unreadable.append((name, str(error)))
             index = int(substitutes.integers(len(dataset)))
-        raise TooManyUnreadable(
-            f"{dataset!r}: {_ATTEMPTS} samples in a row could not be used, the last: "
-            f"{sentence}"
-        )
+        return Row(repr(dataset), None, tuple(unreadable))
 
     def _count(self, name: str, sentence: str) -> None:
-        with self._lock:
-            if name in self.unreadable:
-                return
-            self.unreadable[name] = sentence
-            count = len(self.unreadable)
+        if name in self.unreadable:
+            return
+        self.unreadable[name] = sentence
         if self.report is not None:
-            self.report(f"{sentence}; skipped ({count} so far)")
-        self.check_total(count)
+            self.report(f"{sentence}; skipped ({len(self.unreadable)} so far)")
+        self.check_total(len(self.unreadable))
 
     def check_total(self, count: int) -> None:
         """Check a number of unreadable samples, this process's or all processes'.
@@ -183,16 +206,35 @@ class Loader:
                 f"data.unreadable_limit of a recipe; the last: {last}"
             )
 
-    def _stack(
-        self, step: int, rows: Sequence[tuple[str, Mapping[str, np.ndarray]]]
-    ) -> LoadedBatch:
-        names, mappings = zip(*rows, strict=True)
+    def _stack(self, step: int, rows: Sequence[Row]) -> LoadedBatch:
+        mappings = []
+        for row in rows:
+            for name, sentence in row.unreadable:
+                self._count(name, sentence)
+            if row.arrays is None:
+                raise TooManyUnreadable(
+                    f"{row.name}: {_ATTEMPTS} samples in a row could not be used, the "
+                    f"last: {row.unreadable[-1][1]}"
+                )
+            mappings.append(row.arrays)
         arrays = {key: np.stack([m[key] for m in mappings]) for key in mappings[0]}
-        return LoadedBatch(step, arrays, names)
+        return LoadedBatch(step, arrays, tuple(row.name for row in rows))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # To a worker, which reads rows and reports nothing.
+        return self.__dict__ | {"report": None, "unreadable": {}}
+
+
+def _settle_flags() -> None:
+    """Let Grain's worker processes read absl's flags, which only absl.app parses."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 class _Rows:
-    """One process's part of the stream, from a step on: what Grain's threads read."""
+    """One process's part of the stream, from a step on: what Grain reads."""
 
     def __init__(self, loader: Loader, first_step: int):
         self._loader, self._first_step = loader, first_step
@@ -201,7 +243,7 @@ class _Rows:
         # Grain wants an end; this one is centuries away.
         return 2**48
 
-    def __getitem__(self, index: int) -> tuple[str, Mapping[str, np.ndarray]]:
+    def __getitem__(self, index: int) -> Row:
         loader = self._loader
         step, row = divmod(int(index), loader.rows)
         start = (self._first_step + step) * loader.batch_size + loader._first_row

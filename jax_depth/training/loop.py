@@ -167,6 +167,7 @@ def _train(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         threads=_threads(recipe),
+        workers=recipe.data.workers,
         ahead=recipe.data.prefetch,
         unreadable_limit=recipe.data.unreadable_limit,
         report=journal.say if active else hosts.tell,
@@ -363,7 +364,7 @@ def _threads(recipe: Recipe) -> int:
     """Return how many threads read and augment."""
     if recipe.data.threads is not None:
         return recipe.data.threads
-    return os.cpu_count() or 1
+    return 1 if recipe.data.workers else os.cpu_count() or 1
 
 
 def _check_batch(recipe: Recipe, devices: int) -> None:

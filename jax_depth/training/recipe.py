@@ -69,6 +69,8 @@ class DataSettings:
         augmentation: of pictures with measured or rendered depth.
         pseudo_augmentation: of pseudo-labelled pictures.
         threads: that read and augment; None for as many as this machine has cores.
+        workers: processes that do it instead, each with `threads` of its own (None:
+            one); 0 for the run's own process.
         prefetch: batches made ahead.
         unreadable_limit: samples that cannot be used before the run ends.
     """
@@ -81,6 +83,7 @@ class DataSettings:
     augmentation: Augmentation = _AS_IS
     pseudo_augmentation: Augmentation = _AS_IS
     threads: int | None = setting(FROM_0, None)
+    workers: int = setting(FROM_0, 0)
     prefetch: int = setting(FROM_0, 4)
     unreadable_limit: int = setting(FROM_0, 100)
 

@@ -28,7 +28,13 @@ _FIXED = (
     "optimizer.accumulate",
 )
 # What changes no number of a run.
-_HARMLESS = {"data.threads", "data.prefetch", "run.log_every", "run.profile"}
+_HARMLESS = {
+    "data.threads",
+    "data.workers",
+    "data.prefetch",
+    "run.log_every",
+    "run.profile",
+}
 _HELD_OUT = "held-out "
 
 
