@@ -16,6 +16,7 @@ from jax_depth.app.limits import Limits
 from jax_depth.app.refusal import Refusal
 from jax_depth.inference.estimator import Estimator, load
 from jax_depth.inference.preprocess import processing_size
+from jax_depth.inference.prompted import refuse_without_prompt
 
 # Of cameras and screens: 4:3, 3:2, 16:9, upright and lying, and a square.
 _USUAL_PHOTOS = (
@@ -48,11 +49,12 @@ def load_models(
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError: from `load`; or two models are
-            called the same.
+            called the same, or one needs more than photos.
     """
     models: dict[str, Estimator] = {}
     for name in names:
         estimator = load(name, **options)
+        refuse_without_prompt(estimator.config)
         if estimator.config.name in models:
             raise ValueError(
                 f"two of the models are called {estimator.config.name!r}; users could "

@@ -37,6 +37,7 @@ def run_batch(
     results_of: Callable[[Path], Mapping[str, Path]],
     prepare: Callable[[Sequence[Job]], tuple[Any, Callable[..., None]]],
     details: Mapping[str, Any] | None = None,
+    chosen: Callable[..., tuple[list[Photo], list[Problem]]] | None = None,
 ) -> int:
     """Compute and write every photo that `words` mean; return the exit code.
 
@@ -48,11 +49,15 @@ def run_batch(
             depth) -> None. Called when there is something to do and the output folder
             can be written to.
         details: further entries of the JSON summary, read at the end.
+        chosen: photos and `words` -> those to compute, and further problems.
 
     Raises:
         UsageError: from `find_photos` or `prepare`, or the output folder is none.
     """
     photos, problems = find_photos(words, args.outdir)
+    if chosen is not None:
+        photos, more = chosen(photos, words)
+        problems += more
     report = Report(
         args.outdir, len(photos) + len(problems), quiet=args.quiet, as_json=args.json
     )

@@ -172,6 +172,7 @@ def _writable(path: Path) -> Iterator[None]:
 def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
     """Return the weights and the config, with the dtype that was asked for."""
     from jax_depth.inference.preprocess import check_options
+    from jax_depth.inference.prompted import takes_prompts
     from jax_depth.weights import read_params
 
     source, model = ModelOptions.of(args).source()
@@ -181,6 +182,11 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
         raise UsageError(str(error)) from None
     if config.head is None:
         raise UsageError(f"{config.name} is a bare encoder and predicts no depth")
+    if takes_prompts(config):
+        raise UsageError(
+            f"{config.name} takes a coarse depth map beside each photo, which exported "
+            "files do not; use `jax-depth predict --prompt`"
+        )
     if args.size is not None:
         resample = args.resample or config.resample
         try:

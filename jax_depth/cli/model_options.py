@@ -118,6 +118,7 @@ class ModelOptions:
     engine: Any = "xla"
     executables: Path | None = None
     keep_memory: bool = True
+    prompt: Path | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "ModelOptions":
@@ -148,6 +149,10 @@ class ModelOptions:
         """
         use_compilation_cache()
         import jax_depth
+        from jax_depth.inference.prompted import (
+            check_takes_prompts,
+            refuse_without_prompt,
+        )
 
         source, model = self.source()
         try:
@@ -161,6 +166,10 @@ class ModelOptions:
                 engine=self.engine,
                 keep_memory=self.keep_memory,
             )
+            if self.prompt is None:
+                refuse_without_prompt(estimator.config)
+            else:
+                check_takes_prompts(estimator)
             self._use_programs(estimator)
         except ValueError as error:
             raise UsageError(str(error)) from None

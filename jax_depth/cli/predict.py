@@ -18,6 +18,7 @@ from jax_depth.cli.model_options import (
     add_program_options,
     load_estimator,
 )
+from jax_depth.cli.prompts import Prompts, add_prompt_arguments
 from jax_depth.cli.result_names import result_paths
 from jax_depth.cli.usage import UsageError, names_among
 
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("model")
     add_model_options(model)
+    add_prompt_arguments(model)
     add_engine_option(model)
     add_program_options(model)
     _add_output_arguments(parser.add_argument_group("output"))
@@ -93,16 +95,18 @@ def run(args: argparse.Namespace) -> int:
     if not words:
         raise UsageError("give at least one PATH: a photo, a folder, a glob, a .txt")
     formats = _chosen_formats(args)
+    prompts = Prompts.asked(args)
     return run_batch(
         args,
         words,
         lambda stem: result_paths(stem, formats),
-        lambda _: _prepared(args, formats),
+        lambda _: _prepared(args, formats, prompts),
+        chosen=None if prompts is None else prompts.match,
     )
 
 
 def _prepared(
-    args: argparse.Namespace, formats: list[str]
+    args: argparse.Namespace, formats: list[str], prompts: Prompts | None
 ) -> tuple[Any, Callable[..., None]]:
     """Return the estimator and what writes its maps."""
     # Late: this imports jax, which the help does without.
@@ -116,6 +120,8 @@ def _prepared(
         "high": high,
         "legend": args.legend,
     }
+    if prompts is not None:
+        estimator = prompts.beside(estimator)
     return estimator, functools.partial(write_maps, style=style)
 
 

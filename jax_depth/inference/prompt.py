@@ -75,7 +75,7 @@ def read_prompt(
         warnings.warn(
             f"{label}: {unknown} of {metres.size} values are unknown (NaN, infinite, 0 "
             "or below) and are filled from their neighbours",
-            stacklevel=2,
+            stacklevel=1,
         )
     return filled(np.where(known, metres, np.nan))
 

@@ -10,6 +10,7 @@ import jax
 
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.inference.estimator import Estimator, load
+from jax_depth.inference.prompted import refuse_without_prompt
 from jax_depth.models.initialize import init
 
 _RANDOM = "random:"
@@ -48,6 +49,7 @@ def open_models(words: Sequence[str], **options: Any) -> dict[str, Estimator]:
         if label in found:  # two files of one folder name
             label = f"{label} ({len(found) + 1})"
         found[label] = _open(word, options)
+        refuse_without_prompt(found[label].config)
     return found
 
 
