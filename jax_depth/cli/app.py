@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         metavar="SECONDS",
         default=30.0,
-        help="what is in work gets to end when the server is told to stop (default: "
+        help="how long requests may take to finish after a signal to stop (default: "
         "%(default)g)",
     )
     limits = parser.add_argument_group("limits")
@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-pixels", "N", 1, "pixels of one photo"),
         ("--max-size", "PIXELS", 1, "largest --size a user may choose"),
         ("--max-waiting", "N", 1, "photos in work or waiting, of all users"),
-        ("--max-seconds", "N", 1, "from a photo's arrival to its depth"),
+        ("--max-seconds", "N", 1, "limit from a photo's arrival to its depth"),
         ("--max-batch", "N", 1, "photos of one run of the second tab"),
         ("--max-frames", "N", 1, "frames of one video"),
     ):

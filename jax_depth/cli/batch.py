@@ -25,7 +25,7 @@ def add_batch_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--skip-existing",
         action="store_true",
-        help="pass over photos whose results are all there: goes on after a stop",
+        help="skip photos whose results all exist, to resume an interrupted run",
     )
     group.add_argument("--quiet", action="store_true", help="print failures only")
     add_json_argument(group)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=positive,
         metavar="N",
-        help="photos computed at once (default: several are tried)",
+        help="photos per forward pass (default: try several)",
     )
     parser.add_argument(
         "--seconds",

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=(2.0, 98.0),
         metavar=("LOW", "HIGH"),
-        help="of the values that become the ends of the range (default: 2 98)",
+        help="of the values: the ends of the range (default: 2 98)",
     )
     parser.add_argument(
         "-o",

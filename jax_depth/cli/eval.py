@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--outdir",
         type=Path,
-        help="folder for results; run again to go on after a stop (default: "
-        "eval_PROTOCOL_MODEL)",
+        help="folder for results; run again to resume (default: eval_PROTOCOL_MODEL)",
     )
     model = parser.add_argument_group("model")
     add_model_options(model)
@@ -65,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--space",
         choices=get_args(Space),
-        help="where it is fitted (default: disparity, depth for models of depth)",
+        help="space to fit in (default: disparity, depth for models of depth)",
     )
     group.add_argument(
         "--floor",
@@ -77,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-depth",
         type=float,
         metavar="M",
-        help=f"of the truth (default: the protocol's; 80 for {_OWN})",
+        help=f"largest true depth to judge (default: the protocol's; 80 for {_OWN})",
     )
     group = parser.add_argument_group("work")
     group.add_argument(
@@ -85,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=10,
         metavar="N",
-        help="pictures of the worst (10)",
+        help="save pictures of the N worst (default: 10)",
     )
     group.add_argument(
         "--shard",

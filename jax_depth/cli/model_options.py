@@ -48,7 +48,7 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="photos computed at once (default: 1 a CPU device, 8 a GPU or TPU)",
+        help="photos per forward pass (default: 1 per CPU device, 8 per GPU or TPU)",
     )
 
 

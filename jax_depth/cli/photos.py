@@ -46,8 +46,8 @@ def add_size_limit(parser: argparse.ArgumentParser) -> None:
         "--max-megapixels",
         type=positive,
         metavar="N",
-        help="read photos of up to N megapixels (default: 178, which keeps small files "
-        "that unpack into gigabytes out; 200 take about 2 GB while they are read)",
+        help="largest photo to read, in megapixels (default: 178, a guard against "
+        "small files that unpack into gigabytes; 200 need about 2 GB while being read)",
     )
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         nargs="*",
         help="a photo, a folder (searched recursively), a glob, or a .txt file with "
-        "one of these a line",
+        "one of these on each line",
     )
     parser.add_argument(
         "--img-path", metavar="PATH", action="append", default=[], help="same as PATH"

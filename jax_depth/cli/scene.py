@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         nargs="+",
         help="a photo, a folder (searched recursively), a glob, or a .txt file with "
-        "one of these a line",
+        "one of these on each line",
     )
     model = parser.add_argument_group("model")
     add_model_options(model)

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_rate,
         default=Fraction(2),
         metavar="N",
-        help="frames a second that are taken of a clip (default: 2)",
+        help="frames per second to take from a clip (default: 2)",
     )
     scene.add_argument(
         "--reference",
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=40.0,
         metavar="PERCENT",
-        help="share of the least confident pixels that is left out (default: "
+        help="leave out this share of the least confident pixels (default: "
         "%(default)g)",
     )
     output.add_argument(
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=_MAX_POINTS,
         metavar="N",
-        help="points in a file at most (default: %(default)d)",
+        help="most points in a file (default: %(default)d)",
     )
     add_json_argument(output)
 
