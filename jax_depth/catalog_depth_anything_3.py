@@ -40,6 +40,7 @@ _COMMON: dict[str, Any] = {
     "kind": "depth",
     "image_size": 504,
     "resample": "upper_bound_resize",
+    # Ours: the authors stay at the network's size.
     "restore": "half_pixel",
 }
 

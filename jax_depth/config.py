@@ -354,7 +354,7 @@ def _from_document(
     if document.get("metric") is not None:
         if where:
             raise ValueError(f"{where}metric: a second model has none of its own")
-        document["metric"] = _from_document(document["metric"], "metric.")
+        document["metric"] = _from_document(document["metric"], "metric.", restore)
     if not isinstance(document.get("encoder"), dict):
         raise ValueError('the model description needs an "encoder" object')
     document["encoder"] = _part(document["encoder"], "encoder", _ENCODER_TYPES, None)

@@ -185,6 +185,8 @@ def test_the_catalogue_says_how_each_model_comes_back():
             assert entry.config.restore == "aligned", name
         if v1 or name.startswith(("depth-anything-3", "prompt")):
             assert entry.config.restore == "half_pixel", name
+        if entry.config.metric is not None:
+            assert entry.config.metric.restore == "half_pixel", name
 
 
 def test_a_protocol_given_by_hand_sets_both_ways():
@@ -194,10 +196,16 @@ def test_a_protocol_given_by_hand_sets_both_ways():
     theirs = served(v1, resample="transformers")
     assert (theirs.resample, theirs.restore) == ("transformers", "bicubic")
     assert _estimator("v1", resample="transformers").restore == "bicubic"
+    assert served(_config("v2"), resample="lower_bound_crop").restore == "half_pixel"
 
 
 @pytest.mark.parametrize(
-    ("name", "restore"), [("depth-anything-base", "half_pixel"), ("mine", "aligned")]
+    ("name", "restore"),
+    [
+        ("depth-anything-base", "half_pixel"),
+        ("depth-anything-3-mono-large", "half_pixel"),
+        ("mine", "aligned"),
+    ],
 )
 def test_a_description_without_the_field_takes_its_model_s(name, restore, tmp_path):
     config = dataclasses.replace(CONFIG, name=name, restore="bicubic")

@@ -5,7 +5,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from jax_depth.cli.display_range import calibration_path
+from jax_depth.cli.display_range import calibration_path, refuse_calibration
 from jax_depth.cli.model_options import (
     add_engine_option,
     add_model_options,
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     photos, problems = find_photos(args.paths, calibration_path("").parent)
     failures = [problem.sentence for problem in problems]
     estimator = load_estimator(args)
+    refuse_calibration(estimator.config, "calibrate")
 
     def maps():
         paths = [photo.path for photo in photos]

@@ -57,6 +57,7 @@ def shown_range(
                 f"--range {text}: write LOW:HIGH, two finite numbers, LOW below HIGH "
                 "in float32, such as 0:80"
             ) from None
+    refuse_calibration(config, f"--range {text}")
     path = calibration_path(config.name) if text == "calibrated" else Path(str(text))
     try:
         found = RangeCalibration.load(path)
@@ -82,6 +83,16 @@ def shown_range(
             f"{config.name} ({config.kind}), whose values mean something else"
         )
     return found.low, found.high
+
+
+def refuse_calibration(config: Any, what: str) -> None:
+    """Raise UsageError for a model whose values no range of photos can stand for."""
+    if config.canonical_focal is not None:
+        raise UsageError(
+            f"{what}: what {config.name} gives depends on each photo's focal length, "
+            "so photos share no range; give `predict --range LOW:HIGH`, in metres "
+            "where that length is known"
+        )
 
 
 def _model_options(args: argparse.Namespace | None) -> str:

@@ -2,8 +2,10 @@
 
 import collections
 import errno
+import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from jax_depth import outputs
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.exif import camera_from_focal, find_camera
 from jax_depth.formats.image import as_bytes, read_image
 
 # After these no further file can be written either.
@@ -75,8 +78,10 @@ def write_maps(
         job: whose results are files of `outputs.FORMATS`.
         pixels: the picture, uint8 or float32 (h, w, 3).
         depth: its map.
-        style: options of the picture formats: `colormap`, `low`, `high`, `legend`.
+        style: options of the picture formats: `colormap`, `low`, `high`, `legend`; and
+            `focal`, see `with_focal_length`.
     """
+    depth = with_focal_length(depth, job.photo, style.get("focal"))
     for name, path in job.results.items():
         options: dict[str, Any] = {}
         if name in ("png8", "color", "side-by-side"):
@@ -88,6 +93,32 @@ def write_maps(
             options["photo"] = as_bytes(pixels)
         path.parent.mkdir(parents=True, exist_ok=True)
         outputs.save(depth, path, name, **options)
+
+
+def with_focal_length(
+    depth: DepthMap, photo: Path, focal: float | None = None
+) -> DepthMap:
+    """Return a map that only lacks a focal length in metres, where one is known.
+
+    Args:
+        depth: a map; one that lacks more, or nothing, stays as it is.
+        photo: its file, whose EXIF data may tell.
+        focal: in pixels of the photo, instead.
+    """
+    if depth.metres_per_focal is None:
+        return depth
+    if focal is not None:
+        return depth.to_metric(camera=camera_from_focal(depth.shape, focal))
+    camera, source = find_camera(photo, depth.shape)
+    if not source.startswith("assumed"):
+        return depth.to_metric(camera=camera)
+    # The same text is printed once, however many photos it is true of.
+    warnings.warn(
+        f"{depth.model} gives depth without a unit where a photo's file does not tell "
+        "its focal length; state it with --focal for metres",
+        stacklevel=2,
+    )
+    return depth
 
 
 def _settled(job: Job, task: Exception | Future[None]) -> Outcome:

@@ -20,7 +20,7 @@ from jax_depth.cli.model_options import (
 )
 from jax_depth.cli.prompts import Prompts, add_prompt_arguments
 from jax_depth.cli.result_names import result_paths
-from jax_depth.cli.usage import UsageError, names_among
+from jax_depth.cli.usage import UsageError, focal_length, names_among
 
 DEFAULT_FORMATS = "side-by-side,png16"
 
@@ -81,6 +81,13 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "(see `jax-depth calibrate`; its file will do too) or LOW:HIGH",
     )
     group.add_argument(
+        "--focal",
+        type=focal_length,
+        metavar="PIXELS",
+        help="focal length of the photos, of which depth-anything-3-metric-large makes "
+        "metres (default: what their EXIF data tell)",
+    )
+    group.add_argument(
         "--pred-only",
         action="store_true",
         help="the coloured depth without the photo: color instead of side-by-side",
@@ -115,6 +122,7 @@ def _prepared(
     estimator = _estimator(args, formats)
     low, high = shown_range(args.range, estimator.config, args)
     style = {
+        "focal": args.focal,
         "colormap": "gray" if args.grayscale else args.colormap,
         "low": low,
         "high": high,
@@ -127,11 +135,16 @@ def _prepared(
 
 def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
     estimator = load_estimator(args)
-    kind = estimator.config.kind
-    if "png-mm" in formats and kind != "metric_depth":
+    kind, name = estimator.config.kind, estimator.config.name
+    by_focal_length = estimator.config.canonical_focal is not None
+    if "png-mm" in formats and kind != "metric_depth" and not by_focal_length:
         raise UsageError(
-            f"--format png-mm needs a metric model, but {estimator.config.name} gives "
-            f"{kind}; use png16"
+            f"--format png-mm needs a metric model, but {name} gives {kind}; use png16"
+        )
+    if args.focal is not None and not by_focal_length:
+        raise UsageError(
+            f"--focal: {name} makes no metres of a focal length; leave it out, or take "
+            "depth-anything-3-metric-large"
         )
     return estimator
 

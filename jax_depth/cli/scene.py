@@ -205,7 +205,8 @@ def _estimator(args: argparse.Namespace) -> Any:
     estimator = load_estimator(args)
     kind, stated = estimator.config.kind, args.near is not None or args.point
     needing = [name for name in args.format if SCENE_FORMATS[name].metric]
-    if needing and kind != "metric_depth" and not stated:
+    by_focal_length = estimator.config.canonical_focal is not None
+    if needing and kind != "metric_depth" and not (stated or by_focal_length):
         raise UsageError(
             f"--format {needing[0]} needs metres, but {estimator.config.name} gives "
             f"{kind} of unknown scale; state it with --near and --far or two or more "
@@ -223,6 +224,7 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
     from jax_depth.formats.image import as_bytes
     from jax_depth.outputs import scene
 
+    needing = any(scene.SCENE_FORMATS[name].metric for name in args.format)
     camera, source = _camera(job.photo, depth.shape, args)
     cameras[str(job.photo)] = {
         "source": source,
@@ -232,6 +234,14 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
         depth = scene.between(depth, args.near, args.far)
     elif args.point:
         depth = depth.to_metric(args.point)
+    elif depth.metres_per_focal is not None and not source.startswith("assumed"):
+        depth = depth.to_metric(camera=camera)
+    if needing and depth.unit is None:
+        raise ValueError(
+            f"{depth.model} makes metres of a focal length, which the file does not "
+            "tell; state it with --focal, --intrinsics or --fov, or give --near and "
+            "--far"
+        )
     whole = scene.Scene(
         as_bytes(pixels),
         depth,

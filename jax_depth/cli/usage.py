@@ -1,6 +1,7 @@
 """Exit codes, the error behind one of them, and types of arguments."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterable
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -25,6 +26,17 @@ def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:
         return list(dict.fromkeys(names))
 
     return parse
+
+
+def focal_length(text: str) -> float:
+    """Return pixels above 0: an argument type."""
+    try:
+        pixels = float(text)
+    except ValueError:
+        pixels = 0.0
+    if not 0 < pixels < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not pixels above 0")
+    return pixels
 
 
 def positive(text: str) -> int:

@@ -1,17 +1,25 @@
 """What an exported file says about itself: how to feed it and what comes out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax_depth import __version__
 from jax_depth.config import ModelConfig
+from jax_depth.inference import bounded
 
 _RESIZE = {
     "original": "cv2.resize(photo / 255.0, (width, height), cv2.INTER_CUBIC) in "
     "float64, both sides at least `size`",
     "transformers": "Pillow's BICUBIC on uint8, the side that changes least becoming "
     "`size`",
+    **{
+        method: "cv2.resize on uint8, INTER_AREA to shrink and INTER_CUBIC to enlarge, "
+        f"the {'longer' if method.startswith('upper') else 'shorter'} side becoming "
+        f"`size` and then each {'cut' if method.endswith('crop') else 'resized'} to "
+        "a multiple"
+        for method in bounded.METHODS
+    },
 }
 _MEANING = {
     "inverse_depth": "inverse depth of unknown scale and shift: larger is nearer, 0 is "
@@ -20,13 +28,23 @@ _MEANING = {
     "metric_depth": "metres along the camera's axis",
 }
 
+_MORE = {
+    "confidence": "above 1, larger is surer",
+    "sky": "sky where it is 0.3 or more",
+}
 
-def contract(config: ModelConfig, preprocessing: bool = False) -> Mapping[str, str]:
+
+def contract(
+    config: ModelConfig,
+    preprocessing: bool = False,
+    outputs: Sequence[str] = ("depth",),
+) -> Mapping[str, str]:
     """Return short texts for the metadata of an exported file.
 
     Args:
         config: the model.
         preprocessing: whether the file does it itself.
+        outputs: names of the maps that come out, depth first.
 
     Returns:
         "model" holds a JSON object with the numbers (`size`, `multiple`, `mean`, `std`,
@@ -52,9 +70,16 @@ def contract(config: ModelConfig, preprocessing: bool = False) -> Mapping[str, s
             f"aspect ratio kept, by {_RESIZE[config.resample]} -> divide by 255 -> "
             "subtract `mean`, divide by `std` -> float32 (batch, height, width, 3)"
         )
+    meaning = _MEANING[config.kind]
+    if config.canonical_focal is not None:
+        meaning += (
+            f"; times the focal length in pixels of the input / "
+            f"{config.canonical_focal:g} it is metres"
+        )
+    more = [f"{name}: {_MORE[name]}" for name in outputs[1:]]
     return {
         "producer": f"jax_depth {__version__}",
         "model": json.dumps(numbers),
         "preprocessing": steps,
-        "output": f"float32 (batch, height, width), {_MEANING[config.kind]}",
+        "output": "; ".join([f"float32 (batch, height, width), {meaning}", *more]),
     }

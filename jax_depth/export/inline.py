@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.extend
 
+from jax_depth.inference.engines.live import live_equations
+
 # Primitives that call what they hold once, and the parameter that holds it.
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 _CALLERS = ("jit", "pjit", "closed_call", "checkpoint", "custom_jvp_call")
@@ -20,13 +22,13 @@ def for_other_runtimes(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of arrays that computes the same by the default branches.
 
     Args:
-        function: of arrays, returning one array.
+        function: of arrays, returning one array or a tuple of several.
     """
 
     def inlined(*arguments: Any) -> Any:
         closed = jax.make_jaxpr(function)(*arguments)
-        (result,) = _run(closed.jaxpr, closed.consts, arguments)
-        return result
+        results = _run(closed.jaxpr, closed.consts, arguments)
+        return results[0] if len(results) == 1 else tuple(results)
 
     return inlined
 
@@ -39,7 +41,7 @@ def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[An
         literal = isinstance(variable, jax.extend.core.Literal)
         return variable.val if literal else values[variable]
 
-    for equation in jaxpr.eqns:
+    for equation in live_equations(jaxpr):
         results = _equation(equation, [read(v) for v in equation.invars])
         values.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]

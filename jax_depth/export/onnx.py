@@ -5,10 +5,11 @@ network's resizes depend on them.
 """
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_depth._typing import Array, Float32, Params, UInt8
+from jax_depth._typing import Array, Params, UInt8
 from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.export.contract import contract
 from jax_depth.export.inline import for_other_runtimes
 from jax_depth.formats.atomic import atomic
-from jax_depth.inference.on_device import to_photos, to_pixels
+from jax_depth.inference.on_device import PROTOCOLS, to_photos, to_pixels
 from jax_depth.inference.preprocess import processing_size
-from jax_depth.models.depth_anything import check_size, forward
+from jax_depth.models.depth_anything import apply_to_pictures
 
 SUFFIX = ".onnx"
 # Protocol buffers end here.
@@ -47,10 +48,13 @@ def write_onnx(
             float32 (batch, h, w, 3), normalised; with it of the photo.
         preprocessing: take "photo", uint8 RGB (batch, h, w, 3) of any size, resize and
             normalise it as `preprocess` does, and bring the depth back to its size.
+            Not of Depth Anything 3, whose resize by area has no operator.
+
+    Beside "depth" the file has an output "confidence" or "sky" where the model does.
 
     Raises:
         ValueError: jax2onnx is missing, the model is too large for one file or does not
-            compute in float32, or the size does not suit it.
+            compute in float32, or the size or `preprocessing` does not suit it.
         OSError: the file cannot be written.
     """
     convert = _jax2onnx()
@@ -63,18 +67,26 @@ def write_onnx(
             "ONNX file holds; export it as StableHLO"
         )
     config = with_plain_attention(config)
+    network = size
     if preprocessing:
+        if config.resample not in PROTOCOLS:
+            raise ValueError(
+                f"model {config.name!r} resizes pictures by {config.resample!r}, which "
+                "no ONNX file does here; leave out the preprocessing (--preprocess)"
+            )
         network = processing_size(
             *size, config.image_size, config.encoder.patch_size, config.resample
         )
-        function = functools.partial(
-            _photo_to_depth, params=params, config=config, network=network
-        )
-        name, dtype = "photo", jnp.uint8
-    else:
-        check_size((1, *size, 3), config)
-        function = functools.partial(_pixels_to_depth, params=params, config=config)
-        name, dtype = "pixels", jnp.float32
+    outputs = _outputs(params, config, network)
+    name, dtype = ("photo", jnp.uint8) if preprocessing else ("pixels", jnp.float32)
+    function = functools.partial(
+        _photo_to_maps if preprocessing else _pixels_to_maps,
+        params=params,
+        config=config,
+        outputs=outputs,
+    )
+    if preprocessing:
+        function = functools.partial(function, network=network)
     shape: Any = ("batch", *size, 3)  # a name is a dimension that may vary
     with _quiet(), _jax_left_alone():
         model: Any = convert(
@@ -82,9 +94,9 @@ def write_onnx(
             [jax.ShapeDtypeStruct(shape, dtype)],
             model_name=config.name,
             input_names=[name],
-            output_names=["depth"],
+            output_names=list(outputs),
         )
-    for key, text in contract(config, preprocessing).items():
+    for key, text in contract(config, preprocessing, outputs).items():
         model.metadata_props.add(key=key, value=text)
     with atomic(Path(path)) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -100,19 +112,35 @@ def with_plain_attention(config: ModelConfig) -> ModelConfig:
     return with_encoder(config, attention="one_pass")
 
 
-def _pixels_to_depth(pixels, *, params: Params, config: ModelConfig):
-    return forward(params, pixels, config)
+def _outputs(
+    params: Params, config: ModelConfig, size: tuple[int, int]
+) -> tuple[str, ...]:
+    """Return the names of the maps a model gives of pictures, depth first."""
+    pixels = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    run = functools.partial(apply_to_pictures, config=config)
+    output = jax.eval_shape(run, params, pixels)
+    names = [field.name for field in dataclasses.fields(output)]
+    return tuple(name for name in names if getattr(output, name) is not None)
 
 
-def _photo_to_depth(
+def _pixels_to_maps(
+    pixels, *, params: Params, config: ModelConfig, outputs: Sequence[str]
+):
+    output = apply_to_pictures(params, pixels, config)
+    return tuple(getattr(output, name) for name in outputs)
+
+
+def _photo_to_maps(
     photo: UInt8[Array, "b h w 3"],
     *,
     params: Params,
     config: ModelConfig,
+    outputs: Sequence[str],
     network: tuple[int, int],
-) -> Float32[Array, "b h w"]:
-    depth = forward(params, to_pixels(photo, config, network), config)
-    return to_photos(depth, config, photo.shape[1:3])
+):
+    pixels = to_pixels(photo, config, network)
+    maps = _pixels_to_maps(pixels, params=params, config=config, outputs=outputs)
+    return tuple(to_photos(values, config, photo.shape[1:3]) for values in maps)
 
 
 @contextlib.contextmanager

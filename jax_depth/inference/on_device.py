@@ -27,7 +27,8 @@ from jax_depth.models.resize import (
     resize_half_pixel,
 )
 
-_PROTOCOLS = ("original", "transformers")
+# What a program can resize by; the other ways in are the host's alone.
+PROTOCOLS = ("original", "transformers")
 _RESIZE = {
     "aligned": resize_bilinear,
     "half_pixel": resize_half_pixel,
@@ -70,7 +71,7 @@ def predict(
             f"photos must have shape (batch, height, width, 3), got {photos.shape}; "
             "one photo is a batch of one: photo[None]"
         )
-    if config.resample not in _PROTOCOLS:
+    if config.resample not in PROTOCOLS:
         raise ValueError(
             f"model {config.name!r} resizes pictures by {config.resample!r}, which is "
             "done on the host alone: use jax_depth.Estimator, or jax_depth.preprocess "

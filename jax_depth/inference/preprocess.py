@@ -117,6 +117,8 @@ def served(
         changes["resample"] = resample
         if resample == "transformers":
             changes["restore"] = "bicubic"
+        elif resample in bounded.METHODS:
+            changes["restore"] = "half_pixel"
         elif config.restore == "bicubic":
             changes["restore"] = "aligned"
     return dataclasses.replace(config, **changes)

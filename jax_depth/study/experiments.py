@@ -76,8 +76,14 @@ def experiments(
 
     Raises:
         ValueError: the unchanged map is constant or not finite, so no change of it can
-            be measured.
+            be measured; or the model's depth is an exponential, of which a factor in
+            the last layer is a power.
     """
+    if config.head is not None and config.head.activation == "exp":
+        raise ValueError(
+            f"{config.name} ends in an exponential, so its last layer has no scale to "
+            "change"
+        )
     plain = probe(params, pixels, config)
     base = _Judge(config, np.asarray(plain["raw"]), _last_norm(plain), target)
     outcomes = [base.outcome("unchanged", plain)]

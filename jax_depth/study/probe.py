@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jax_depth._typing import Array, Float32, Params
 from jax_depth.config import ModelConfig, with_encoder
+from jax_depth.models import architectures
 from jax_depth.models.depth_anything import features
 from jax_depth.models.dpt import DPTHead
 from jax_depth.models.layers import LayerNorm
@@ -54,7 +55,10 @@ def probe(
         without it, empty but for the hybrid.
     """
     config = with_encoder(config, scan=False)
-    named = features(params, pixels, config)
+    if architectures.network_row(config).axis is None:
+        named = features(params, pixels, config)
+    else:  # one picture is the only view
+        named = {k: x[:, 0] for k, x in _features_of_one_view(params, pixels, config)}
     taps = config.encoder.taps
     blocks = [named["embedding"]]
     blocks += [named[f"block_{i}"] for i in range(config.encoder.depth)]
@@ -71,7 +75,9 @@ def probe(
     return {
         "raw": named["raw"][0],
         "before": jnp.stack([_lengths(x)[0] for x in blocks]),
-        "after": jnp.stack([_lengths(final_norm(params, x))[0] for x in blocks]),
+        "after": jnp.stack(
+            [_lengths(final_norm(params, x, config))[0] for x in blocks]
+        ),
         "rms": {name: _rms(maps) for name, maps in groups.items()},
         "tapped": tapped,
         "stem": [named[f"tap_{i}"] for i in range(first)],
@@ -101,7 +107,7 @@ def from_taps(
     grid = size[0] // patch, size[1] // patch
     maps = list(stem)
     for tokens in tapped:
-        patches = final_norm(params, tokens)[:, -grid[0] * grid[1] :]
+        patches = final_norm(params, tokens, config)[:, -grid[0] * grid[1] :]
         maps.append(patches.reshape(1, *grid, -1))
     head = DPTHead(config.head, jnp.dtype(config.dtype))
     raw, _ = head.apply({"params": params["head"]}, tuple(maps), size)
@@ -109,11 +115,19 @@ def from_taps(
 
 
 def final_norm(
-    params: Params, tokens: Float[Array, "b n d"]
+    params: Params, tokens: Float[Array, "b n d"], config: ModelConfig
 ) -> Float32[Array, "b n d"]:
     """Apply the encoder's final LayerNorm, as every tap goes through it."""
-    normed: Any = LayerNorm().apply({"params": params["encoder"]["norm"]}, tokens)
+    norm = LayerNorm(getattr(config.encoder, "norm_epsilon", 1e-6))
+    normed: Any = norm.apply({"params": params["encoder"]["norm"]}, tokens)
     return normed
+
+
+def _features_of_one_view(params, pixels, config: ModelConfig):
+    """Yield those intermediates of an any-view model that belong to a view."""
+    for name, x in features(params, pixels[:, None], config).items():
+        if x.ndim > 2 and x.shape[:2] == (1, 1):
+            yield name, x
 
 
 def _lengths(tokens) -> Float32[Array, "b n"]:

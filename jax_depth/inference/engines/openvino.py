@@ -22,6 +22,7 @@ import numpy as np
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.inference.engines.forked import check_process
+from jax_depth.models.output import Output
 
 # A compiled model holds its own copy of the weights in the layout its kernels want.
 _MAX_COMPILED = 32
@@ -29,7 +30,7 @@ _MAX_BYTES = 4 << 30
 
 
 class OpenVinoEngine:
-    """Translates and compiles `forward` for each (batch, height, width), on the CPU.
+    """Translates and compiles the network for each (batch, height, width), on the CPU.
 
     Attributes:
         params: nested dict of float32 NumPy arrays; the graphs share their memory.
@@ -71,8 +72,12 @@ class OpenVinoEngine:
         """How many graphs are compiled and kept: as many as fit in 4 GiB, up to 32."""
         return len(self._requests)
 
-    def run(self, pixels: Float32[np.ndarray, "b h w 3"], *prompt: Any) -> np.ndarray:
+    def run(
+        self, pixels: Float32[np.ndarray, "b h w 3"], *prompt: Any
+    ) -> np.ndarray | Output:
         """Run pixels and return the maps (b, h, w), float32.
+
+        Of a model with more to say than depth an `Output`.
 
         Compiled once for each batch and picture size.
 
@@ -84,9 +89,13 @@ class OpenVinoEngine:
         check_process()
         pixels = np.ascontiguousarray(pixels)
         with self._lock:
-            request = self._request(pixels.shape)
+            request, tree = self._request(pixels.shape)
             request.infer([pixels], share_inputs=True)
-            return np.array(request.get_output_tensor().data)
+            maps = [
+                np.array(request.get_output_tensor(i).data)
+                for i in range(tree.num_leaves)
+            ]
+        return jax.tree.unflatten(tree, maps)
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         if shape in self._requests:
@@ -94,16 +103,20 @@ class OpenVinoEngine:
             return self._requests[shape]
         # Late, as is Flax: importing them takes half a second.
         from jax_depth.inference.engines.openvino_graph import to_openvino
-        from jax_depth.models.depth_anything import forward
+        from jax_depth.models.depth_anything import apply_to_pictures
 
         def function(params, pixels):
-            return forward(params, pixels, self._config)
+            output = apply_to_pictures(params, pixels, self._config)
+            trees.append(jax.tree.structure(output))
+            return output
+
+        trees: list[Any] = []
 
         while len(self._requests) >= self._kept:
             self._requests.popitem(last=False)
         graph = to_openvino(function, self.params, shape)
         compiled = self._core.compile_model(graph, "CPU", self._options)
-        self._requests[shape] = compiled.create_infer_request()
+        self._requests[shape] = compiled.create_infer_request(), trees[0]
         return self._requests[shape]
 
 

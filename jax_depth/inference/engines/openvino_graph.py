@@ -20,6 +20,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+from jax_depth.inference.engines.live import live_equations
 from jax_depth.inference.engines.openvino_tensor import (
     Tensor,
     constant,
@@ -41,7 +42,8 @@ def to_openvino(
     """Translate `function(params, pixels)` for pixels of one shape.
 
     Args:
-        function: traceable by JAX, one array out.
+        function: traceable by JAX; its arrays out, in the order of their pytree, are
+            the outputs of the graph.
         params: nested dict of float32 NumPy arrays. Those that the graph uses as they
             are stay where they are: keep them unchanged while the model is in use.
         shape: of the pixels, float32.
@@ -52,10 +54,10 @@ def to_openvino(
     closed = jax.make_jaxpr(function)(params, jax.ShapeDtypeStruct(shape, jnp.float32))
     pixels = ops.parameter(list(shape), np.float32, name="pixels")
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
-    (result,) = _run(closed, [*leaves, plain_tensor(pixels)])
-    node = result.plain if isinstance(result, Tensor) else constant(result)
+    results = _run(closed, [*leaves, plain_tensor(pixels)])
+    nodes = [r.plain if isinstance(r, Tensor) else constant(r) for r in results]
     make: Any = ov.Model  # its stubs describe another class of the same name
-    return make([node], [pixels], "depth")
+    return make(nodes, [pixels], "depth")
 
 
 def _run(closed: Any, arguments: Sequence[_Value]) -> list[_Value]:
@@ -70,7 +72,7 @@ def _run(closed: Any, arguments: Sequence[_Value]) -> list[_Value]:
     jaxpr = closed.jaxpr
     values.update(zip(jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
     values.update(zip(jaxpr.invars, arguments, strict=True))
-    for equation in jaxpr.eqns:
+    for equation in live_equations(jaxpr):
         results = _translate(equation, [read(v) for v in equation.invars])
         values.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
@@ -233,6 +235,13 @@ def _concatenate(equation: _Equation, *values: _Value) -> Tensor:
     return plain_tensor(ops.concat(nodes, equation.params["dimension"]))
 
 
+def _stack(equation: _Equation, *values: _Value) -> Tensor:
+    axis = equation.params["axis"]
+    nodes = [v.plain if isinstance(v, Tensor) else constant(v) for v in values]
+    nodes = [ops.unsqueeze(node, integers([axis])) for node in nodes]
+    return plain_tensor(ops.concat(nodes, axis))
+
+
 def _pad(equation: _Equation, x: Tensor, value: np.ndarray) -> Tensor:
     before, after, between = (
         [0] * len(x.order),
@@ -367,6 +376,7 @@ _PRIMITIVES: dict[str, Callable[..., Tensor]] = {
     "reshape": _reshape,
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
+    "stack": _stack,
     "pad": _pad,
     "reduce_sum": _reduce(ops.reduce_sum),
     "reduce_max": _reduce(ops.reduce_max),

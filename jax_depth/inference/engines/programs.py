@@ -35,10 +35,11 @@ from jax_depth.formats.atomic import atomic
 from jax_depth.inference.engines.xla import Compile
 from jax_depth.models import products
 from jax_depth.models.host import cpu_features
+from jax_depth.models.output import Output
 
 SUFFIX = ".executable"
 
-Program = Callable[[Params, jax.Array], jax.Array]
+Program = Callable[[Params, jax.Array], jax.Array | Output]
 
 # Read up to here when looking for the line of JSON.
 _MAX_HEADER = 1 << 16
@@ -207,6 +208,7 @@ def write(path: Path, program: Any, config: ModelConfig, pixels: jax.Array) -> N
             "within `without_jax_cache`"
         ) from None
     header = made_for(config, pixels) | {"sha256": hashlib.sha256(payload).hexdigest()}
+    header["returns"] = _returned(program.out_tree)
     with atomic(path) as temporary, open(temporary, "wb") as file:
         file.write(json.dumps(header).encode() + b"\n")
         file.write(payload)
@@ -234,9 +236,30 @@ def read(path: Path, config: ModelConfig, params: Params, pixels: jax.Array) -> 
     return deserialize_and_load(
         payload,
         in_tree=jax.tree.structure(((params, pixels), {})),
-        out_tree=jax.tree.structure(0),
+        out_tree=_out_tree(path, header.get("returns")),
         execution_devices=list(pixels.sharding.device_set),
     )
+
+
+def _returned(out_tree: Any) -> list[str] | None:
+    """Return which fields of `Output` a program gives; None for a bare map."""
+    result = jax.tree.unflatten(out_tree, range(out_tree.num_leaves))
+    if not isinstance(result, Output):
+        return None
+    fields = [field.name for field in dataclasses.fields(Output)]
+    return [name for name in fields if getattr(result, name) is not None]
+
+
+def _out_tree(path: Path, returned: Any) -> Any:
+    """Return the inverse of `_returned`."""
+    if returned is None:  # files from before models that say more than depth, too
+        return jax.tree.structure(0)
+    fields = {field.name for field in dataclasses.fields(Output)}
+    names = set(map(str, returned)) if isinstance(returned, list) else set()
+    if not {"depth"} <= names <= fields:
+        raise ExecutableError(f"{path}: returns {str(returned)[:80]!r}; {_REMEDY}")
+    leaves: Any = dict.fromkeys(names, 0)
+    return jax.tree.structure(Output(**leaves))
 
 
 def made_for(config: ModelConfig, pixels: Any) -> dict[str, Any]:
