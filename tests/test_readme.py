@@ -110,6 +110,11 @@ def test_snippets_of_docs(page, folder):
         exec(compile(code, page, "exec"), {})
 
 
+@pytest.mark.slow
+def test_snippets_beside_other_libraries(folder, weights):
+    test_snippets_of_docs("coming-from", folder)
+
+
 @pytest.mark.parametrize(
     "code", [text for language, text in BLOCKS if language == "python"]
 )
