@@ -18,6 +18,7 @@ SUBJECTS = {
     "rivals": "time and memory beside every alternative: docs/performance.md",
     "devices": "time this machine's accelerator, and transformers on it",
     "accelerator": "right, how fast, and what next: everything in one call",
+    "feed": "photos a second that the host feeds to a network that sleeps",
     "compiled-for": "compile for accelerators that are not there: docs/compiled-for.md",
 }
 

@@ -1,0 +1,142 @@
+"""Photos a second that the host can feed to a network that takes no time of it.
+
+    python scripts/benchmarks feed
+    python scripts/benchmarks feed --photo 640x480 --threads 1,2 --milliseconds 0,5
+
+Decoding, preprocessing and bringing maps back are `Estimator.stream`'s own; in place of
+the network a device is played that sleeps for some milliseconds a photo. So a machine
+without an accelerator shows what it would do beside one: the rate of the network alone
+is what the host must reach.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+MODEL = "depth-anything-v2-small"
+_PHOTOS = 24  # of one measurement, at least
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    Attributes:
+        photo: (height, width) of the photos.
+        milliseconds: of the network, a photo.
+        threads: that read, prepare and bring back.
+        rate: photos a second.
+        cpu: milliseconds of the host's cores a photo, decoding included.
+    """
+
+    photo: tuple[int, int]
+    milliseconds: float
+    threads: int
+    rate: float
+    cpu: float
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(
+        "benchmarks feed", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--photo", type=_sizes, default="1920x1080,640x480")
+    parser.add_argument("--milliseconds", type=_numbers, default="0,1,5,20")
+    parser.add_argument("--threads", type=_numbers, default="1,2,4,8")
+    parser.add_argument("--size", type=int, help="short side at the network")
+    parser.add_argument("--photos", type=int, default=_PHOTOS, help="of a measurement")
+    args = parser.parse_args(arguments)
+    print("| photo | network, ms | threads | photos a second | CPU ms a photo |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for row in measure(
+        args.photo,
+        args.milliseconds,
+        [int(n) for n in args.threads],
+        args.size,
+        args.photos,
+    ):
+        height, width = row.photo
+        print(
+            f"| {width} x {height} | {row.milliseconds:g} | {row.threads} "
+            f"| {row.rate:.1f} | {row.cpu:.1f} |",
+            flush=True,
+        )
+
+
+def measure(
+    photos: Sequence[tuple[int, int]],
+    milliseconds: Sequence[float],
+    threads: Sequence[int],
+    size: int | None = None,
+    count: int = _PHOTOS,
+):
+    """Yield a `Row` for each photo size, network and number of threads."""
+    for height, width in photos:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "photo.jpg"
+            _photo(height, width).save(path, quality=90)
+            for of_network in milliseconds:
+                estimator = sleeping(of_network / 1e3, size)
+                for number in threads:
+                    yield _row(
+                        estimator, path, (height, width), of_network, number, count
+                    )
+
+
+def sleeping(seconds: float, size: int | None = None) -> Any:
+    """Return an estimator whose network sleeps for some seconds a photo."""
+    import jax_depth
+    from jax_depth.models.output import Output
+
+    estimator = jax_depth.Estimator({}, jax_depth.MODELS[MODEL].config, size=size)
+
+    def run(pixels: np.ndarray) -> Output:
+        if seconds:
+            time.sleep(seconds * len(pixels))
+        return Output(np.zeros(pixels.shape[:3], np.float32))
+
+    estimator.run = run
+    return estimator
+
+
+def _row(estimator, path: Path, photo, milliseconds: float, threads: int, count: int):
+    def go(number: int) -> None:
+        with contextlib.closing(
+            estimator.stream([path] * number, threads=threads)
+        ) as results:
+            for _, result in results:
+                if isinstance(result, Exception):
+                    raise result
+
+    go(threads)  # matrices are made, memory is mapped
+    start, cpu = time.perf_counter(), time.process_time()
+    go(count)
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Row(photo, milliseconds, threads, count / wall, 1e3 * cpu / count)
+
+
+def _photo(height: int, width: int) -> Image.Image:
+    """Return a picture that compresses as photos do: smooth with some noise."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (9, 16, 3), np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    noise = rng.normal(0, 6, (height, width, 1))
+    return Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8))
+
+
+def _sizes(text: str) -> list[tuple[int, int]]:
+    sizes = [tuple(map(int, size.split("x"))) for size in text.split(",")]
+    return [(height, width) for width, height in sizes]
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
