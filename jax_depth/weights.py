@@ -24,6 +24,8 @@ from jax_depth.formats.address import local
 from jax_depth.formats.cache import cache_directory as cache_directory
 from jax_depth.models.architectures import stays_float32
 
+# Before a name: that architecture, untrained.
+RANDOM = "random:"
 _WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
 _OFFLINE_TIMEOUT = 3.0  # seconds to reach the hub before calling it unreachable
 
@@ -76,7 +78,8 @@ def read_params(
     """Return the parameters of a model in the memory of the host, and its config.
 
     Args:
-        source: a name in `MODELS` or `ALIASES`; a native model directory; a
+        source: a name in `MODELS` or `ALIASES`, or `random:` before one for that
+            model with random weights, seed 0; a native model directory; a
             transformers directory; a `.safetensors`, `.pth`, `.pt` or `.bin` file in
             a published layout. A path that exists wins over a name, but a folder
             called like a model only if it holds weights.
@@ -93,8 +96,9 @@ def read_params(
         ValueError: an address of an object store, which is to be mounted.
         ConnectionError: published weights that are neither cached nor reachable.
     """
-    path = local(source, "the model")
-    if path.exists() and not means_name(source):
+    if str(source).startswith(RANDOM):
+        params, config = _random(str(source), model)
+    elif (path := local(source, "the model")).exists() and not means_name(source):
         params, config = _load_path(path, model)
     else:
         entry = _entry_of(str(source))
@@ -168,6 +172,21 @@ def _entry_of(name: str) -> Entry:
     near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"
     raise ValueError(f"no model and no file is called {name!r}; {hint}")
+
+
+def _random(source: str, model: str | ModelConfig | None):
+    name = source.removeprefix(RANDOM)
+    entry = MODELS.get(ALIASES.get(name, name))
+    if entry is None or model is not None:
+        raise ValueError(
+            f"{source}: no model is called {name!r}; see `jax-depth models`"
+            if entry is None
+            else f"{source} names its model already; leave `model` out"
+        )
+    # Late: this imports the networks, which reading weights does without.
+    from jax_depth.models.initialize import init
+
+    return init(entry.config, jax.random.key(0)), entry.config
 
 
 def _load_path(path: Path, model: str | ModelConfig | None):

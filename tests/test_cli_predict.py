@@ -1,5 +1,6 @@
 """`jax-depth predict`: results, every kind of bad input, stopping and going on."""
 
+import io
 import json
 import os
 import signal
@@ -146,6 +147,43 @@ def test_skip_existing_goes_on_after_a_stop(fake, capsys):
     assert len(listing()) == 14
     assert main([*argv, "--skip-existing"]) == 0
     assert len(fake.loads) == 4  # nothing to do: no model is loaded
+
+
+def piped(monkeypatch, capfdbinary, picture: bytes, *words):
+    """Run `predict` with a picture on standard input; return code, stdout, stderr."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(picture)))
+    code = main(["predict", *words])
+    return code, *capfdbinary.readouterr()
+
+
+def test_a_photo_comes_on_stdin_and_goes_on_stdout(fake, monkeypatch, capfdbinary):
+    pixels = photo("a.png")
+    file = Path("a.png").read_bytes()
+    run = lambda *words: piped(monkeypatch, capfdbinary, file, *words)
+    code, out, err = run("-", "-o", "-", "--format", "npy")
+    assert (code, err) == (0, b"")
+    np.testing.assert_array_equal(np.load(io.BytesIO(out)), pixels[..., 0])
+    code, out, err = run("a.png", "-o", "-")
+    Path("out.png").write_bytes(out)
+    assert (code, err, outputs.load("out.png").kind) == (0, b"", "inverse_depth")
+    assert run("-", "a.png", "--format", "npy")[0] == 0
+    assert listing() == ["a_depth.npy", "stdin_depth.npy"]
+    for file, words in ((b"", b"'stdin' is empty"), (b"no", b"'stdin'")):
+        code, out, err = piped(monkeypatch, capfdbinary, file, "-", "-o", "-")
+        assert (code, out) == (1, b"") and words in err
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["-", "--format", "npy,exr"], "one --format, not npy,exr"),
+        (["-", "--json"], "leave --json out"),
+        (["-", "a.png"], "the depth of one photo, not of 2"),
+    ],
+)
+def test_what_stdout_cannot_hold(fake, words, sentence, capsys):
+    assert main(["predict", *words, "-o", "-"]) == 2
+    assert sentence in capsys.readouterr().err and not fake.loads
 
 
 def test_an_address_is_not_read(fake, capsys):

@@ -202,3 +202,24 @@ def test_cache_directory_follows_the_environment(monkeypatch):
     monkeypatch.delenv("JAX_DEPTH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert weights.cache_directory() == Path("/somewhere/jax_depth")
+
+
+def test_random_weights_are_those_of_init_and_always_the_same():
+    params, config = weights.read_params("random:tiny", dtype="bfloat16")
+    assert config == dataclasses.replace(
+        catalog.MODELS["tiny"].config, dtype="bfloat16"
+    )
+    drawn = jax_depth.init(catalog.MODELS["tiny"].config, jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, params, drawn)
+
+
+@pytest.mark.parametrize(
+    "source, model, sentence",
+    [
+        ("random:tinny", None, "no model is called 'tinny'; see `jax-depth models`"),
+        ("random:tiny", "tiny", "names its model already"),
+    ],
+)
+def test_random_weights_of_no_model_are_a_sentence(source, model, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        weights.read_params(source, model)

@@ -38,6 +38,7 @@ def run_batch(
     prepare: Callable[[Sequence[Job]], tuple[Any, Callable[..., None]]],
     details: Mapping[str, Any] | None = None,
     chosen: Callable[..., tuple[list[Photo], list[Problem]]] | None = None,
+    stdin: Path | None = None,
 ) -> int:
     """Compute and write every photo that `words` mean; return the exit code.
 
@@ -50,11 +51,12 @@ def run_batch(
             can be written to.
         details: further entries of the JSON summary, read at the end.
         chosen: photos and `words` -> those to compute, and further problems.
+        stdin: a file of what came on standard input, for the word `-`.
 
     Raises:
         UsageError: from `find_photos` or `prepare`, or the output folder is none.
     """
-    photos, problems = find_photos(words, args.outdir)
+    photos, problems = find_photos(words, args.outdir, stdin)
     if chosen is not None:
         photos, more = chosen(photos, words)
         problems += more
@@ -140,4 +142,4 @@ def _jobs(
         elif args.skip_existing and all(map(os.path.exists, results.values())):
             report.skipped(photo.path)
         else:
-            yield Job(photo.path, results)
+            yield Job(photo.path, results, photo.file)

@@ -20,8 +20,9 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
     model = group.add_mutually_exclusive_group()
     model.add_argument(
         "--model",
-        help="a name that `jax-depth models` lists, or a folder with weights "
-        f"(default: {DEFAULT_MODEL}, which comes with the package)",
+        help="a name that `jax-depth models` lists, random: before one for random "
+        f"weights, or a folder with weights (default: {DEFAULT_MODEL}, which comes "
+        "with the package)",
     )
     model.add_argument(
         "--encoder",

@@ -21,10 +21,12 @@ class Photo:
     Attributes:
         path: as the user would write it.
         root: the folder that was given, or the one the file lies in.
+        file: where its bytes are, if that is not what it is called.
     """
 
     path: Path
     root: Path
+    file: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ def add_size_limit(parser: argparse.ArgumentParser) -> None:
 
 
 def find_photos(
-    words: Sequence[str], outdir: Path
+    words: Sequence[str], outdir: Path, stdin: Path | None = None
 ) -> tuple[list[Photo], list[Problem]]:
     """Return the photos that `words` mean, in order, each once.
 
@@ -62,6 +64,8 @@ def find_photos(
             problem), globs, and `.txt` files with one of these a line. A file need
             not exist: reading it will say so.
         outdir: where results go.
+        stdin: a file that holds what came on standard input, which the word `-` then
+            means.
 
     Raises:
         UsageError: `outdir` is one of the folders to search.
@@ -69,6 +73,9 @@ def find_photos(
     photos: dict[str, Photo] = {}
     problems: list[Problem] = []
     for word in words:
+        if stdin and word == "-":
+            photos[word] = Photo(Path("stdin"), Path(), stdin)
+            continue
         for found in _from_word(word, outdir):
             if isinstance(found, Problem):
                 problems.append(found)

@@ -46,7 +46,8 @@ def process(
     pictures: dict[int, np.ndarray] = {}
 
     def read(job: Job) -> np.ndarray:
-        pictures[id(job)] = read_image(job.photo)
+        name = str(job.photo) if job.file else None
+        pictures[id(job)] = read_image(job.file or job.photo, name=name)
         return pictures[id(job)]
 
     outcomes: collections.deque[tuple[Job, Any]] = collections.deque()
@@ -81,7 +82,8 @@ def write_maps(
         style: options of the picture formats: `colormap`, `low`, `high`, `legend`; and
             `focal`, see `with_focal_length`.
     """
-    depth = with_focal_length(depth, job.photo, style.get("focal"))
+    file = job.file or job.photo
+    depth = with_focal_length(depth, file, style.get("focal"))
     for name, path in job.results.items():
         options: dict[str, Any] = {}
         if name in ("png8", "color", "side-by-side"):

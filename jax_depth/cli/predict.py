@@ -6,7 +6,8 @@ Everything `run.py` of Depth Anything does is here: --img-path, --input-size, --
 
 import argparse
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from jax_depth.cli.model_options import (
 )
 from jax_depth.cli.prompts import Prompts, add_prompt_arguments
 from jax_depth.cli.result_names import result_paths
+from jax_depth.cli.standard_streams import check_stdout, stdin_file, stdout_folder
 from jax_depth.cli.usage import UsageError, focal_length, names_among
 
-DEFAULT_FORMATS = "side-by-side,png16"
+DEFAULT_FORMATS = ("side-by-side", "png16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         metavar="PATH",
         nargs="*",
-        help="a photo, a folder (searched recursively), a glob, or a .txt file with "
-        "one of these on each line",
+        help="a photo, a folder (searched recursively), a glob, a .txt file with one "
+        "of these on each line, or - for a photo on standard input",
     )
     parser.add_argument(
         "--img-path", metavar="PATH", action="append", default=[], help="same as PATH"
@@ -54,14 +56,15 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--outdir",
         type=Path,
         default=Path("depth_out"),
-        help="folder for the results, made if missing (default: %(default)s)",
+        help="folder for the results, made if missing (default: %(default)s); - for "
+        "the one result of one photo on standard output",
     )
     group.add_argument(
         "--format",
         type=names_among(FORMATS),
-        default=DEFAULT_FORMATS.split(","),
         metavar="A,B",
-        help=f"comma-separated, of: {', '.join(FORMATS)} (default: {DEFAULT_FORMATS})",
+        help=f"comma-separated, of: {', '.join(FORMATS)} (default: "
+        f"{','.join(DEFAULT_FORMATS)}; with -o - png16)",
     )
     color = group.add_mutually_exclusive_group()
     color.add_argument(
@@ -101,15 +104,21 @@ def run(args: argparse.Namespace) -> int:
     words = [*args.paths, *args.img_path]
     if not words:
         raise UsageError("give at least one PATH: a photo, a folder, a glob, a .txt")
-    formats = _chosen_formats(args)
+    piped = args.outdir == Path("-")
+    formats = _chosen_formats(args, ("png16",) if piped else DEFAULT_FORMATS)
     prompts = Prompts.asked(args)
-    return run_batch(
-        args,
-        words,
-        lambda stem: result_paths(stem, formats),
-        lambda _: _prepared(args, formats, prompts),
-        chosen=None if prompts is None else prompts.match,
-    )
+
+    if piped:
+        check_stdout(args, words, formats)
+    with stdin_file(words) as stdin, stdout_folder(args) if piped else nullcontext():
+        return run_batch(
+            args,
+            words,
+            lambda stem: result_paths(stem, formats),
+            lambda _: _prepared(args, formats, prompts),
+            chosen=None if prompts is None else prompts.match,
+            stdin=stdin,
+        )
 
 
 def _prepared(
@@ -149,8 +158,8 @@ def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
     return estimator
 
 
-def _chosen_formats(args: argparse.Namespace) -> list[str]:
-    formats = list(args.format)
+def _chosen_formats(args: argparse.Namespace, usual: Sequence[str]) -> list[str]:
+    formats = list(args.format or usual)
     if args.pred_only:
         formats = ["color" if name == "side-by-side" else name for name in formats]
     if {"png16", "png-mm"} <= set(formats):

@@ -11,9 +11,7 @@ import jax
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.inference.estimator import Estimator, load
 from jax_depth.inference.prompted import refuse_without_prompt
-from jax_depth.models.initialize import init
-
-_RANDOM = "random:"
+from jax_depth.weights import RANDOM
 
 
 def is_photos(word: str) -> bool:
@@ -23,7 +21,7 @@ def is_photos(word: str) -> bool:
     name that is spelt wrongly stays a model, and gets that sentence.
     """
     path = Path(word)
-    if word in MODELS or word in ALIASES or word.startswith(_RANDOM) or "=" in word:
+    if word in MODELS or word in ALIASES or word.startswith(RANDOM) or "=" in word:
         return False
     if path.is_dir():
         return not (path / "config.json").is_file()
@@ -57,17 +55,6 @@ def _open(word: str, options: dict[str, Any]) -> Estimator:
     # One device: each picture is a batch of its own.
     if options.get("engine", "xla") == "xla":
         options = {**options, "devices": jax.local_devices()[:1]}
-    if word.startswith(_RANDOM):
-        name = word.removeprefix(_RANDOM)
-        name = ALIASES.get(name, name)
-        if name not in MODELS:
-            raise ValueError(
-                f"{word}: no model is called {name!r}; see `jax-depth models`"
-            )
-        config = MODELS[name].config
-        dtype = options.pop("dtype", "float32")
-        config = type(config)(**{**vars(config), "dtype": dtype})
-        return Estimator(init(config, jax.random.key(0)), config, **options)
     name, equals, file = word.partition("=")
     if equals and not os.path.exists(word):
         return load(file, model=name, **options)
@@ -75,7 +62,7 @@ def _open(word: str, options: dict[str, Any]) -> Estimator:
 
 
 def _label(word: str) -> str:
-    if word in MODELS or word.startswith(_RANDOM):
+    if word in MODELS or word.startswith(RANDOM):
         return word
     word = ALIASES.get(word, word)
     name, equals, file = word.partition("=")
