@@ -15,7 +15,9 @@ class FakeEstimator:
     """Maps each picture to its red channel; refuses pictures of refused widths."""
 
     def __init__(self, kind="inverse_depth", batch_size=3, refused=()):
-        self.config = types.SimpleNamespace(name="fake", kind=kind)
+        self.config = types.SimpleNamespace(
+            name="fake", kind=kind, canonical_focal=None
+        )
         self.batch_size = batch_size
         self.refused = dict(refused)
         self.batches = []

@@ -326,7 +326,7 @@ def test_memory_in_flight_is_bounded_and_order_kept(fake, monkeypatch):
     live, most, lock = set(), [0], threading.Lock()
     count, order = 60, []
 
-    def read(path):
+    def read(path, **_):
         with lock:
             live.add(str(path))
             most[0] = max(most[0], len(live))
