@@ -3,15 +3,20 @@
 Imported by `test_app_browser.py`, whose browser and server they share.
 """
 
+import io
+import json
 import re
 import shutil
 import subprocess
 import tarfile
 import time
 
+import numpy as np
 import pytest
 from app_page import Page
 from app_server import ROOT
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 import jax_depth
@@ -90,6 +95,29 @@ def emulate(browser, width=None, scheme="light"):
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1}
     screen["mobile"] = width < 600
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+
+def check_first_view(page, canvas, photo):
+    """Check that a mesh is first seen as its photo, and turned 25 degrees at most."""
+    turned = lambda: json.loads(canvas.get_attribute("data-turned") or "null")
+    assert page.wait.until(lambda _: turned()) == [0, 0]
+    seen = Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")
+    want = Image.open(photo).convert("RGB")
+    scale = min(seen.width / want.width, seen.height / want.height)
+    size = round(want.width * scale), round(want.height * scale)
+    left, top = (seen.width - size[0]) // 2, (seen.height - size[1]) // 2
+    shown = seen.crop((left, top, left + size[0], top + size[1]))
+    # Without the corners, where labels are, and in blocks, whatever the gaps.
+    one, other = (
+        np.asarray(picture.resize((60, 40), Image.Resampling.BOX), float)[6:]
+        for picture in (shown, want)
+    )
+    assert np.median(np.abs(one - other)) < 8
+    corner = np.asarray(seen)[seen.height // 2, 2]
+    assert np.ptp(corner) < 3 and 90 < corner.mean() < 140  # grey
+    ActionChains(page.browser).drag_and_drop_by_offset(canvas, 300, 60).perform()
+    page.wait.until(lambda _: abs(turned()[0]) > 20)
+    assert max(map(abs, turned())) <= 25
 
 
 @pytest.fixture(scope="module")

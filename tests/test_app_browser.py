@@ -7,6 +7,7 @@ import time
 import urllib.parse
 import zipfile
 
+import app_audit
 import app_server
 import numpy as np
 import pytest
@@ -270,6 +271,7 @@ def test_a_mesh_is_shown_and_downloaded(page, downloads, tmp_path):
         return len(picture.getcolors(2**24)) > 1000
 
     page.wait.until(colours, "the mesh is not to be seen")
+    app_audit.check_first_view(page, canvas, COFFEE)
     page.until("#glb").click()
     file = downloads / "coffee.glb"
     page.wait.until(lambda _: file.exists())

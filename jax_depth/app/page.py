@@ -22,7 +22,7 @@ _WORDS = {"common.complete": "Done"}
 _CLEAN, _AGE = 300, 3600
 
 STYLE = (_HERE / "style.css").read_text(encoding="utf-8")
-_SCRIPTS = ("names.js", "readout.js", "lost_job.js")
+_SCRIPTS = ("names.js", "readout.js", "lost_job.js", "scene.js")
 HEAD = "".join(
     f"<script>{(_HERE / name).read_text(encoding='utf-8')}</script>"
     for name in _SCRIPTS

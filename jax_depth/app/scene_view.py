@@ -1,21 +1,27 @@
 """Below a result: the photo as a mesh to turn, and as a GLB file."""
 
 import html
+import json
+import math
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from jax_depth.app.messages import refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
 from jax_depth.outputs import scene
+from jax_depth.outputs.scene.surface import Surface
 
 # Of a mesh in a browser: a phone still turns it, and the file stays below 20 MB.
 _POINTS = 300_000
+# Holes are seen as such before it, and neither white nor black photos vanish in it.
+_GREY = (0.45, 0.45, 0.45, 1.0)
 
 
 class SceneView:
@@ -54,7 +60,8 @@ class SceneView:
             self._mesh = gr.Model3D(
                 label="Drag to turn, scroll to zoom",
                 interactive=False,
-                height=420,
+                height=480,
+                clear_color=_GREY,
                 elem_id="mesh",
             )
             self._file = gr.DownloadButton("GLB", interactive=False, elem_id="glb")
@@ -94,13 +101,15 @@ class SceneView:
             folder = self._folder / secrets.token_urlsafe(16)
             folder.mkdir()
             path = folder / f"{Path(photo).stem}.glb"
-            note = await self._service.in_thread(
+            note, first = await self._service.in_thread(
                 _write, result, Path(photo), path, near, far, view
             )
         except Refusal as refusal:
             return refusal_html(refusal), None, gr.DownloadButton(interactive=False)
         file = gr.DownloadButton(value=str(path), interactive=True)
-        return f"<p>{html.escape(note)}</p>", str(path), file
+        text = html.escape(json.dumps(first | {"of": folder.name}), quote=True)
+        said = f'<p data-view="{text}">{html.escape(note)}</p>'
+        return said, gr.Model3D(str(path), camera_position=first["orbit"]), file
 
     @staticmethod
     def _nothing() -> tuple:
@@ -114,8 +123,8 @@ def _write(
     near: float | None,
     far: float | None,
     view: float | None,
-) -> str:
-    """Write the mesh and return a sentence about it."""
+) -> tuple[str, dict[str, Any]]:
+    """Write the mesh; return a sentence about it and its first view."""
     depth, shape = result.depth, result.depth.shape
     try:
         if depth.unit == "m":
@@ -134,4 +143,28 @@ def _write(
         scene.save(made, path)
     except ValueError as error:
         raise Refusal(422, " ".join(str(error).split())) from None
-    return f"Camera: {source}; {distances}"
+    return f"Camera: {source}; {distances}", _first_view(made.surface)
+
+
+def _first_view(surface: Surface) -> dict[str, Any]:
+    """Return where the photo was taken from, as a viewer that orbits is told.
+
+    Returns:
+        tall, wide: tangents of half the photo's angles of view.
+        middle: metres from the camera to what it turns around.
+        orbit: degrees, degrees and metres from the middle of the mesh's box, for
+            `gr.Model3D`.
+    """
+    (height, width), camera = surface.shape, surface.camera
+    middle = (surface.points.min(0) + surface.points.max(0)).astype(float) / 2
+    radius = math.hypot(*middle)
+    return {
+        "tall": height / 2 / camera.fy,
+        "wide": width / 2 / camera.fx,
+        "middle": float(np.median(-surface.points[:, 2])),
+        "orbit": (
+            math.degrees(math.atan2(-middle[2], -middle[0])),
+            math.degrees(math.acos(-middle[1] / radius)),
+            radius,
+        ),
+    }
