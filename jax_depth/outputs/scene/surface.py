@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32, Int32, UInt8
 
 from jax_depth.camera import Intrinsics, PlacedCamera, back_project
 from jax_depth.depth_map import DepthMap
+from jax_depth.outputs.scene import edges
 
 # Degrees. A floor 1.5 m below the camera is kept up to 28 m; a step of 6 % in depth
 # from one pixel to the next is cut from a focal length of 320 pixels on.
@@ -65,7 +66,8 @@ def lift(
 
     Neighbouring pixels are joined by two triangles. A triangle whose plane the camera
     sees at less than `edge_angle` bridges a jump in depth rather than belonging to
-    something: it is left out, and so are points that no triangle is left to hold. The
+    something: it is left out, and so are points that no triangle is left to hold. Edges
+    that the network blurred over several pixels are made hard before. The
     angle does not depend on the photo's resolution, as a bound on the jump would.
 
     Args:
@@ -100,9 +102,11 @@ def lift(
     rows, columns = _grid(depth.shape, max_points)
     z = depth.values[np.ix_(rows, columns)].astype(np.float64)
     valid = np.isfinite(z) & (z > 0) & (z <= max_depth)
-    points = unproject(np.where(valid, z, 1.0), camera, rows, columns)
-    points = points.reshape(-1, 3)
     triangles = _triangles(len(rows), len(columns), valid.ravel())
+    z = np.where(valid, z, 1.0)
+    if edge_angle:
+        z = _with_hard_edges(z, triangles, camera, rows, columns, edge_angle)
+    points = unproject(z, camera, rows, columns).reshape(-1, 3)
     triangles = triangles[_steep_enough(points, triangles, edge_angle)]
     used, triangles = np.unique(triangles, return_inverse=True)
     if not used.size:
@@ -119,6 +123,18 @@ def lift(
         shape=depth.shape,
         camera=camera,
     )
+
+
+def _with_hard_edges(z, triangles, camera: Intrinsics, rows, columns, edge_angle):
+    """Return depth whose edges lie between two pixels, see `edges.snapped`."""
+    points = unproject(z, camera, rows, columns).reshape(-1, 3)
+    wide = edges.shoulder_angle(edge_angle)
+    masks = []
+    for angle in (edge_angle, wide):
+        mask = np.zeros(z.size, bool)
+        mask[triangles[~_steep_enough(points, triangles, angle)]] = True
+        masks.append(mask.reshape(z.shape))
+    return edges.snapped(z, *masks)
 
 
 def unproject(
