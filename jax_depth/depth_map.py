@@ -17,6 +17,7 @@ from jax_depth.metric_fit import (
     by_focal_length,
     fit_metric,
 )
+from jax_depth.sky import SKY, fill_sky
 
 MapKind = Literal["inverse_depth", "depth", "metric_depth"]
 Unit = Literal["m"]
@@ -355,6 +356,28 @@ class DepthMap:
             confidence=self.confidence,
             sky=self.sky,
         )
+
+    def sky_filled(self, farthest: float | None = None) -> "DepthMap":
+        """Return the map with all sky at the 99th percentile of the rest.
+
+        Confidence of sky becomes 1, the least there is.
+
+        Args:
+            farthest: the sky is no farther than this.
+
+        Raises:
+            ValueError: the model gives no sky map.
+        """
+        if self.sky is None:
+            raise ValueError(
+                f"the map by {self.model or 'an unknown model'} says nothing of sky, "
+                "so none can be filled; depth-anything-3-mono-large does"
+            )
+        values = fill_sky(self.values, self.sky, farthest)
+        confidence = self.confidence
+        if confidence is not None and values is not self.values:
+            confidence = np.where(self.sky < SKY, confidence, np.float32(1))
+        return dataclasses.replace(self, values=values, confidence=confidence)
 
     def normalized(
         self, low: float | None = None, high: float | None = None

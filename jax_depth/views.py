@@ -16,9 +16,8 @@ from jax_depth.formats.atomic import atomic
 from jax_depth.formats.colmap import write_colmap
 from jax_depth.formats.glb import write_glb_points
 from jax_depth.formats.ply import write_ply
+from jax_depth.sky import FARTHEST_SKY, SKY
 
-# Of a pixel that is called sky, in Depth Anything 3's own code.
-SKY = 0.3
 # What a file of points holds at most; viewers in a browser cope with that.
 MAX_POINTS = 1_000_000
 
@@ -88,6 +87,18 @@ class Views:
         """
         points, colours, _, _ = self._points(confidence)
         return points, colours
+
+    def sky_filled(self) -> "Views":
+        """Return the views with each map's sky filled; see `DepthMap.sky_filled`.
+
+        It is no farther than 200 m, as upstream. Points leave it out all the same.
+
+        Raises:
+            ValueError: the maps have no sky.
+        """
+        farthest = FARTHEST_SKY if self._unit == "m" else None
+        depths = [depth.sky_filled(farthest) for depth in self.depths]
+        return dataclasses.replace(self, depths=depths)
 
     def save(
         self,

@@ -19,7 +19,7 @@ SOURCES = sorted(
 # A room may import those of lower lines and, inside its own line, those of `BESIDE`.
 LINES = (
     "_typing config _lazy",
-    "camera alignment formats",
+    "camera alignment formats sky",
     "models",
     "depth_map map_files metric_fit views",
     "catalog catalog_entry catalog_depth_anything_3 checkpoint",

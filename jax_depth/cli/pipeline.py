@@ -80,10 +80,12 @@ def write_maps(
         pixels: the picture, uint8 or float32 (h, w, 3).
         depth: its map.
         style: options of the picture formats: `colormap`, `low`, `high`, `legend`; and
-            `focal`, see `with_focal_length`.
+            `focal`, see `with_focal_length`, and `fill_sky`.
     """
     file = job.file or job.photo
     depth = with_focal_length(depth, file, style.get("focal"))
+    if style.get("fill_sky"):
+        depth = depth.sky_filled()
     for name, path in job.results.items():
         options: dict[str, Any] = {}
         if name in ("png8", "color", "side-by-side"):

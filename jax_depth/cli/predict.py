@@ -91,6 +91,12 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "metres (default: what their EXIF data tell)",
     )
     group.add_argument(
+        "--fill-sky",
+        action="store_true",
+        help="put sky at the depth of the farthest ground, of models that know it: "
+        "depth-anything-3-mono-large and -metric-large",
+    )
+    group.add_argument(
         "--pred-only",
         action="store_true",
         help="the coloured depth without the photo: color instead of side-by-side",
@@ -132,6 +138,7 @@ def _prepared(
     low, high = shown_range(args.range, estimator.config, args)
     style = {
         "focal": args.focal,
+        "fill_sky": args.fill_sky,
         "colormap": "gray" if args.grayscale else args.colormap,
         "low": low,
         "high": high,
@@ -143,12 +150,20 @@ def _prepared(
 
 
 def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
+    # Late: this imports jax, which the help does without.
+    from jax_depth.models.architectures import network_row
+
     estimator = load_estimator(args)
     kind, name = estimator.config.kind, estimator.config.name
     by_focal_length = estimator.config.canonical_focal is not None
     if "png-mm" in formats and kind != "metric_depth" and not by_focal_length:
         raise UsageError(
             f"--format png-mm needs a metric model, but {name} gives {kind}; use png16"
+        )
+    if args.fill_sky and "sky" not in network_row(estimator.config).says:
+        raise UsageError(
+            f"--fill-sky: {name} says nothing of sky; leave it out, or take "
+            "depth-anything-3-mono-large"
         )
     if args.focal is not None and not by_focal_length:
         raise UsageError(

@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bring the scene to metres by this model, depth-anything-3-metric-large",
     )
     scene.add_argument(
+        "--pose-from",
+        choices=("camera_head", "rays"),
+        default="camera_head",
+        help="where cameras and poses come from; rays are slower, and more accurate by "
+        "the authors' figures (default: %(default)s)",
+    )
+    scene.add_argument(
         "--fit",
         choices=("refuse", "crop"),
         default="refuse",
@@ -118,7 +125,11 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
     views = estimator.views(
-        pictures, reference=args.reference, metric=args.metric, fit=args.fit
+        pictures,
+        reference=args.reference,
+        metric=args.metric,
+        fit=args.fit,
+        pose_from=args.pose_from,
     )
     if names:
         views = dataclasses.replace(views, names=names)

@@ -290,6 +290,7 @@ class Estimator:
         reference: Reference = "saddle_balanced",
         metric: Any = None,
         fit: Literal["refuse", "crop"] = "refuse",
+        pose_from: Literal["camera_head", "rays"] = "camera_head",
     ) -> Views:
         """Predict depth, cameras and poses of several pictures of one place.
 
@@ -310,11 +311,17 @@ class Estimator:
             fit: "crop" cuts pictures whose sizes at the network differ to what all
                 have; "refuse" names them.
 
+            pose_from: "rays" takes cameras and poses from the rays that the network
+                predicts for every eighth pixel or so; slower, and more accurate by its
+                authors' own figures.
+
         Raises:
             FileNotFoundError, ValueError, OSError: a picture cannot be read, the model
                 is none of several views, or arguments contradict each other.
         """
-        return estimate_views(self, images, cameras, poses, reference, metric, fit)
+        return estimate_views(
+            self, images, cameras, poses, reference, metric, fit, pose_from
+        )
 
     def prepare(
         self,

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,15 @@ from jax_depth.config import ModelConfig
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import as_bytes, label_of, read_image
 from jax_depth.inference import bounded
+from jax_depth.inference.ray_pose import cameras_from_rays
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import check_reference
-from jax_depth.views import SKY, Views
+from jax_depth.sky import SKY
+from jax_depth.views import Views
 
 Fit = Literal["refuse", "crop"]
+PoseFrom = Literal["camera_head", "rays"]
 
 # Upstream's: below this a translation's unit is taken as it is.
 _LEAST_DISTANCE = 0.1
@@ -52,6 +55,7 @@ def estimate_views(
     reference: str = "saddle_balanced",
     metric: Any = None,
     fit: Fit = "refuse",
+    pose_from: PoseFrom = "camera_head",
 ) -> Views:
     """Return the views of one place; see `Estimator.views`."""
     config = estimator.config
@@ -67,6 +71,10 @@ def estimate_views(
     check_reference(reference)
     if fit not in ("refuse", "crop"):
         raise ValueError(f"fit {fit!r} is unknown; use 'refuse' or 'crop'")
+    if pose_from not in get_args(PoseFrom):
+        raise ValueError(
+            f"pose_from {pose_from!r} is unknown; use 'camera_head' or 'rays'"
+        )
     labels = [label_of(image, None) for image in images]
     photos = [as_bytes(read_image(image)) for image in images]
     inputs = [_to_network(photo, estimator) for photo in photos]
@@ -85,6 +93,10 @@ def estimate_views(
     own = {name: x for name, x in params.items() if name != "metric"}
     output = _run(own, pixels, config=bare, reference=reference, **conditions)
     output = jax.tree.map(lambda leaf: np.asarray(leaf[0]), output)
+    if pose_from == "rays":
+        size = pixels.shape[2:4]
+        found = cameras_from_rays(output.rays, output.ray_confidence, size)
+        output = dataclasses.replace(output, extrinsics=found[0], intrinsics=found[1])
 
     sky = None
     if given is not None:

@@ -53,12 +53,12 @@ class NetworkRow:
             a method `run(pixels, **conditions)` -> (`Output`, named intermediates).
         axis: what the second axis of its pixels counts; None for single pictures.
         takes: arguments of `jax_depth.apply` beyond pixels that it understands.
-        more: whether it says more of one picture than depth.
+        says: what it says of one picture beside depth, as `Output` calls it.
         float32, keys: as in `EncoderRow`.
     """
 
     module: str
-    more: bool = False
+    says: tuple[str, ...] = ()
     axis: Axis | None = None
     takes: tuple[str, ...] = ()
     float32: tuple[str, ...] = ("output_conv3",)
@@ -87,13 +87,13 @@ NETWORKS: Mapping[type, NetworkRow] = MappingProxyType(
         ),
         SkyHeadConfig: NetworkRow(
             "sky_dpt:SkyDepthAnything",
-            more=True,
+            says=("sky",),
             float32=("output_conv3", "sky_output_conv3"),
             keys="depth_anything_3_mono",
         ),
         DualHeadConfig: NetworkRow(
             "depth_anything_3:AnyViewDepth",
-            more=True,
+            says=("confidence",),
             axis="views",
             takes=("extrinsics", "intrinsics", "reference"),
             float32=(

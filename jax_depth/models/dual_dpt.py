@@ -65,7 +65,7 @@ class DualDPTHead(nn.Module):
         c = config.features // 2
         conv = Conv(c, 3, padding=1, dtype=dtype, name="output_conv1")
         named["output_1"] = conv(path)
-        x = embed(resize_bilinear(named["output_1"], size))
+        x = embed(resize_bilinear(named["output_1"], size, dtype))
         c = config.output_channels
         conv = Conv(c, 3, padding=1, dtype=dtype, name="output_conv2")
         named["output_2"] = x = jax.nn.relu(conv(x))

@@ -47,7 +47,7 @@ class SkyDPTHead(nn.Module):
         c = config.features // 2
         conv = Conv(c, 3, padding=1, dtype=dtype, name="output_conv1")
         named["output_1"] = conv(path)
-        x = resize_bilinear(named["output_1"], size)
+        x = resize_bilinear(named["output_1"], size, dtype)
 
         def last(name: str) -> tuple[Array, Array]:
             c = config.output_channels

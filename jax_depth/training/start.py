@@ -38,7 +38,7 @@ def model_config(recipe: Recipe) -> ModelConfig:
     """
     settings = recipe.model
     config = _architecture(settings)
-    if network_row(config).more:
+    if network_row(config).says:
         raise ValueError(
             f"model.architecture={settings.architecture} cannot be trained here yet: "
             "recipes have no loss for its kind of depth; take a depth-anything-v2 model"

@@ -129,7 +129,7 @@ def compile_forward(
     # Late: a process that loads its programs from files does without Flax.
     from jax_depth.models.depth_anything import apply_to_pictures, forward
 
-    more = architectures.network_row(config).more
+    more = bool(architectures.network_row(config).says)
     function = functools.partial(apply_to_pictures if more else forward, config=config)
     return _compiled(function, params, pixels)
 
