@@ -13,9 +13,9 @@ from jax_depth.metric_fit import (
     MetricFit,
     Points,
     Unknowns,
-    at_points,
     by_focal_length,
     fit_metric,
+    known_pixels,
 )
 from jax_depth.sky import SKY, fill_sky
 
@@ -281,27 +281,7 @@ class DepthMap:
 
         The fit holds residuals, and its `apply` serves further frames of one scene.
         """
-        if (points is None) == (depth is None):
-            raise ValueError("give points or depth, one of the two")
-        if points is not None:
-            x, known = at_points(self, points)
-        else:
-            metres = np.asarray(depth, np.float64)
-            if metres.shape != self.shape:
-                raise ValueError(
-                    f"the known depth has shape {metres.shape}, the map {self.shape}"
-                )
-            where = np.isfinite(metres) & (metres > 0)
-            if mask is not None:
-                believed = np.asarray(mask, bool)
-                if believed.shape != self.shape:
-                    raise ValueError(
-                        f"the mask has shape {believed.shape}, the map {self.shape}"
-                    )
-                where &= believed
-            x, known = self.values[where].astype(np.float64), metres[where]
-        if not np.isfinite(x).all():
-            raise ValueError("the map is not finite at every known distance")
+        x, known = known_pixels(self, points, depth, mask)
         if unknowns is None:
             unknowns = "scale" if self.kind == "metric_depth" else "scale_shift"
         return fit_metric(x, known, self.near_is_large, unknowns, max_depth)

@@ -133,6 +133,46 @@ def fit_metric(
     return MetricFit(scale, shift, known, fitted, used, uncertainty, far)
 
 
+def known_pixels(
+    depth_map: "DepthMap",
+    points: Points | None,
+    depth: Float[np.ndarray, "h w"] | None,
+    mask: Bool[np.ndarray, "h w"] | None,
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Return a map's values where distances are known, and the metres.
+
+    Args:
+        depth_map: the map.
+        points, depth, mask: as in `DepthMap.to_metric`.
+
+    Raises:
+        ValueError: both or neither are given, sizes differ, the map is not finite
+            there, or as `at_points`.
+    """
+    if (points is None) == (depth is None):
+        raise ValueError("give points or depth, one of the two")
+    if points is not None:
+        x, known = at_points(depth_map, points)
+    else:
+        metres = np.asarray(depth, np.float64)
+        if metres.shape != depth_map.shape:
+            raise ValueError(
+                f"the known depth has shape {metres.shape}, the map {depth_map.shape}"
+            )
+        where = np.isfinite(metres) & (metres > 0)
+        if mask is not None:
+            believed = np.asarray(mask, bool)
+            if believed.shape != depth_map.shape:
+                raise ValueError(
+                    f"the mask has shape {believed.shape}, the map {depth_map.shape}"
+                )
+            where &= believed
+        x, known = depth_map.values[where].astype(np.float64), metres[where]
+    if not np.isfinite(x).all():
+        raise ValueError("the map is not finite at every known distance")
+    return x, known
+
+
 def at_points(
     depth: "DepthMap", points: Points
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:

@@ -294,8 +294,7 @@ class Estimator:
     ) -> Views:
         """Predict depth, cameras and poses of several pictures of one place.
 
-        Memory and time of the blocks that look at all views grow with the square of
-        their number.
+        Time of the blocks that look at all views grows with the square of their number.
 
         Args:
             images: pictures as when called with one, of one place; one is enough.
@@ -304,16 +303,11 @@ class Estimator:
             poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in
                 any unit, which then is that of the depth.
             reference: which view the world stands on, where poses are not given:
-                "first", "middle", or chosen by the network by "saddle_balanced" or
-                "saddle_sim_range".
-            metric: "depth-anything-3-metric-large", or an estimator of it: brings
-                depth and poses to metres. Nested models do so by themselves.
-            fit: "crop" cuts pictures whose sizes at the network differ to what all
-                have; "refuse" names them.
+                "first", "middle", or chosen: "saddle_balanced" or "saddle_sim_range".
+            metric: "depth-anything-3-metric-large", or an estimator of it, for metres.
+            fit: "crop" cuts pictures of differing sizes; "refuse" names them.
 
-            pose_from: "rays" takes cameras and poses from the rays that the network
-                predicts for every eighth pixel or so; slower, and more accurate by its
-                authors' own figures.
+            pose_from: "rays" takes cameras and poses from the rays beside depth.
 
         Raises:
             FileNotFoundError, ValueError, OSError: a picture cannot be read, the model
