@@ -215,8 +215,8 @@ def save(
             "png8", "color" and "side-by-side" are pictures without values.
         **options: of pictures: `low` and `high`, the range to show (this map's own
             by default); `colormap` for "color" and "side-by-side"; `photo`, uint8
-            (h, w, 3) RGB, for "side-by-side"; `legend=True` for words below that say
-            which end is near.
+            (h, w, 3) RGB (OpenCV's BGR is `photo[..., ::-1]`), for "side-by-side";
+            `legend=True` for words below that say which end is near.
 
     Raises:
         ValueError: unknown format or suffix, no photo where one belongs, or values the

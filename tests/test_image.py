@@ -216,6 +216,13 @@ def test_arrays_that_are_no_picture(array, message):
         read_image(array, name="frame 7")
 
 
+@pytest.mark.parametrize("source", [np.zeros((3, 4, 6), np.uint8), [[0]]])
+def test_what_is_wrong_with_an_array_is_said_with_the_order_of_channels(source):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        read_image(source)
+    assert "RGB (OpenCV's BGR is image[..., ::-1])" in str(caught.value)
+
+
 def test_pillow_images_are_read_like_files(tmp_path):
     for image in (IMAGE, PALETTE, IMAGE.convert("LA"), IMAGE.convert("CMYK")):
         np.testing.assert_array_equal(read_image(image), image.convert("RGB"))

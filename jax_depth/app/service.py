@@ -36,7 +36,7 @@ class Prediction:
     """A photo and its depth.
 
     Attributes:
-        photo: uint8 (h, w, 3) RGB.
+        photo: uint8 (h, w, 3) RGB, as `decode` gives it.
         depth: (h, w), of the photo's own size.
         together: how many photos were computed in the same call.
     """

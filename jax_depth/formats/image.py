@@ -59,6 +59,9 @@ _TURNS = {
 # `warnings.catch_warnings` is not safe in threads that overlap.
 _open_lock = threading.Lock()
 
+# How every sentence about arrays calls the order of their channels.
+RGB = "RGB (OpenCV's BGR is image[..., ::-1])"
+
 
 def read_image(source: Any, *, name: str | None = None, upright: bool = True) -> Pixels:
     """Read a picture as an RGB array.
@@ -71,7 +74,8 @@ def read_image(source: Any, *, name: str | None = None, upright: bool = True) ->
               applied too; the current frame of an animation.
             - an array, NumPy or convertible to it (JAX), of shape (h, w),
               (h, w, 1), (h, w, 3) or (h, w, 4), RGB or RGBA: uint8 in [0, 255],
-              uint16 in [0, 65535], bool, or floating in [0, 1].
+              uint16 in [0, 65535], bool, or floating in [0, 1]. OpenCV's are BGR,
+              which nothing in them tells: give `image[..., ::-1]`.
         name: what error messages call the picture; the path by default.
         upright: apply the EXIF orientation.
 
@@ -101,8 +105,8 @@ def read_image(source: Any, *, name: str | None = None, upright: bool = True) ->
     if hasattr(source, "__array__"):
         return _read_array(np.asarray(source), label)
     raise TypeError(
-        f"{label} is a {type(source).__name__}; give a path, a PIL image or an array "
-        "(h, w, 3)"
+        f"{label} is a {type(source).__name__}; give a path, a PIL image or an "
+        f"array (h, w, 3), {RGB}"
     )
 
 
@@ -374,10 +378,10 @@ def _read_array(array: np.ndarray, label: str) -> Pixels:
 
 def _shape_remedy(array: np.ndarray) -> str:
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
-        return "channels come last: use np.moveaxis(image, 0, -1)"
+        return f"channels come last, {RGB}: use np.moveaxis(image, 0, -1)"
     if array.ndim == 4:
-        return "give one image (h, w, 3), or a list of images"
-    return "use (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
+        return f"give one image (h, w, 3), or a list of images, {RGB}"
+    return f"use (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), {RGB}"
 
 
 def _unit_range(array: np.ndarray, label: str) -> np.ndarray:

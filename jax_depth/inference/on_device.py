@@ -16,6 +16,7 @@ from jaxtyping import Shaped
 
 from jax_depth._typing import Array, Float32, Params
 from jax_depth.config import ModelConfig
+from jax_depth.formats.image import RGB
 from jax_depth.inference.preprocess import processing_size
 from jax_depth.inference.resample import cubic_cv2, matrix
 from jax_depth.models.depth_anything import apply
@@ -68,8 +69,8 @@ def predict(
     """
     if photos.ndim != 4 or photos.shape[-1] != 3:
         raise ValueError(
-            f"photos must have shape (batch, height, width, 3), got {photos.shape}; "
-            "one photo is a batch of one: photo[None]"
+            f"photos must have shape (batch, height, width, 3), {RGB}, got "
+            f"{photos.shape}; one photo is a batch of one: photo[None]"
         )
     if config.resample not in PROTOCOLS:
         raise ValueError(

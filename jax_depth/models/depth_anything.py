@@ -216,7 +216,7 @@ def check_size(shape: tuple[int, ...], config: ModelConfig) -> tuple[int, int]:
     patch = config.encoder.patch_size
     axis = architectures.network_row(config).axis
     wanted = "(batch, height, width, 3)"
-    remedy = "jax_depth.preprocess makes them from a picture"
+    remedy = "jax_depth.preprocess makes them from a picture, RGB"
     if axis is not None:
         wanted = f"(batch, {axis}, height, width, 3)"
         remedy += f", and one picture each is pixels[:, None], its only {axis[:-1]}"

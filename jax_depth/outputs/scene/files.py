@@ -33,7 +33,7 @@ class Scene:
     """What three-dimensional files are made of.
 
     Attributes:
-        photo: uint8 (h, w, 3) RGB.
+        photo: uint8 (h, w, 3) RGB; of OpenCV's BGR give `photo[..., ::-1]`.
         depth: of the same size; in metres, but for "stereo", "anaglyph", "parallax".
         camera: of the photo; see `find_camera`.
         name: of the photo, for COLMAP.

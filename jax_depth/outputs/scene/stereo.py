@@ -31,7 +31,7 @@ def stereo_pair(
     filled with its background.
 
     Args:
-        photo: uint8 RGB.
+        photo: uint8 RGB; of OpenCV's BGR give `photo[..., ::-1]`.
         depth: of the same size, any kind.
         parallax: share of the width by which the nearest point moves against the
             farthest between the two eyes.

@@ -72,7 +72,7 @@ def lift(
 
     Args:
         depth: metric map.
-        photo: uint8 RGB of the same size.
+        photo: uint8 RGB of the same size; of OpenCV's BGR give `photo[..., ::-1]`.
         camera: of the photo.
         max_depth: metres beyond which nothing is shown; by default 99 % of where
             the model saturates, or no limit.
