@@ -10,7 +10,7 @@ from jax_depth.cli.main import main
 from jax_depth.training import overrides
 from jax_depth.training.recipes import RECIPES
 
-pytestmark = pytest.mark.usefixtures("as_installed")
+pytestmark = pytest.mark.usefixtures("as_installed", "cheap_programs")
 
 
 def test_show_prints_every_setting_with_its_source(capsys):

@@ -15,6 +15,8 @@ from jax_depth.training.step import init_state, make_step
 
 RANK = 2
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture
 def leaves():

@@ -1,6 +1,5 @@
 """One device, eight, two processes of two: equal losses, exchangeable checkpoints."""
 
-import os
 import shutil
 import signal
 import socket
@@ -20,16 +19,8 @@ SPLIT = ("run.fsdp=2", *SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(cheap_environment):
     """Return a function that starts a run in one process, or in two."""
-    cache = tmp_path_factory.mktemp("compiled")
-    shared = {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        # Compiling is nearly all that these runs do.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 "
-        "--xla_llvm_disable_expensive_passes=true",
-    }
 
     def start(
         workdir: Path,
@@ -55,8 +46,7 @@ def start(tmp_path_factory):
                 started.append(
                     subprocess.Popen(
                         [sys.executable, str(RUNNER), str(workdir), *changes],
-                        env=os.environ
-                        | shared
+                        env=cheap_environment
                         | several
                         | more
                         | {"DEVICES": str(devices)},

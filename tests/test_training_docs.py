@@ -11,6 +11,8 @@ from jax_depth.training import mesh as meshes
 
 PAGE = Path(__file__).parent.parent / "docs" / "training.md"
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.mark.slow
 def test_the_pages_python_runs(tmp_path, monkeypatch):

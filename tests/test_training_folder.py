@@ -15,6 +15,8 @@ from jax_depth.training.shapes import Shapes
 
 METRIC = ("model.kind=metric_depth", "model.max_depth=20", "loss.main=silog")
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.mark.parametrize(
     ("before", "key"),

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from PIL import Image
-from training_run import compiled_once, one_device, recipe
+from training_run import one_device, recipe
 
 from jax_depth import training
 from jax_depth.data.sample import labelled_sample
@@ -23,10 +23,7 @@ DATA = TrainingData([Shapes(count=16)], held_out=Shapes("heldout", 2))
 SHORT = ("run.steps=3", "optimizer.warmup=1")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 
 
 @pytest.fixture(autouse=True)

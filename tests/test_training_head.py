@@ -24,6 +24,8 @@ RECIPE = override(RECIPES["smoke"], ["data.size=28", "optimizer.warmup=0"])
 CONFIG = model_config(RECIPE)
 OPTIMIZER = from_settings(RECIPE.optimizer, 30, CONFIG)
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture(scope="module")
 def batches():

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from training_run import compiled_once, losses, one_device, recipe, run
+from training_run import losses, one_device, recipe, run
 
 import jax_depth
 from jax_depth.training import mesh as meshes
@@ -12,11 +12,7 @@ from jax_depth.training.checkpoints import Checkpoints
 from jax_depth.training.loop import NotFinite, TrainingData, train
 from jax_depth.training.shapes import Shapes
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +54,9 @@ def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     run(tmp_path / "b", "run.steps=3", "optimizer.accumulate=2")
     want = [float(v) for v in losses(tmp_path / "a").values()]
     got = [float(v) for v in losses(tmp_path / "b").values()]
-    np.testing.assert_allclose(got, want, rtol=2e-5)
+    # Adam's first steps move a weight by the sign of its gradient: where that is within
+    # rounding of 0, sums in another order send it the other way.
+    np.testing.assert_allclose(got, want, rtol=1e-4)
     for name in ("a", "b"):
         manager = Checkpoints(tmp_path / name)
         assert manager.latest() == {"a": 3, "b": 6}[name]

@@ -12,23 +12,25 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
-from training_run import compiled_once, recipe, run
+from training_run import one_device, recipe, run
 
 import jax_depth
 import jax_depth_convert
 from jax_depth import checkpoint
 from jax_depth.models.initialize import init
 from jax_depth.training import loop, throughput
+from jax_depth.training import mesh as meshes
 from jax_depth.training.checkpoints import Checkpoints
 from jax_depth.training.journal import Journal
 from jax_depth.training.start import initial_params, model_config
 from jax_depth.training.step import TrainState
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
 
 
 def events(workdir):
@@ -166,6 +168,7 @@ def test_a_run_starts_from_another_and_goes_on_without_it(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     run(first, "run.steps=1", "run.save_every=1")
     metric = (
+        "optimizer.schedule=constant",  # one program, however many steps
         "model.kind=metric_depth",
         "model.max_depth=20",
         f"model.init={first}",

@@ -1,6 +1,5 @@
 """A run that is killed goes on as if it had not been: the losses are bit-equal."""
 
-import os
 import random
 import signal
 import subprocess
@@ -20,19 +19,14 @@ def said_by(workdir: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(cheap_environment):
     """Return a function that starts a run in a process of its own."""
-    cache = tmp_path_factory.mktemp("compiled")
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
 
     def start(workdir: Path, **more: str) -> subprocess.Popen:
         command = [sys.executable, str(RUNNER), str(workdir)]
         with open(said_by(workdir), "w") as file:
             return subprocess.Popen(
-                command, env=environment | more, stdout=file, stderr=file
+                command, env=cheap_environment | more, stdout=file, stderr=file
             )
 
     return start

@@ -25,6 +25,8 @@ OPTIMIZER = adamw(3e-3)
 SETTINGS = LossSettings("affine_invariant", trim=0.1, gradient=0.5)
 LOSS = objective(SETTINGS, CONFIG, ("labelled",))
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture(scope="module")
 def step():

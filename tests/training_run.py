@@ -7,7 +7,6 @@ N is to get its final name; with FAIL_AT=N an exception ends it at step N. With
 DEVICES=N it has so many; with RANK=I and COORDINATOR=HOST:PORT it is one of two.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -55,21 +54,6 @@ def losses(workdir: Path) -> dict[int, str]:
     """Return step -> loss to the last digit; of a step taken twice the later."""
     lines = map(json.loads, (workdir / "log.jsonl").read_text().splitlines())
     return {e["step"]: repr(e["loss"]) for e in lines if "loss" in e}
-
-
-@contextlib.contextmanager
-def compiled_once(folder: Path):
-    """Keep compiled programs in a folder: runs of one test file share most of them."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for values in ((str(folder), 0), before):
-        for name, value in zip(names, values, strict=True):
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if values is not before:
-            yield
 
 
 def one_device(fsdp: int = 1):
