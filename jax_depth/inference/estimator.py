@@ -297,8 +297,7 @@ class Estimator:
         Time of the blocks that look at all views grows with the square of their number.
 
         Args:
-            images: pictures as when called with one (arrays are RGB; of OpenCV's BGR
-                give `image[..., ::-1]`), of one place; one is enough.
+            images: RGB, as when called with one, of one place; one is enough.
             cameras: of each picture, `Intrinsics` in its own pixels or a matrix
                 (3, 3); with `poses`, they guide the network.
             poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in
