@@ -1,7 +1,9 @@
 """Pictures that are easily mistaken: odd TIFFs, raw files, cut JPEGs."""
 
 import io
+import random
 import struct
+import warnings
 
 import cv2
 import numpy as np
@@ -69,6 +71,93 @@ def test_zero_may_be_white(tmp_path, dtype):
     tifffile.imwrite(path, array, photometric="miniswhite", metadata=None)
     got = as_unit(read_image(path))
     np.testing.assert_allclose(got, 1 - UNIT[:, :, [0, 0, 0]], rtol=0, atol=0.5 / 255)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb"])
+@pytest.mark.parametrize("bits", [10, 12, 14, 24])
+def test_bits_that_fill_no_bytes(tmp_path, bits, photometric):
+    unit = UNIT[:, :, :3] if photometric == "rgb" else UNIT[:, :, 0]
+    array = np.round(unit * (2**bits - 1)).astype("u4" if bits > 16 else "u2")
+    path = tmp_path / "photo.tif"
+    tifffile.imwrite(
+        path, array, photometric=photometric, bitspersample=bits, metadata=None
+    )
+    unit = 1 - unit if photometric == "miniswhite" else unit
+    expected = np.broadcast_to(unit if unit.ndim == 3 else unit[..., None], (13, 21, 3))
+    np.testing.assert_allclose(
+        read_image(path), expected, rtol=0, atol=max(0.6 / (2**bits - 1), 1e-7)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}]
+)
+def test_a_large_tiff_of_either_byte_order(tmp_path, dtype, options):
+    path = tmp_path / "photo.tif"
+    for order in "<>":
+        tifffile.imwrite(
+            path,
+            stored(dtype, 3),
+            photometric="rgb",
+            bigtiff=True,
+            byteorder=order,
+            metadata=None,
+            **options,
+        )
+        got = as_unit(read_image(path))
+        np.testing.assert_allclose(got, UNIT[:, :, :3], rtol=0, atol=1 / 255)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_what_stands_beside_grey_is_no_colour(tmp_path, dtype, planar):
+    path, array = tmp_path / "photo.tif", stored(dtype, 3)
+    tifffile.imwrite(
+        path,
+        np.moveaxis(array, 2, 0) if planar == "separate" else array,
+        photometric="minisblack",
+        planarconfig=planar,
+        extrasamples=["unassalpha", "unspecified"],
+        metadata=None,
+    )
+    np.testing.assert_allclose(
+        as_unit(read_image(path)), UNIT[:, :, [0, 0, 0]], rtol=0, atol=1 / 255
+    )
+
+
+@pytest.mark.parametrize("compression", ["webp", "jpegxl", "jpeg2000"])
+def test_compressions_that_pillow_does_not_know(tmp_path, compression):
+    path = tmp_path / "photo.tif"
+    y, x = np.mgrid[:40, :60]
+    array = np.stack([4 * x, 6 * y, 2 * (x + y)], 2).astype(np.uint8)
+    tifffile.imwrite(
+        path,
+        array,
+        photometric="rgb",
+        compression=compression,
+        compressionargs={"lossless": True} if compression == "webp" else None,
+        metadata=None,
+    )
+    np.testing.assert_allclose(read_image(path).astype(int), array, rtol=0, atol=3)
+
+
+def test_missing_strips_of_a_tiff_are_not_taken_for_black(tmp_path):
+    path = tmp_path / "photo.tif"
+    tifffile.imwrite(
+        path,
+        np.moveaxis(stored("uint16", 3), 2, 0),
+        photometric="rgb",
+        planarconfig="separate",
+        metadata=None,
+    )
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages[0].tags["StripByteCounts"].valueoffset
+    data = bytearray(path.read_bytes())
+    data[at + 4 : at + 8] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=r"photo\.tif.*1 of its strips or tiles"):
+        read_image(path)
 
 
 def test_twelve_bits_reach_white(tmp_path):
@@ -260,3 +349,30 @@ def test_the_size_of_photos_can_be_allowed(tmp_path, monkeypatch):
     assert read_image(path).shape == (1400, 1500, 3)
     with pytest.raises(ValueError, match="0"):
         allow_megapixels(0)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".bmp", ".tif"])
+def test_damaged_pictures_are_read_or_refused_in_a_sentence(tmp_path, suffix, planar):
+    path = tmp_path / f"photo{suffix}"
+    if suffix == ".tif":
+        array = stored("uint16", 3)
+        array = np.moveaxis(array, 2, 0) if planar == "separate" else array
+        tifffile.imwrite(path, array, photometric="rgb", planarconfig=planar)
+    else:
+        Image.fromarray(stored("uint8", 3)).save(path)
+    whole, draw, refused = path.read_bytes(), random.Random(planar), 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 8)):
+            data[draw.randrange(min(len(data), 300))] = draw.choice([0, 127, 128, 255])
+        path.write_bytes(data[: draw.choice([len(data), draw.randrange(len(data))])])
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                assert read_image(path).shape[2:] == (3,)
+        except (OSError, ValueError) as error:
+            refused += 1
+            assert f"photo{suffix}" in str(error)
+            assert len(str(error).splitlines()) == 1
+            assert len(str(error)) < len(str(path)) + 400
+    assert refused

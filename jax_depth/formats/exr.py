@@ -8,6 +8,7 @@ Y: without it OpenCV reads zeros.
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,8 +16,7 @@ from jaxtyping import Float32
 from jax_depth.formats.stored import Stored, naming, optional_module
 
 _CHANNEL, _SHOWN = "Z", "Y"
-# A depth map of another program is often written three times over, as grey RGB.
-_FOREIGN = (_CHANNEL, _SHOWN, "G")
+_COLOURS = ("R", "G", "B")
 
 
 def write_exr(
@@ -52,8 +52,9 @@ def read_exr(path: Path | str, channel: str | None = None) -> Stored:
 
     Args:
         path: of the file.
-        channel: its name; when None the only one, else Z, Y or G, whichever is first
-            there.
+        channel: its name; when None the only one, else Z, the Z of a layer (Blender's
+            "ViewLayer.Depth.Z"), Y, or grey written three times over as R, G and B,
+            whichever is first there, in any part of the file.
 
     Raises:
         OSError, ValueError: missing or damaged, no such channel, or the OpenEXR
@@ -63,16 +64,8 @@ def read_exr(path: Path | str, channel: str | None = None) -> Stored:
     if not Path(path).exists():
         raise FileNotFoundError(2, "does not exist", str(path))
     with openexr.File(str(path), separate_channels=True) as file:
-        channels, header = file.channels(), file.header()
-        wanted = [channel] if channel else _FOREIGN
-        if channel is None and len(channels) == 1:
-            wanted = list(channels)
-        name = next((name for name in wanted if name in channels), None)
-        if name is None:
-            raise ValueError(
-                f"{path} has no channel {' or '.join(wanted)} (it has: "
-                f"{', '.join(channels) or 'none'})"
-            )
+        parts = [(part.channels, part.header) for part in file.parts]
+        name, channels, header = _choose(parts, channel, path)
         values = np.array(channels[name].pixels, dtype=np.float32)
         texts = {key: text for key, text in header.items() if isinstance(text, str)}
         # Grey written three times over is no layer: ours stand beside a Z.
@@ -83,6 +76,47 @@ def read_exr(path: Path | str, channel: str | None = None) -> Stored:
             if ours and other not in (name, _SHOWN)
         }
     return Stored(values, texts, layers)
+
+
+def _choose(
+    parts: list[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    wanted: str | None,
+    path: Path | str,
+) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+    """Return the name of the channel of depth, and the part that it is in."""
+    names = [name for channels, _ in parts for name in channels]
+    if not names:
+        raise ValueError(f"{path} is damaged: none of its channels can be read")
+    rules = [lambda name: name == _CHANNEL, _is_depth_of_a_layer]
+    rules += [lambda name: name == _SHOWN, lambda name: name == "G"]
+    if wanted is not None:
+        rules = [lambda name: name == wanted]
+    elif len(names) == 1:
+        rules = [lambda _: True]
+    for rule in rules:
+        for channels, header in parts:
+            name = next((name for name in channels if rule(name)), None)
+            if name is None:
+                continue
+            if wanted is None and name == "G" and not _is_grey(channels):
+                raise ValueError(
+                    f"{path} is a picture: its channels {', '.join(names)} are colours "
+                    "and none of them is depth (Z or Y)"
+                )
+            return name, channels, header
+    looked_for = wanted or "Z or Y or G"
+    raise ValueError(f"{path} has no channel {looked_for} (it has: {', '.join(names)})")
+
+
+def _is_depth_of_a_layer(name: str) -> bool:
+    """Tell "depth.Z", but not the Z of a layer of normals or positions."""
+    layer, _, channel = name.rpartition(".")
+    return channel in ("Z", "V") and layer.rpartition(".")[2].lower() == "depth"
+
+
+def _is_grey(channels: Mapping[str, Any]) -> bool:
+    colours = [channels[name].pixels for name in _COLOURS if name in channels]
+    return all(np.array_equal(colours[0], c, equal_nan=True) for c in colours[1:])
 
 
 def openexr_module() -> ModuleType:

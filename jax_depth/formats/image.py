@@ -24,6 +24,7 @@ from jax_depth.formats.cut_jpeg import with_end_marker
 from jax_depth.formats.tiff_pictures import (
     Tags,
     first_directory,
+    is_big_endian_bigtiff,
     largest,
     needs_tifffile,
     not_the_photo,
@@ -184,6 +185,8 @@ def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
     header = file.read(32)
     if is_heif(header):
         _register_heif()
+    if is_big_endian_bigtiff(header):
+        return None
     file.seek(0)
     try:
         # Pillow warns at half the size at which it refuses; the refusal is enough.
@@ -198,8 +201,7 @@ def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
         kind = unread_kind(path, header)
         if kind is not None:
             raise OSError(f"{label} {kind}") from error
-        tags = first_directory(file)
-        if tags and needs_tifffile(tags):
+        if first_directory(file):
             return None
         raise _decoding_error(label, error) from error
     if isinstance(image, TiffImageFile) and is_raw(path, header):

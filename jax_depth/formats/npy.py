@@ -1,13 +1,16 @@
 """NumPy files: `.npy` (values alone) and `.npz` (values and what they mean)."""
 
+import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.formats.stored import Stored, naming, numbers
+from jax_depth.formats.stored import Stored, check_pixels, naming, numbers
 
 
 def write_npy(path: Path, values: Float32[np.ndarray, "h w"]) -> None:
@@ -25,7 +28,35 @@ def read_npy(path: Path | str) -> Stored:
     """
     # Opened here, since np.load leaves a damaged file open.
     with open(path, "rb") as file:
+        _check_header(file, os.fstat(file.fileno()).st_size, path)
+        file.seek(0)
         return Stored(numbers(np.lib.format.read_array(file, allow_pickle=False), path))
+
+
+def _check_header(file: Any, size: int, path: Path | str) -> None:
+    """Refuse an array that is larger than its file or than a map, before it is read.
+
+    Args:
+        file: binary, at its start.
+        size: in bytes.
+        path: what messages name.
+    """
+    version = np.lib.format.read_magic(file)
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(file)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{path} has the shape {shape}, which cannot be")
+    check_pixels(path, *shape)
+    needed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and needed > size:
+        raise ValueError(
+            f"{path} has {size} bytes where an array {shape} of {dtype} needs "
+            f"{needed}: it is cut short or damaged"
+        )
 
 
 def write_npz(
@@ -56,6 +87,9 @@ def read_npz(path: Path | str, *, foreign: bool = False) -> Stored:
             raise ValueError(f"{path} is not a .npz file")
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as file:
+            for member in file.zip.infolist():
+                with file.zip.open(member) as entry:
+                    _check_header(entry, member.file_size, path)
             key = "values"
             if foreign and key not in file.files:
                 key = "depth" if "depth" in file.files or len(file.files) != 1 else None

@@ -1,5 +1,6 @@
 """Portable float map: float32, rows from the bottom up (Debevec, netpbm `pfm`)."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from jaxtyping import Float32
 
 from jax_depth.formats.stored import Stored, from_bytes
 
-_HEADER = re.compile(rb"(P[fF])\s+(\d+)\s+(\d+)\s+(\S+)[ \t\r]*\n")
+_HEADER = re.compile(rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+(\S+)[ \t\r]*\n")
 
 
 def write_pfm(path: Path, values: Float32[np.ndarray, "h w"]) -> None:
@@ -32,7 +33,7 @@ def read_pfm(path: Path | str) -> Stored:
         scale = float(header[4]) if header else 0.0
     except ValueError:
         scale = 0.0
-    if not header or header[1] != b"Pf" or scale == 0:
+    if not header or header[1] != b"Pf" or not 0 < abs(scale) < math.inf:
         raise ValueError(f"{path} is not a one-channel PFM")
     order = "<f4" if scale < 0 else ">f4"
     values = from_bytes(

@@ -7,6 +7,7 @@ edition, section 11.3.3), so the file is complete in itself and opens in any vie
 """
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt16
 from PIL import Image, PngImagePlugin
 
-from jax_depth.formats.stored import Stored, naming
+from jax_depth.formats.stored import Stored, check_pixels, naming
 
 # zlib level of every PNG we write: twice as fast as Pillow's 6, some 10 % larger.
 COMPRESSION = 3
@@ -64,7 +65,9 @@ def read_png(source: Path | str | io.BytesIO) -> Stored:
         OSError, ValueError: missing, damaged, of several channels, or reduced to
             fewer bits by another program.
     """
-    with Image.open(source, formats=["PNG"]) as image:
+    # Not `Image.open`, whose guard against decompression bombs maps may exceed.
+    with PngImagePlugin.PngImageFile(source) as image:
+        check_pixels(str(source), *image.size)
         # Chunks may stand after the pixels, where only loading finds them.
         image.load()
         texts = {
@@ -87,10 +90,12 @@ def read_png(source: Path | str | io.BytesIO) -> Stored:
         )
     try:
         scale, offset = float(texts["scale"]), float(texts["offset"])
+        if not (math.isfinite(scale * TOP) and math.isfinite(offset)) or scale == 0:
+            raise ValueError
     except ValueError:
         raise ValueError(
-            f"{source} has depth-scale {texts['scale']!r} and depth-offset "
-            f"{texts['offset']!r}, which are not both numbers"
+            f"{source} has depth-scale {texts['scale'][:40]!r} and depth-offset "
+            f"{texts['offset'][:40]!r}, which do not both make sense as numbers"
         ) from None
     return Stored(offset + scale * values.astype(np.float64), texts)
 
@@ -105,7 +110,8 @@ def read_uint16(path: Path | str) -> UInt16[np.ndarray, "h w"]:
     Raises:
         OSError, ValueError: missing, damaged, or not such a PNG.
     """
-    with Image.open(path, formats=["PNG"]) as image:
+    with PngImagePlugin.PngImageFile(path) as image:
+        check_pixels(path, *image.size)
         if not image.mode.startswith("I"):
             raise ValueError(f"{path} has {image.mode} pixels, not 16-bit grey")
         return np.asarray(image).astype(np.uint16)

@@ -2,7 +2,9 @@
 
 import functools
 import importlib
+import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,11 +26,16 @@ DAMAGED = (
     SyntaxError,
     RuntimeError,
     OverflowError,
+    AttributeError,
     struct.error,
+    tokenize.TokenError,
     zlib.error,
     zipfile.BadZipFile,
     Image.DecompressionBombError,
 )
+# Of a map, in millions: 4 GB of float32. Maps are not held to the limit of pictures,
+# which is Pillow's, since those of large photos are as large as the photos.
+_MEGAPIXELS = 1000
 _NOTHING: Mapping = MappingProxyType({})
 
 
@@ -58,14 +65,32 @@ def naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
         try:
             return read(*args, **kwargs)
         except DAMAGED as error:
-            # With a number it is the system's refusal to open a sound file.
-            refused = isinstance(error, OSError) and error.errno is not None
-            text = str(error) or type(error).__name__
+            # With a name it is the system's refusal to open a sound file.
+            refused = isinstance(error, OSError) and error.filename is not None
+            text = " ".join(str(error).split())[:300] or type(error).__name__
             if refused or (isinstance(error, ValueError) and str(args[0]) in text):
                 raise
             raise ValueError(f"{args[0]}: {text}") from error
 
     return reader
+
+
+def check_pixels(path: Path | str, *shape: int) -> None:
+    """Refuse what unpacks into more than a map can be, before memory is taken for it.
+
+    Raises:
+        ValueError: the shape has more pixels than 1000 million, or than
+            `formats.allow_megapixels` allows where that is more.
+    """
+    # Pillow refuses above twice its number.
+    limit = max(_MEGAPIXELS * 1_000_000, 2 * (Image.MAX_IMAGE_PIXELS or math.inf))
+    if (pixels := math.prod(shape)) > limit:
+        size = -(-pixels // 1_000_000)
+        raise ValueError(
+            f"{path} announces {size} megapixels, more than the "
+            f"{limit // 1_000_000:.0f} that are read of a map; check the file, or if "
+            f"you trust it call `jax_depth.formats.allow_megapixels({size})`"
+        )
 
 
 def numbers(array: np.ndarray, path: Path | str) -> np.ndarray:
@@ -76,6 +101,11 @@ def numbers(array: np.ndarray, path: Path | str) -> np.ndarray:
     """
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{path} holds {array.dtype} values, not real numbers")
+    if array.dtype.itemsize > 4 and array.dtype.kind == "f" and array.size:
+        # Otherwise they would turn infinite without a word.
+        largest = np.max(np.abs(array), where=np.isfinite(array), initial=0)
+        if largest > np.finfo(np.float32).max:
+            raise ValueError(f"{path} holds {largest:g}, more than float32 reaches")
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
         array = array[0] if array.shape[0] == 1 else array[:, :, 0]
     if array.ndim != 2 or not array.size:

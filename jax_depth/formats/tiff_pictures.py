@@ -6,6 +6,8 @@ some; the rest comes out garbled, negative or refused without a reason. Those fi
 read by `tifffile`, the extra `[tiff]`, or refused in a sentence.
 """
 
+import logging
+import math
 import struct
 from typing import BinaryIO
 
@@ -25,7 +27,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = (
     274,
 )
 _COUNT, _PLANAR, _FORMAT = 277, 284, 339
-_SUBFILE, _DNG = 254, 50706
+_SUBFILE, _DESCRIPTION, _DNG = 254, 270, 50706
 _READ = (
     *(
         _WIDTH,
@@ -37,9 +39,10 @@ _READ = (
         _COUNT,
         _PLANAR,
     ),
-    *(_FORMAT, _SUBFILE, _DNG),
+    *(_FORMAT, _SUBFILE, _DESCRIPTION, _DNG),
 )
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_WEBP = 50001
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
@@ -56,13 +59,22 @@ def first_directory(file: BinaryIO) -> Tags | None:
         return None
     if b"+" in header[2:4]:  # BigTIFF
         header += file.read(8)
+    prefix = header[:2]
+    if is_big_endian_bigtiff(header):
+        # Pillow looks for the version in the low byte of little-endian files only.
+        header = b"II+\0" + header[4:]
     try:
-        directory = ImageFileDirectory_v2(header)
+        directory = ImageFileDirectory_v2(header, prefix=prefix)
         file.seek(directory.next or 0)
         directory.load(file)
         return _chosen(directory)
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
         return None
+
+
+def is_big_endian_bigtiff(header: bytes) -> bool:
+    """Tell a kind of TIFF that Pillow takes for a damaged one."""
+    return header.startswith(b"MM\0+")
 
 
 def tags_of(image: TiffImageFile) -> Tags:
@@ -106,6 +118,10 @@ def needs_tifffile(tags: Tags) -> bool:
     """Tell whether Pillow would give other pixels than the file's, or none."""
     bits = max(tags.get(_BITS, (1,)))
     count = tags.get(_COUNT, (1,))[0]
+    if count > 2 and _colours(tags) <= _BLACK_IS_ZERO:
+        return True
+    if tags.get(_COMPRESSION, (1,))[0] == _WEBP:
+        return True
     numbers = max(tags.get(_FORMAT, (_UNSIGNED,)))
     if numbers == _SIGNED or bits > 32 or (numbers == _FLOAT and bits != 32):
         return True
@@ -114,12 +130,17 @@ def needs_tifffile(tags: Tags) -> bool:
         # swapped already.
         packed = tags.get(_COMPRESSION, (1,))[0] != 1
         return count > 1 or packed or _white_is_zero(tags)
-    if bits > 16:
+    if bits > 16 or bits in (9, 10, 11, 13, 14, 15):
         return True
     if bits > 8:
         planes = count > 1 and tags.get(_PLANAR, (1,))[0] == 2
         return planes or count in (2, 5, 6) or _white_is_zero(tags)
     return count == 2 or (count > 4 and tags.get(_PLANAR, (1,))[0] == 2)
+
+
+def size(tags: Tags) -> tuple[int, int]:
+    """Return (width, height)."""
+    return tags.get(_WIDTH, (0,))[0], tags.get(_HEIGHT, (0,))[0]
 
 
 def orientation(tags: Tags) -> int:
@@ -136,38 +157,67 @@ def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w
         label: what error messages call it.
 
     Returns:
-        (h, w, 1) or (h, w, 3): uint8, uint16, or float32 as stored; integers of 32
-        bits as float32 in [0, 1]. 0 is black; alpha is dropped.
+        (h, w, 1) or (h, w, 3): uint8, uint16, or float32 as stored; integers of other
+        than 8 and 16 bits as float32 in [0, 1]. 0 is black; alpha is dropped.
 
     Raises:
         ValueError: the samples are signed, or of a colour model other than RGB and
             grayscale, or there are more than Pillow's guard allows.
         OSError: `tifffile` is missing, or cannot decode the file.
     """
-    bits, numbers = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (_UNSIGNED,)))
-    colours = tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
-    kind = f"{_KINDS.get(numbers, 'untyped')} {bits}-bit"
-    if numbers not in (_UNSIGNED, _FLOAT) or colours > _RGB:
+    colours, numbers = _colours(tags), max(tags.get(_FORMAT, (_UNSIGNED,)))
+    wide = max(tags.get(_BITS, (1,))) > 64
+    if numbers not in (_UNSIGNED, _FLOAT) or colours > _RGB or wide:
         raise ValueError(
-            f"{label} is a TIFF of {kind} samples (PhotometricInterpretation "
+            f"{label} is a TIFF of {_kind(tags)} samples (PhotometricInterpretation "
             f"{colours}), which cannot be taken for RGB or grayscale; convert it to "
             "8-bit RGB or 16-bit grayscale"
         )
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    pixels = tags.get(_WIDTH, (0,))[0] * tags.get(_HEIGHT, (0,))[0]
+    pixels = math.prod(size(tags))
     if limit and pixels > limit:
         raise Image.DecompressionBombError(f"Image size ({pixels} pixels)")
+    array = samples(file, tags, label)[:, :, : 3 if colours == _RGB else 1]
+    if array.dtype.kind == "u":
+        bits = max(tags.get(_BITS, (1,)))
+        if bits not in (8, 16):
+            array = (array / (2**bits - 1)).astype(np.float32)
+    if colours == _WHITE_IS_ZERO:
+        white = 1 if array.dtype.kind == "f" else 2 ** (8 * array.itemsize) - 1
+        array = array.dtype.type(white) - array
+    return array
+
+
+def samples(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
+    """Return the samples of the first picture as they are stored.
+
+    Raises:
+        ValueError: it has no pixels.
+        OSError: `tifffile` is missing, or cannot decode the file.
+    """
     try:
         import tifffile
     except ImportError:
         raise OSError(
-            f"{label} is a TIFF of {kind} samples that Pillow does not read rightly; "
-            "pip install 'jax-depth[tiff]' reads it, or convert it to 8-bit RGB"
+            f"{label} is a TIFF of {_kind(tags)} samples that Pillow does not read "
+            "rightly; pip install 'jax-depth[tiff]' reads it, or convert it to 8-bit "
+            "RGB"
         ) from None
+    # What it has to say of a damaged file is in the sentence below.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         file.seek(0)
         with tifffile.TiffFile(file) as tiff:
             page = tiff.pages.first
+            # What has no place in the file it would fill with zeros.
+            missing = math.prod(page.chunked) - sum(
+                bool(offset and count)
+                for offset, count in zip(
+                    page.dataoffsets, page.databytecounts, strict=False
+                )
+            )
+            if missing:
+                raise OSError(f"{missing} of its strips or tiles are missing")
             array, axes = page.asarray(maxworkers=1), page.axes
     except MemoryError:
         raise
@@ -181,15 +231,17 @@ def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w
         raise ValueError(f"{label} has no pixels: shape {array.shape}")
     if axes == "SYX":
         array = np.moveaxis(array, 0, 2)
-    array = array.reshape(*array.shape[:2], -1)
-    array = array[:, :, : 3 if colours == _RGB else 1]
-    if array.dtype.kind == "u" and array.dtype.itemsize == 4:
-        array = (array / (2**32 - 1)).astype(np.float32)
-    if colours == _WHITE_IS_ZERO:
-        white = 1 if array.dtype.kind == "f" else 2 ** (8 * array.itemsize) - 1
-        array = array.dtype.type(white) - array
-    return array
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _kind(tags: Tags) -> str:
+    bits, numbers = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (_UNSIGNED,)))
+    return f"{_KINDS.get(numbers, 'untyped')} {bits}-bit"
+
+
+def _colours(tags: Tags) -> int:
+    return tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
 
 
 def _white_is_zero(tags: Tags) -> bool:
-    return tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0] == _WHITE_IS_ZERO
+    return _colours(tags) == _WHITE_IS_ZERO
