@@ -313,6 +313,7 @@ def clip(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_video_becomes_a_film(page, clip, server):
     page.tab("Video")
     page.all("#clip input[type=file]")[0].send_keys(str(clip))

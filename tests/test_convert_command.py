@@ -248,7 +248,7 @@ def random_file(path, config):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "size", ["small", pytest.param("large", marks=pytest.mark.slow)]
+    "size", ["small", pytest.param("large", marks=pytest.mark.long)]
 )
 def test_memory_is_less_than_one_and_a_half_files(tmp_path, size):
     name = f"depth-anything-v2-{size}"

@@ -11,6 +11,7 @@ from benchmarks.process import environment
 BENCHMARKS = Path(__file__).parent.parent / "scripts/benchmarks"
 
 
+@pytest.mark.slow
 def test_a_miniature_is_measured_and_recorded(tmp_path):
     pytest.importorskip("transformers")
     name = tmp_path / "here"

@@ -56,7 +56,14 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("shape", [(1, 56, 70), (3, 42, 28), (1, 56, 56)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 56, 70),
+        pytest.param((3, 42, 28), marks=pytest.mark.slow),
+        pytest.param((1, 56, 56), marks=pytest.mark.slow),
+    ],
+)
 def test_equals_xla(name, shape):
     config, pixels = CONFIGS[name], _pixels(*shape)
     _, params = _living(config)

@@ -207,6 +207,7 @@ def test_few_pictures_wait_in_memory(monkeypatch):
     assert prepared == 0 and most <= 8 + 3 + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [RELATIVE, TINY, METRIC_SWIGLU], ids=lambda c: c.name)
 def test_kernels_rounded_once_give_the_same_bits(base):
     config = dataclasses.replace(base, dtype="bfloat16", image_size=32)

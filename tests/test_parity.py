@@ -95,8 +95,16 @@ def _error(actual, expected) -> float:
     return float(np.abs(np.asarray(actual) - expected).max() / expected.std())
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", CONFIGS)
+def _cases():
+    """Every model at every size; what repeats one of these in more time is long."""
+    for name in CONFIGS:
+        for size in SIZES:
+            large = size[1] == 518 and name != "v2-small"
+            marks = (pytest.mark.long,) if large or name == "v2-base" else ()
+            yield pytest.param(name, size, marks=marks, id=f"{name}-{size}")
+
+
+@pytest.mark.parametrize(("name", "size"), list(_cases()))
 def test_every_stage_equals_transformers(name, size):
     model, params = _models(name)
     pixels = _pixels(size)
@@ -123,6 +131,7 @@ def test_bfloat16_stays_close(name):
     assert np.abs(rough - exact).max() < 2e-2 * np.ptp(exact)
 
 
+@pytest.mark.slow
 def test_scan_and_remat_change_no_number():
     # Segments of two blocks and of one.
     config = _config("depth-anything-v2-small", depth=6, taps=(1, 2, 4, 5))

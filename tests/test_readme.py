@@ -36,6 +36,8 @@ COMMANDS = [
 # The CI script installs, this is a test, and tests/test_app_* call the server.
 ELSEWHERE = ("pip install", "pytest", "jax-depth app", "curl")
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -82,6 +84,7 @@ def trainable(folder, monkeypatch):
     checkpoint.save(folder / "cache" / name, init(teacher, jax.random.key(0)), teacher)
 
 
+@pytest.mark.slow
 def test_commands(folder, weights, trainable, as_installed, capsys):
     done = []
     for command in COMMANDS:
@@ -98,7 +101,11 @@ def test_commands(folder, weights, trainable, as_installed, capsys):
 
 
 # Pages whose snippets stand alone.
-PAGES = ("three-dimensions", "ecosystem", "functions")
+PAGES = (
+    "three-dimensions",
+    pytest.param("ecosystem", marks=pytest.mark.slow),
+    "functions",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -69,6 +69,7 @@ def finish(processes, workdir: Path) -> None:
     assert not any([process.wait(300) for process in processes]), said(workdir)
 
 
+@pytest.mark.slow
 def test_losses_and_checkpoints_are_those_of_any_other_devices(start, tmp_path):
     alone, eight, pair = (tmp_path / name for name in ("alone", "eight", "pair"))
     finish(start(alone, 1, "run.steps=20", *SETTINGS), alone)

@@ -52,6 +52,7 @@ def as_torch_draws_it(key):
     return jax.tree.unflatten(tree, drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [functools.partial(init, CONFIG), as_torch_draws_it])
 def test_eight_of_eight_seeds_learn(draw, batches):
     draw = jax.jit(draw)

@@ -24,6 +24,7 @@ def whole(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_model_that_loads(whole):
     estimator = jax_depth.load(str(whole))
     assert estimator.config.name == "smoke-smoke"
@@ -40,6 +41,7 @@ def test_a_run_leaves_a_model_that_loads(whole):
     assert last["flops_per_second_per_device"] > 0
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves_converts_back(whole, tmp_path):
     from jax_depth.cli.main import main
 
@@ -48,6 +50,7 @@ def test_what_a_run_leaves_converts_back(whole, tmp_path):
     assert target.stat().st_size > 1e5
 
 
+@pytest.mark.slow
 def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(meshes, "make_mesh", one_device)
     run(tmp_path / "a", "run.steps=3")

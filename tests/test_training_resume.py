@@ -62,6 +62,7 @@ def interrupt_after(process, workdir: Path, step: int, number: int) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_twice_and_in_the_middle_of_a_save(start, uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     draw = random.Random(4)
@@ -87,6 +88,7 @@ def test_killed_twice_and_in_the_middle_of_a_save(start, uninterrupted, tmp_path
     assert max(saved(workdir)) == 20
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_well(start, uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     process = start(workdir)

@@ -99,6 +99,7 @@ def torch_step(model, settings, inputs, given: Batch, loss):
     return float(value.detach()), moments, after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_one_step_is_torchs(case):
     config, recipe = CASES[case]

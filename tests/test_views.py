@@ -55,6 +55,7 @@ def _poses(count, seed=0):
     return poses
 
 
+@pytest.mark.slow
 def test_views_are_the_networks_output_in_each_photos_pixels():
     estimator, photos = _estimator(), _photos()
     views = estimator.views(photos)
