@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECIPE",
         nargs="?",
         help="v1-teacher, v1-student, v2-teacher, v2-student, metric-indoor, "
-        "metric-outdoor, finetune, finetune-relative, tiny, smoke, or the recipe.json "
-        "of a run",
+        "metric-outdoor, finetune, finetune-relative, prompt-finetune, tiny, smoke, or "
+        "the recipe.json of a run",
     )
     parser.add_argument(
         "--resume",

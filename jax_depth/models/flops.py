@@ -37,11 +37,15 @@ def forward_flops(config: ModelConfig, height: int, width: int) -> int:
         # Attention in blocks adds queries of zeros to fill the last one.
         encoder: Any = dataclasses.replace(config.encoder, attention="one_pass")
         config = dataclasses.replace(config, encoder=encoder)
-    axis = () if architectures.network_row(config).axis is None else (1,)
+    row = architectures.network_row(config)
+    axis = () if row.axis is None else (1,)
     pixels = jax.ShapeDtypeStruct((1, *axis, height, width, 3), jnp.float32)
+    more = {}
+    if "prompt" in row.takes:  # whose size counts for its resizes alone
+        more["prompt"] = jax.ShapeDtypeStruct((1, height, width), jnp.float32)
     run: Any = features if config.head is None else apply
-    program = jax.make_jaxpr(lambda p, x: run(p, x, config))(
-        param_shapes(config), pixels
+    program = jax.make_jaxpr(lambda p, x, more: run(p, x, config, **more))(
+        param_shapes(config), pixels, more
     )
     return count(program.jaxpr)
 

@@ -17,9 +17,10 @@ def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
 
     Tokens, position embeddings and dense kernels are normal with deviation 0.02 as in
     DINOv2 (`init_weights_vit_timm`); convolutions normal with deviation
-    1 / sqrt(fan in); LayerScale and norms start at 1, biases at 0. The very last bias
-    of a relative model starts at 1, as does that of a field of view: its final ReLU
-    is dead at 3 of 8 seeds under torch's default initialisation.
+    1 / sqrt(fan in), those that end a prompt's branch 0; LayerScale and norms start at
+    1, biases at 0. The very last bias of a relative model starts at 1, as does that of
+    a field of view: its final ReLU is dead at 3 of 8 seeds under torch's default
+    initialisation.
 
     Args:
         config: the model.
@@ -45,6 +46,8 @@ def _moments(path: list[str], shape: tuple[int, ...], config: ModelConfig):
         return 1.0, 0.0
     if name in ("cls_token", "pos_embed", "register_tokens"):
         return 0.0, 0.02
+    if path[-3:] == ["prompt", "conv3", "kernel"]:
+        return 0.0, 0.0  # at first a prompt changes nothing
     if name == "kernel":
         return 0.0, 0.02 if len(shape) == 2 else 1 / math.sqrt(math.prod(shape[:-1]))
     if name == "camera_token":

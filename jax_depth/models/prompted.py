@@ -125,12 +125,23 @@ class PromptDepthAnything(nn.Module):
         maps, named = architectures.encoder(config, dtype, name="encoder")(pixels)
         named |= {f"tap_{i}": x for i, x in enumerate(maps)}
         prompt = prompt.astype(jnp.float32)
-        low = prompt.min((1, 2), keepdims=True)
-        span = prompt.max((1, 2), keepdims=True) - low
+        low, span = _range(prompt)
         # Upstream divides 0 by 0 where all values are one.
         inside = (prompt - low) / jnp.where(span > 0, span, jnp.float32(1))
         size = pixels.shape[1], pixels.shape[2]
         head = PromptHead(config.head, dtype, name="head")
         raw, stages = head(maps, size, inside[..., None])
-        depth = jax.nn.sigmoid(raw) * span + low
-        return Output(depth), named | stages | {"raw": raw}
+        return Output(in_range(raw, prompt)), named | stages | {"raw": raw}
+
+
+def in_range(
+    raw: Float32[Array, "b h w"], prompt: Float32[Array, "b h2 w2"]
+) -> Float32[Array, "b h w"]:
+    """Return depth in the prompt's range from the output before its activation."""
+    low, span = _range(prompt)
+    return jax.nn.sigmoid(raw) * span + low
+
+
+def _range(prompt):
+    low = prompt.min((1, 2), keepdims=True)
+    return low, prompt.max((1, 2), keepdims=True) - low

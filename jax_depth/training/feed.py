@@ -8,7 +8,9 @@ import numpy as np
 from jax_depth.config import Resample
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import Sample, SampleError
+from jax_depth.inference.prompted import takes_prompts
 from jax_depth.training.augment import augment
+from jax_depth.training.prompt_simulation import simulate
 from jax_depth.training.recipe import Recipe
 from jax_depth.training.start import model_config
 
@@ -49,15 +51,18 @@ class Rows:
         most = recipe.model.max_depth or recipe.data.max_depth
         self._far = min(most, recipe.data.max_depth)
         self._data = recipe.data
-        self._resample: Resample = model_config(recipe).resample
+        config = model_config(recipe)
+        self._resample: Resample = config.resample
+        self._prompted = takes_prompts(config)
 
     def __call__(
         self, sample: Sample, generator: np.random.Generator
     ) -> Mapping[str, np.ndarray]:
         """Return rgb (h, w, 3), target and mask (h, w), pseudo and used ().
 
-        rgb is what `augment` returns for the model's `resample`. The target is metres
-        for a metric model, else inverse depth.
+        And prompt (h2, w2) where the model takes one, simulated. rgb is what `augment`
+        returns for the model's `resample`. The target is metres for a metric model,
+        else inverse depth.
 
         Raises:
             SampleError: the whole sample has no depth the run may learn from, which a
@@ -81,12 +86,16 @@ class Rows:
             sample.rgb, target, shape, settings, generator, self._resample
         )
         mask = np.isfinite(target)
+        more = {}
+        if self._prompted:
+            more["prompt"] = simulate(target, data.prompt, generator)
         return {
             "rgb": np.ascontiguousarray(rgb),
             "target": np.where(mask, target, np.float32(0)),
             "mask": mask,
             "pseudo": np.asarray(pseudo),
             "used": np.asarray(used, np.float32),
+            **more,
         }
 
 

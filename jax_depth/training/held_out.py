@@ -12,24 +12,31 @@ from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import SampleError
 from jax_depth.evaluation import evaluate
 from jax_depth.inference.preprocess import from_network, served, to_network
-from jax_depth.models.depth_anything import forward
+from jax_depth.inference.prompted import takes_prompts
+from jax_depth.models.depth_anything import apply
 from jax_depth.training.feed import out_of_range, target_of
 from jax_depth.training.panels import panel
+from jax_depth.training.prompt_simulation import PromptSimulation, simulate
 
 # Inverse depth is judged as metres up to here, see `evaluation.evaluate`.
 _FAR = 80.0
 _PICTURES = 4
 
 
-_forward = jax.jit(forward, static_argnums=2)
+_apply = jax.jit(apply, static_argnums=2)
 
 
 def predict(
-    params: Params, config: ModelConfig, rgb: UInt8[np.ndarray, "h w 3"], side: int
+    params: Params,
+    config: ModelConfig,
+    rgb: UInt8[np.ndarray, "h w 3"],
+    side: int,
+    prompt: Float32[np.ndarray, "h2 w2"] | None = None,
 ) -> Float32[np.ndarray, "h w"]:
     """Return depth at a picture's own size, as `Estimator` at size `side` does."""
     seen = served(config, side)
-    depth = _forward(params, to_network(rgb, seen), config)
+    beside = {} if prompt is None else {"prompt": prompt[None]}
+    depth = _apply(params, to_network(rgb, seen), config, **beside).depth
     return from_network(np.asarray(depth)[0], config, rgb.shape[:2])
 
 
@@ -41,6 +48,7 @@ def evaluate_held_out(
     side: int,
     min_depth: float = 1e-3,
     report: Callable[[str], None] | None = None,
+    simulation: PromptSimulation | None = None,
 ) -> tuple[dict[str, float | int], list[UInt8[np.ndarray, "h w 3"]]]:
     """Return each metric's mean over evenly spaced samples, and a few pictures.
 
@@ -51,14 +59,14 @@ def evaluate_held_out(
         side: short side in pixels the network sees.
         min_depth: metres below which pixels are left out.
         report: called with a sentence if not one sample could be judged.
+        simulation: of the prompts of a model that takes them, the same each time.
 
     A relative model is aligned by scale and shift in disparity, a metric one is not
     aligned. "images" and "unreadable" count the samples. Of several processes each
     judges its share of them; the numbers are those of all.
     """
     metric = config.kind == "metric_depth"
-    far = config.max_depth if metric else _FAR
-    assert far is not None
+    far = config.max_depth or _FAR
     results, pictures, unreadable, reason = [], [], 0, ""
     count = min(limit, len(samples))
     chosen = np.linspace(0, len(samples) - 1, count).astype(int)
@@ -73,7 +81,12 @@ def evaluate_held_out(
         target, mask = target_of(sample, metric, min_depth, far)
         mask = mask & (target > 0)
         depth = target if metric else 1 / np.where(mask, target, np.float32(1))
-        pred = predict(params, config, sample.rgb, side)
+        prompt = None
+        if takes_prompts(config):
+            known = np.where(mask, target, np.float32(np.nan))
+            generator = np.random.default_rng(int(number))
+            prompt = simulate(known, simulation or PromptSimulation(), generator)
+        pred = predict(params, config, sample.rgb, side, prompt)
         space, align = ("depth", "none") if metric else ("disparity", "scale_shift")
         caption = ""
         if mask.any():

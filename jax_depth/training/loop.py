@@ -265,6 +265,7 @@ def _judged(
             data.size,
             data.min_depth,
             journal.say,
+            data.prompt,
         )
         logged = {f"held_out/{judge.prefix}{k}": v for k, v in metrics.items()}
         journal.write(step, logged | {"time": time.time()})

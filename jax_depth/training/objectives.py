@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax_depth._typing import Array, Bool, Float32, PRNGKeyArray
 from jax_depth.config import ModelConfig
 from jax_depth.models.depth_anything import activate
+from jax_depth.models.prompted import in_range
 from jax_depth.training.losses import gauge
 from jax_depth.training.recipe import LossSettings
 from jax_depth.training.step import Batch
@@ -46,6 +47,8 @@ def objective(
         parts: Parts = {}
         value = jnp.zeros((), jnp.float32)
         pred = activate(raw, config) if metric else raw
+        if batch.prompt is not None:
+            pred = in_range(raw, batch.prompt)
         key = jax.random.key(0) if key is None else key
         for number, kind in enumerate(kinds):
             chosen = batch.pseudo if kind == "pseudo" else ~batch.pseudo

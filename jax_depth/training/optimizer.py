@@ -1,10 +1,12 @@
 """Optimiser and learning-rate schedule: AdamW with clipping, from optax."""
 
+import collections
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -100,7 +102,22 @@ def from_settings(
     depth = config.encoder.depth
 
     def labels(params):
-        return {name: f"{_factor(name, settings, depth):.6g}" for name in params}
+        return {
+            name: f"{_factor(name, settings, depth):.6g}"
+            + (" later" if settings.prompt_first and not _prompts(name) else "")
+            for name in params
+        }
+
+    def scaled(label: str) -> optax.GradientTransformation:
+        factor, _, later = label.partition(" ")
+        if not later:
+            return optax.scale(float(factor))
+        first = settings.prompt_first
+
+        def begun(step: Any) -> Any:
+            return jnp.where(step >= first, jnp.float32(factor), jnp.float32(0))
+
+        return optax.scale_by_schedule(begun)
 
     def everything(params):
         return jax.tree.map(lambda _: True, params)
@@ -118,7 +135,7 @@ def from_settings(
                 mask=everything if settings.decay_all else _decayed,
             ),
             # The rate of a group scales its decay too, as in torch.
-            optax.partition({f: optax.scale(float(f)) for f in factors}, labels),
+            optax.partition({f: scaled(f) for f in factors}, labels),
         )
 
     def init(params):
@@ -165,20 +182,29 @@ def rates(
         settings.schedule,
     )
     depth, factors = config.encoder.depth, {}
+    first = collections.defaultdict(lambda: settings.prompt_first)
     for name in sorted(names):
         block = re.search(r"^encoder/(block_\d+)/", name)
         group = "head" if name.startswith("head/") else "encoder"
         if is_adapter(name):
             group = "lora"
-        if group != "head" and settings.layer_decay != 1:
+        if settings.prompt_first and _prompts(name):
+            group = "prompt"
+            first[group] = 0
+        if group not in ("head", "prompt") and settings.layer_decay != 1:
             group += f"/{block[1] if block else 'embedding'}"
             if name.startswith("encoder/norm/"):
                 continue  # that of the last block
         factors[group] = _factor(name, settings, depth)
     return lambda step: {
-        group: np.asarray(rate(step)).item() * factor
+        group: np.asarray(rate(step)).item() * factor * (step >= first[group])
         for group, factor in factors.items()
     }
+
+
+def _prompts(name: str) -> bool:
+    """Whether a parameter is of a prompt's branch."""
+    return "/prompt/" in name
 
 
 def _factor(name: str, settings: OptimizerSettings, depth: int) -> float:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from jax_depth.training.augment import Augmentation
 from jax_depth.training.losses.registry import Term
+from jax_depth.training.prompt_simulation import PromptSimulation
 from jax_depth.training.setting import (
     ABOVE_0,
     BELOW_1,
@@ -25,6 +26,7 @@ from jax_depth.training.setting import (
 __all__ = ["leaves"]  # and the dataclasses
 
 _AS_IS = Augmentation.flip_only()
+_PROMPT = PromptSimulation()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,8 @@ class ModelSettings:
     Attributes:
         architecture: a catalogue name, or "smoke", a ViT of two blocks.
         kind: what the result predicts.
-        max_depth: metres at which a metric model saturates, else None.
+        max_depth: metres at which a metric model saturates, else None; of one that
+            takes a prompt, beyond which it learns nothing.
         init: catalogue name, model directory or weight file; "" draws at random.
         init_parts: what is taken from `init`; "encoder" leaves the head at random.
         frozen: prefixes of parameters that do not learn: "encoder".
@@ -68,6 +71,7 @@ class DataSettings:
         min_depth, max_depth: metres; pixels outside are masked.
         augmentation: of pictures with measured or rendered depth.
         pseudo_augmentation: of pseudo-labelled pictures.
+        prompt: what a model that takes a prompt gets, made of the dense depth.
         threads: that read and augment; None for as many as this machine has cores.
         workers: processes that do it instead, each with `threads` of its own (None:
             one); 0 for the run's own process.
@@ -82,6 +86,7 @@ class DataSettings:
     max_depth: float = setting(TO_INFINITY, 1e6)
     augmentation: Augmentation = _AS_IS
     pseudo_augmentation: Augmentation = _AS_IS
+    prompt: PromptSimulation = _PROMPT
     threads: int | None = setting(FROM_0, None)
     workers: int = setting(FROM_0, 0)
     prefetch: int = setting(FROM_0, 4)
@@ -155,6 +160,7 @@ class OptimizerSettings:
         head_factor: the head's rate as a multiple of it.
         lora_factor: the same of the factors of `model.lora_rank`.
         layer_decay: factor of the rate from a block to the one before it.
+        prompt_first: steps at the beginning in which a prompt's branch learns alone.
         b1, b2, eps: of Adam.
         weight_decay: decoupled, multiplied by the rate.
         decay_all: decay biases, norms and gains as well.
@@ -170,6 +176,7 @@ class OptimizerSettings:
     head_factor: float = setting(FROM_0, 10.0)
     lora_factor: float = setting(FROM_0, 20.0)
     layer_decay: float = setting(SHARE, 1.0)
+    prompt_first: int = setting(FROM_0, 0)
     b1: float = setting(BELOW_1, 0.9)
     b2: float = setting(BELOW_1, 0.999)
     eps: float = setting(ABOVE_0, 1e-8)

@@ -161,6 +161,20 @@ _FINETUNE_RELATIVE = dataclasses.replace(
     data=DataSettings(size=518, batch=8),
     loss=LossSettings("affine_invariant", gradient=2.0),
 )
+_PROMPT_FINETUNE = Recipe(
+    name="prompt-finetune",
+    model=ModelSettings(
+        "prompt-depth-anything-small",
+        kind="metric_depth",
+        max_depth=20.0,
+        # Its raw output grows with distance, as the branch's has to.
+        init="depth-anything-v2-metric-indoor-small",
+    ),
+    data=DataSettings(size=518, batch=8, max_depth=20.0),
+    loss=LossSettings("silog", gradient=0.5),
+    optimizer=dataclasses.replace(_FINETUNE.optimizer, prompt_first=500),
+    run=_FINETUNE.run,
+)
 _TINY = Recipe(
     name="tiny",
     model=ModelSettings("tiny", frozen=("encoder/stem",), dtype="float32"),
@@ -211,6 +225,7 @@ RECIPES = {
         _METRIC_OUTDOOR,
         _FINETUNE,
         _FINETUNE_RELATIVE,
+        _PROMPT_FINETUNE,
         _TINY,
         _SMOKE,
     )

@@ -11,8 +11,15 @@ import numpy as np
 from jax_depth import checkpoint
 from jax_depth._typing import Params
 from jax_depth.catalog import MODELS
-from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig, with_encoder
+from jax_depth.config import (
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    PromptHeadConfig,
+    with_encoder,
+)
 from jax_depth.config import from_json as config_from_json
+from jax_depth.inference.prompted import takes_prompts
 from jax_depth.models.architectures import network_row
 from jax_depth.models.initialize import init
 from jax_depth.training import adapters
@@ -27,6 +34,15 @@ _SMOKE = ModelConfig(
     ),
     HeadConfig(16, (16, 16, 16, 16), output_channels=8),
 )
+_SMOKE_PROMPT = dataclasses.replace(
+    _SMOKE,
+    name="smoke-prompt",
+    head=PromptHeadConfig(16, (16, 16, 16, 16), output_channels=8),
+    kind="metric_depth",
+    resample="shrink_area",
+    restore="half_pixel",
+)
+_OWN = {config.name: config for config in (_SMOKE, _SMOKE_PROMPT)}
 
 
 def model_config(recipe: Recipe) -> ModelConfig:
@@ -58,11 +74,18 @@ def model_config(recipe: Recipe) -> ModelConfig:
         # The head is that architecture's, its activation this run's.
         plain = dataclasses.replace(config.head, activation="relu")
         config = dataclasses.replace(config, head=plain, max_depth=None)
+    prompted = takes_prompts(config)
+    if prompted and recipe.loss.cutmix:
+        raise ValueError(
+            f"loss.cutmix={recipe.loss.cutmix:g} pastes pictures without their prompts;"
+            f" {settings.architecture} needs loss.cutmix=0"
+        )
     return dataclasses.replace(
         config,
         name=f"{recipe.name}-{settings.architecture}",
         kind=settings.kind,
-        max_depth=settings.max_depth,
+        # A prompt's range takes its place.
+        max_depth=None if prompted else settings.max_depth,
         dtype=settings.dtype,
         image_size=recipe.data.size,
     )
@@ -104,7 +127,7 @@ def architecture_of(source: str, architecture: str) -> str:
         config = config_from_json(text)
     else:
         return architecture
-    known = {_SMOKE.name: _SMOKE} | {n: entry.config for n, entry in MODELS.items()}
+    known = _OWN | {n: entry.config for n, entry in MODELS.items()}
     wanted = known.get(architecture)
     if config.head is None or wanted is None or _network(wanted) == _network(config):
         return architecture
@@ -137,6 +160,10 @@ def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
             stacklevel=1,
         )
     leaves = checkpoint.flatten(loaded)
+    if takes_prompts(config) and not takes_prompts(origin):
+        # The branch that other models lack begins without effect.
+        own = checkpoint.flatten(params)
+        leaves |= {name: leaf for name, leaf in own.items() if "/prompt/" in name}
     if settings.init_parts == "encoder":
         leaves = {k: v for k, v in leaves.items() if k.startswith("encoder/")}
         rest = checkpoint.flatten(params)
@@ -160,6 +187,8 @@ def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, ModelCo
         return read_params(settings.init)
     # A bare weight file does not say what it holds; the recipe does.
     wanted = [config]
+    if takes_prompts(config):
+        wanted.append(_without_prompt(config, settings.max_depth))
     if settings.init_parts == "encoder":
         bare = dataclasses.replace(config, head=None, kind="features", max_depth=None)
         wanted.append(bare)
@@ -172,10 +201,17 @@ def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, ModelCo
     raise errors[0]
 
 
+def _without_prompt(config: ModelConfig, max_depth: float | None) -> ModelConfig:
+    """Return the metric model that a model with prompts is but for their branch."""
+    assert config.head is not None
+    head = HeadConfig(**vars(config.head))
+    return dataclasses.replace(config, head=head, max_depth=max_depth)
+
+
 def _architecture(settings: ModelSettings) -> ModelConfig:
     name = settings.architecture
-    if name == _SMOKE.name:
-        return _SMOKE
+    if name in _OWN:
+        return _OWN[name]
     if name not in MODELS:
         raise ValueError(
             f"model.architecture={name!r} is unknown; `jax-depth models` lists them"

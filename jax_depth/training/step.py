@@ -66,6 +66,7 @@ class Batch:
         pseudo: which targets another network predicted; None where nothing asks.
         region: False where a picture comes from another one, see `cutmix`; None
             where nothing is mixed.
+        prompt: coarse depth in metres for models that take it, of any size.
         used: share of each picture's known depth that lies in the recipe's range, for
             the log; None where nobody counts.
     """
@@ -76,6 +77,7 @@ class Batch:
     pseudo: Bool[Array, " b"] | None = None
     region: Bool[Array, "b h w"] | None = None
     used: Float32[Array, " b"] | None = None
+    prompt: Float32[Array, "b h2 w2"] | None = None
 
 
 def init_state(
@@ -171,8 +173,9 @@ def make_step(
         merged = adapters.merge(trained | frozen)
         params = traverse_util.unflatten_dict(merged, sep="/")
         pixels = normalize_rgb(batch.rgb, config)
+        beside = {} if batch.prompt is None else {"prompt": batch.prompt}
         with context():
-            raw, named = raw_and_features(params, pixels, config)
+            raw, named = raw_and_features(params, pixels, config, **beside)
         more = {"key": jax.random.fold_in(jax.random.key(seed), number)}
         value, parts = loss(raw, batch, **(more if wants_key else {}))
         if alignment is not None:
@@ -233,10 +236,10 @@ def make_step(
 
 
 def raw_and_features(
-    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig
+    params: Params, pixels: Float[Array, "b h w 3"], config: ModelConfig, **beside: Any
 ) -> tuple[Float32[Array, "b h w"], dict[str, Array]]:
     """Return the output before its activation and every named intermediate."""
-    named = features(params, pixels, config)
+    named = features(params, pixels, config, **beside)
     return named["raw"], named
 
 
