@@ -9,6 +9,8 @@ from typing import Any
 from jax_depth.evaluation.benchmark import Judgement
 
 _HEADER = "settings"
+# How version 0.1 brought maps back to size, which it did not write down.
+_RESTORED = {"original": "aligned", "transformers": "bicubic"}
 
 
 class Records:
@@ -61,6 +63,8 @@ class Records:
         return dict(sorted(found.items()))
 
     def _check(self, path: Path, settings: dict[str, Any]) -> None:
+        if settings.get("resample") in _RESTORED:
+            settings = {"restore": _RESTORED[settings["resample"]], **settings}
         names = sorted({*settings, *self._settings})
         for name in names:
             old, new = settings.get(name), self._settings.get(name)
