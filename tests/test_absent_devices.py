@@ -3,13 +3,16 @@
 Compiled for, not run on: nothing here says what a chip would compute, or how fast.
 """
 
+import dataclasses
 import importlib.util
 import re
 
 import pytest
-from benchmarks.absent_devices import absent_mesh, compile_train
+from benchmarks.absent_devices import absent_mesh, compile_forward, compile_train
 from benchmarks.inspection import Inspection, inspect
+from small_models import RELATIVE
 
+from jax_depth.config import with_encoder
 from jax_depth.training.overrides import override
 from jax_depth.training.recipes import RECIPES
 
@@ -56,6 +59,18 @@ def test_a_training_step_compiles_for_a_slice(topology):
         "f32 x f32 highest",
     }
     assert facts.peak_bytes < 20 * 2**20
+
+
+@needs_libtpu
+def test_flash_attention_compiles_for_the_chips_of_a_host():
+    config = dataclasses.replace(
+        with_encoder(RELATIVE, attention="flash"), dtype="bfloat16"
+    )
+    compiled = compile_forward(config, absent_mesh("v5e:2x2"), batch=4, size=14 * 9)
+    facts = inspect(compiled)
+    # Each chip has pictures of its own.
+    assert compiled.as_text().count("tpu_custom_call") >= config.encoder.depth
+    assert not {"all-to-all", "all-gather"} & {*facts.collectives}
 
 
 @needs_cuda

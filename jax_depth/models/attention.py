@@ -61,11 +61,9 @@ def attend(
             "'flash'"
         )
     if method == "flash":
-        # Imported here: Pallas costs start-up, and only TPUs need it.
-        from jax_depth.models.flash_attention import flash_attention
-
-        elsewhere = functools.partial(attend, dtype=dtype, keep_little=keep_little)
-        return flash_attention(q, k, v, dtype, elsewhere)
+        return _flash(q, k, v, dtype, keep_little)
+    if method == "auto" and _flash_serves(q, dtype):
+        return _flash(q, k, v, dtype, keep_little)
     by_xla = _chosen(n, method, dtype, keep_little)
     if method == "auto" and _cudnn_serves(q, dtype):
         return jax.lax.platform_dependent(q, k, v, cuda=_cudnn, default=by_xla)
@@ -88,6 +86,35 @@ def _chosen(n: int, method: str, dtype: Any, keep_little: bool) -> Callable[...,
 
     # As a whole: the residuals of both branches would be kept.
     return jax.checkpoint(by_platform) if keep_little else by_platform
+
+
+def _flash(q, k, v, dtype, keep_little: bool):
+    # Imported here: Pallas costs start-up, and only TPUs need it.
+    from jax_depth.models.flash_attention import flash_attention
+
+    # What other platforms do, which never takes this way again.
+    elsewhere = _chosen(q.shape[2], "auto", dtype, keep_little)
+    return flash_attention(q, k, v, dtype, elsewhere)
+
+
+def _flash_serves(q, dtype) -> bool:
+    """Whether this process has TPUs that the kernel can be traced for.
+
+    Of several devices only a caller who says how they share a batch gets it, by
+    `jax.sharding.use_abstract_mesh`: jax refuses to share the kernel out by itself.
+    """
+    b, _, n, _ = q.shape
+    if not forms().flash_attention or jnp.dtype(dtype) != jnp.bfloat16:
+        return False
+    if symbolic.is_symbolic(b, n) or n <= _ONE_PASS_TOKENS or not _has_tpu():
+        return False
+    mesh = jax.sharding.get_abstract_mesh()
+    return jax.device_count() == 1 if mesh.empty else b % mesh.size == 0
+
+
+@functools.cache
+def _has_tpu() -> bool:
+    return jax.local_devices()[0].platform == "tpu"
 
 
 def _cudnn_serves(q, dtype) -> bool:

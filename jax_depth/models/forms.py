@@ -21,6 +21,7 @@ class Forms:
     Attributes:
         cudnn_attention: under bfloat16 on a CUDA GPU, cuDNN's fused attention, which
             never writes the logits to memory.
+        flash_attention: under bfloat16 on a TPU, Pallas' kernel above 1024 tokens.
         gathered_resize: bilinear resizes on GPUs gather two sources an axis, as on a
             CPU, instead of multiplying by a matrix.
         rounded_results: products of layers under bfloat16 on GPUs write bfloat16,
@@ -34,6 +35,7 @@ class Forms:
     """
 
     cudnn_attention: bool = True
+    flash_attention: bool = True
     gathered_resize: bool = True
     rounded_results: bool = True
     rounded_cotangents: bool = True

@@ -85,7 +85,8 @@ def compile_forward(
         (batch, size, size, 3), jnp.float32, sharding=meshes.batch_sharding(mesh)
     )
     program = jax.jit(functools.partial(forward, config=config))
-    return _compiled(program, mesh, params, pixels)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return _compiled(program, mesh, params, pixels)
 
 
 def compile_train(recipe: Recipe, mesh: Mesh) -> jax.stages.Compiled:

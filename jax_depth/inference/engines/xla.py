@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,6 +42,7 @@ class XlaEngine:
     ):
         check_process()
         devices = list(devices or jax.local_devices())
+        say_cost(config, devices[0])
         self._config = config
         self.batch_size = len(devices) * (1 if devices[0].platform == "cpu" else 8)
         self._first = jax.sharding.SingleDeviceSharding(devices[0])
@@ -114,6 +116,32 @@ class XlaEngine:
         return program
 
 
+_SAID: set[str] = set()
+# Of ViT-L at 518 on an H100, docs/accelerators.md; of a TPU its six passes for one.
+_COST = {"gpu": (11, "3 times"), "tpu": (6, "2 times")}
+
+
+def say_cost(config: ModelConfig, device: Any) -> None:
+    """Say once on stderr what float32 costs on an accelerator, and what to ask for.
+
+    Not where the caller has chosen what float32 products are computed in.
+    """
+    settings: Any = jax.config
+    chosen = settings.jax_default_matmul_precision is not None
+    if config.dtype != "float32" or chosen or device.platform not in _COST:
+        return
+    if device.platform in _SAID:
+        return
+    _SAID.add(device.platform)
+    bfloat16, high = _COST[device.platform]
+    print(
+        f"float32 is computed exactly on {device.device_kind}: dtype='bfloat16' "
+        f"(--dtype bfloat16) is up to {bfloat16} times as fast, "
+        f"jax.default_matmul_precision('high') up to {high}",
+        file=sys.stderr,
+    )
+
+
 def compile_forward(
     config: ModelConfig, params: Params, pixels: Float32[jax.Array, "b h w 3"]
 ) -> Callable[[Params, jax.Array], jax.Array]:
@@ -154,7 +182,13 @@ def _compiled(function, params, *inputs):
     (*others, device) = pixels.sharding.device_set
     if device.platform == "cpu" and not others and len(pixels) > 1:
         function = functools.partial(_one_by_one, function)
-    return jax.jit(function).lower(params, *inputs).compile()
+    # A kernel that XLA does not see into has to be told how devices share a batch.
+    mesh = getattr(pixels.sharding, "mesh", None) or Mesh(
+        np.array([device]), ("data",), axis_types=(AxisType.Auto,)
+    )
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        lowered = jax.jit(function).lower(params, *inputs)
+    return lowered.compile()
 
 
 def _padded(x: np.ndarray, count: int) -> np.ndarray:
