@@ -1,7 +1,6 @@
 """Measure this library against others, and on accelerators.
 
     python scripts/benchmarks rivals --model tiny --rounds 3
-    python scripts/benchmarks devices --output docs/devices/my-gpu
     python scripts/benchmarks accelerator --out results --budget 560
     python scripts/benchmarks compiled-for --models small
 
@@ -16,7 +15,6 @@ from pathlib import Path
 # Subject -> what it does.
 SUBJECTS = {
     "rivals": "time and memory beside every alternative: docs/performance.md",
-    "devices": "time this machine's accelerator, and transformers on it",
     "accelerator": "right, how fast, and what next: everything in one call",
     "feed": "photos a second that the host feeds to a network that sleeps",
     "compiled-for": "compile for accelerators that are not there: docs/compiled-for.md",

@@ -27,6 +27,8 @@ _HEAD = """\
 Written by `python scripts/benchmarks rivals --report`; every figure below was measured
 by the command above its table. Figures of one table were measured in turns in one
 session and may be compared; those of different tables, or of other machines, may not.
+What was measured on a GPU, and what a host feeds one, is in
+[accelerators.md](accelerators.md).
 
 ## How to read the tables
 
