@@ -1,6 +1,7 @@
 """Below a result: the photo as a mesh to turn, and as a GLB file."""
 
 import html
+import importlib.util
 import json
 import math
 import secrets
@@ -139,11 +140,18 @@ def _write(
         else:
             camera = scene.camera_from_view(shape, view)
             source = f"{view:g} degrees across the longer side, as stated"
-        made = scene.Scene(result.photo, depth, camera, max_points=_POINTS)
+        made = scene.Scene(
+            result.photo, depth, camera, max_points=_POINTS, fill=_can_fill()
+        )
         scene.save(made, path)
     except ValueError as error:
         raise Refusal(422, " ".join(str(error).split())) from None
     return f"Camera: {source}; {distances}", _first_view(made.surface)
+
+
+def _can_fill() -> bool:
+    """Whether OpenCV is there to paint what is behind objects."""
+    return importlib.util.find_spec("cv2") is not None
 
 
 def _first_view(surface: Surface) -> dict[str, Any]:

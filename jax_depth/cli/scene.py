@@ -132,6 +132,12 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         help="use every n-th row and column of a larger photo (default: %(default)d)",
     )
     group.add_argument(
+        "--fill",
+        action="store_true",
+        help="carry the background of a mesh (glb) on behind objects, its colours and "
+        "its depth, so that turning it opens no holes; needs jax_depth[fill]",
+    )
+    group.add_argument(
         "--parallax",
         type=float,
         default=100 * PARALLAX,
@@ -151,6 +157,13 @@ def run(args: argparse.Namespace) -> int:
     if args.near is not None and args.point:
         raise UsageError("give --near and --far or --point, not both")
     _check_numbers(args)
+    if args.fill:
+        from jax_depth.outputs.scene.fill import cv2_module
+
+        try:
+            cv2_module()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     if "parallax" in args.format:
         from jax_depth.video.reading import av_module
 
@@ -251,6 +264,7 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
         args.edge_angle,
         args.max_points,
         args.parallax / 100,
+        args.fill,
     )
     for name, path in job.results.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,21 @@ _UNLIT = "KHR_materials_unlit"
 _TO_GLTF = np.array([1, -1, -1], np.float32)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Coloured:
+    """Triangles whose corners have colours.
+
+    Attributes:
+        points: float32 (n, 3) in the world, OpenCV's axes.
+        colors: uint8 (n, 3) sRGB.
+        triangles: int (m, 3).
+    """
+
+    points: Float32[np.ndarray, "n 3"]
+    colors: UInt8[np.ndarray, "n 3"]
+    triangles: Int[np.ndarray, "m 3"]
+
+
 def write_glb_points(
     path: Path,
     points: Float32[np.ndarray, "n 3"],
@@ -52,15 +67,11 @@ def write_glb_points(
         OSError: the file cannot be written.
     """
     content = _Content()
-    linear = np.empty((len(colors), 4), "<u2")
-    linear[:, :3] = _LINEAR[colors]
-    linear[:, 3] = 65535
     primitive = {
         "mode": _POINTS,
         "attributes": {
             "POSITION": content.positions(points),
-            # glTF's vertex colours are linear light; eight bits would band the darks.
-            "COLOR_0": content.accessor(linear, _USHORT, "VEC4", normalized=True),
+            "COLOR_0": content.colors(colors),
         },
         "material": 0,
     }
@@ -74,6 +85,7 @@ def write_glb_mesh(
     pixels: Int[np.ndarray, "n 2"],
     photo: UInt8[np.ndarray, "h w 3"],
     camera: PlacedCamera,
+    behind: "Coloured | None" = None,
 ) -> None:
     """Write triangles with the photo as their texture.
 
@@ -84,6 +96,7 @@ def write_glb_mesh(
         pixels: column and row in the photo of each point.
         photo: uint8 RGB; larger than 4096 pixels it is shrunk to that.
         camera: of the photo.
+        behind: a second surface, which wears colours of its own.
 
     Raises:
         ValueError: the photo is of another size than the camera's picture.
@@ -116,7 +129,23 @@ def write_glb_mesh(
         "textures": [{"source": 0, "sampler": 0}],
     }
     document["samplers"][0]["wrapT"] = 33071
-    _write(path, content, primitive, document, points, [camera], "m")
+    others = [_coloured(content, behind)] if behind else []
+    _write(path, content, primitive, document, points, [camera], "m", others)
+
+
+def _coloured(content: "_Content", surface: Coloured) -> dict[str, Any]:
+    """Return the primitive of triangles whose corners have colours."""
+    return {
+        "mode": _TRIANGLES,
+        "attributes": {
+            "POSITION": content.positions(surface.points),
+            "COLOR_0": content.colors(surface.colors),
+        },
+        "indices": content.accessor(
+            surface.triangles.astype("<u4").ravel(), _UINT, "SCALAR", _INDICES
+        ),
+        "material": 1,
+    }
 
 
 @dataclasses.dataclass
@@ -144,6 +173,13 @@ class _Content:
         self.accessors.append(accessor | {"count": len(array)} | more)
         return len(self.accessors) - 1
 
+    def colors(self, colors) -> int:
+        # glTF's vertex colours are linear light; eight bits would band the darks.
+        linear = np.empty((len(colors), 4), "<u2")
+        linear[:, :3] = _LINEAR[colors]
+        linear[:, 3] = 65535
+        return self.accessor(linear, _USHORT, "VEC4", normalized=True)
+
     def positions(self, points) -> int:
         points = (points * _TO_GLTF).astype("<f4")
         # Required of positions, and exact float32.
@@ -151,12 +187,14 @@ class _Content:
         return self.accessor(points, _FLOAT, "VEC3", **bounds)
 
 
-def _write(path: Path, content, primitive, more, points, cameras, unit) -> None:
+def _write(
+    path: Path, content, primitive, more, points, cameras, unit, others=()
+) -> None:
     height, width = cameras[0].shape
-    material: dict[str, Any] = {"baseColorFactor": [1, 1, 1, 1], "roughnessFactor": 1}
-    material["metallicFactor"] = 0
-    if "textures" in more:
-        material["baseColorTexture"] = {"index": 0}
+    plain: dict[str, Any] = {"baseColorFactor": [1, 1, 1, 1], "roughnessFactor": 1}
+    plain["metallicFactor"] = 0
+    worn = {"baseColorTexture": {"index": 0}} if "textures" in more else {}
+    materials = [plain | worn, *(plain for _ in others)]
     document = {
         "asset": {
             "version": "2.0",
@@ -173,7 +211,7 @@ def _write(path: Path, content, primitive, more, points, cameras, unit) -> None:
             *(_node(number, camera) for number, camera in enumerate(cameras)),
         ],
         "cameras": [_perspective(camera, points) for camera in cameras],
-        "meshes": [{"primitives": [primitive]}],
+        "meshes": [{"primitives": [primitive, *others]}],
         "materials": [
             {
                 "pbrMetallicRoughness": material,
@@ -181,6 +219,7 @@ def _write(path: Path, content, primitive, more, points, cameras, unit) -> None:
                 # The back of a wall is better than a hole.
                 "doubleSided": True,
             }
+            for material in materials
         ],
         "buffers": [{"byteLength": content.size}],
         "bufferViews": content.views,

@@ -34,7 +34,8 @@ def snapped(
     # Late: only meshes need it.
     from scipy import ndimage
 
-    soft = ndimage.binary_propagation(steep, mask=leaning | steep)
+    grown: Any = ndimage.binary_propagation(steep, mask=leaning | steep)
+    soft: np.ndarray = grown
     if soft.all() or not soft.any():
         return z
     reach = max(2, math.ceil(_REACH * min(z.shape)))

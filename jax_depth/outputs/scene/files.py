@@ -37,7 +37,7 @@ class Scene:
         depth: of the same size; in metres, but for "stereo", "anaglyph", "parallax".
         camera: of the photo; see `find_camera`.
         name: of the photo, for COLMAP.
-        max_depth, edge_angle, max_points: see `lift`.
+        max_depth, edge_angle, max_points, fill: see `lift`.
         parallax: see `stereo_pair`.
     """
 
@@ -49,6 +49,7 @@ class Scene:
     edge_angle: float = EDGE_ANGLE
     max_points: int = MAX_POINTS
     parallax: float = PARALLAX
+    fill: bool = False
 
     @functools.cached_property
     def surface(self) -> Surface:
@@ -64,6 +65,7 @@ class Scene:
             max_depth=self.max_depth,
             edge_angle=self.edge_angle,
             max_points=self.max_points,
+            fill=self.fill,
         )
 
 
@@ -104,6 +106,7 @@ def _mesh(scene: Scene, path: Path) -> None:
         surface.pixels,
         scene.photo,
         surface.placed(),
+        surface.behind,
     )
 
 

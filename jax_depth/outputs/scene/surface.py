@@ -8,7 +8,9 @@ from jaxtyping import Float, Float32, Int32, UInt8
 
 from jax_depth.camera import Intrinsics, PlacedCamera, back_project
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.glb import Coloured
 from jax_depth.outputs.scene import edges
+from jax_depth.outputs.scene.fill import behind
 
 # Degrees. A floor 1.5 m below the camera is kept up to 28 m; a step of 6 % in depth
 # from one pixel to the next is cut from a focal length of 320 pixels on.
@@ -34,6 +36,8 @@ class Surface:
         triangles: int32 (m, 3), points counter-clockwise as the camera sees them.
         shape: height and width of the photo.
         camera: of the photo.
+        behind: what is guessed to be behind objects, in the axes of `world`; None
+            unless asked for.
     """
 
     points: Float32[np.ndarray, "n 3"]
@@ -42,6 +46,7 @@ class Surface:
     triangles: Int32[np.ndarray, "m 3"]
     shape: tuple[int, int]
     camera: Intrinsics
+    behind: Coloured | None = None
 
     @property
     def world(self) -> Float32[np.ndarray, "n 3"]:
@@ -61,6 +66,7 @@ def lift(
     max_depth: float | None = None,
     edge_angle: float = EDGE_ANGLE,
     max_points: int = MAX_POINTS,
+    fill: bool = False,
 ) -> Surface:
     """Return the surface that a map in metres describes.
 
@@ -78,10 +84,11 @@ def lift(
             the model saturates, or no limit.
         edge_angle: degrees; 0 keeps every triangle.
         max_points: where the photo has more pixels, every n-th row and column is used.
+        fill: guess what is behind objects, see `fill.behind`.
 
     Raises:
         ValueError: the map is not in metres, sizes differ, an option makes no sense,
-            or nothing is left.
+            nothing is left, or OpenCV is not there to fill with.
     """
     if depth.kind != "metric_depth":
         raise ValueError(
@@ -106,6 +113,10 @@ def lift(
     z = np.where(valid, z, 1.0)
     if edge_angle:
         z = _with_hard_edges(z, triangles, camera, rows, columns, edge_angle)
+    layer = None
+    if fill:
+        colors = photo[np.ix_(rows, columns)]
+        layer = _behind(z, valid, colors, camera, rows, columns, edge_angle)
     points = unproject(z, camera, rows, columns).reshape(-1, 3)
     triangles = triangles[_steep_enough(points, triangles, edge_angle)]
     used, triangles = np.unique(triangles, return_inverse=True)
@@ -122,6 +133,28 @@ def lift(
         triangles=triangles.reshape(-1, 3).astype(np.int32),
         shape=depth.shape,
         camera=camera,
+        behind=layer,
+    )
+
+
+def _behind(z, valid, colors, camera, rows, columns, edge_angle) -> Coloured | None:
+    """Return the surface behind objects."""
+    farthest = z[valid].max(initial=0.0)
+    # What is too far to be shown has nothing before it that could be carried on.
+    layer = behind(np.where(valid, z, 10 * farthest), colors)
+    if layer is None:
+        return None
+    there = layer.there & (layer.z <= 1.05 * farthest)
+    points = unproject(layer.z, camera, rows, columns).reshape(-1, 3)
+    triangles = _triangles(len(rows), len(columns), there.ravel())
+    triangles = triangles[_steep_enough(points, triangles, edge_angle)]
+    used, triangles = np.unique(triangles, return_inverse=True)
+    if not used.size:
+        return None
+    return Coloured(
+        (points[used] * (1, -1, -1)).astype(np.float32),
+        layer.colors.reshape(-1, 3)[used],
+        triangles.reshape(-1, 3).astype(np.int32),
     )
 
 
