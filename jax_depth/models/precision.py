@@ -94,8 +94,11 @@ def convolve(
     padding: int,
     dtype: Any,
 ) -> Float32[Array, "b h2 w2 o"]:
-    """Convolve NHWC maps, padded with zeros, by an HWIO kernel, both in `dtype`."""
+    """Convolve NHWC maps, padded with zeros, by an HWIO kernel, both in `dtype`.
 
+    A bfloat16 convolution that is left to XLA gives bfloat16 results, as layers'
+    products do on a GPU; what is returned is float32 all the same.
+    """
     product = functools.partial(_convolved, stride, padding, dtype)
     return _rounded("convolution", product, x, kernel, dtype)
 
