@@ -81,12 +81,12 @@ def evaluate_held_out(
         target, mask = target_of(sample, metric, min_depth, far)
         mask = mask & (target > 0)
         depth = target if metric else 1 / np.where(mask, target, np.float32(1))
-        prompt = None
+        beside = ()
         if takes_prompts(config):
             known = np.where(mask, target, np.float32(np.nan))
             generator = np.random.default_rng(int(number))
-            prompt = simulate(known, simulation or PromptSimulation(), generator)
-        pred = predict(params, config, sample.rgb, side, prompt)
+            beside = (simulate(known, simulation or PromptSimulation(), generator),)
+        pred = predict(params, config, sample.rgb, side, *beside)
         space, align = ("depth", "none") if metric else ("disparity", "scale_shift")
         caption = ""
         if mask.any():
