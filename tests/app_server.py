@@ -75,8 +75,18 @@ def running(*estimators, batch_size=4, grace=30.0, access_log=False, **limits):
             thread.join()
 
 
+# The command line, without the seconds that programs for usual photos take to compile.
+_COLD = """
+import contextlib, sys
+from jax_depth.app import models
+from jax_depth.cli.main import main
+models.warm_up = lambda *_: contextlib.nullcontext()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @contextlib.contextmanager
-def command(folder: Path, *options: str, metric: bool = False):
+def command(folder: Path, *options: str, metric: bool = False, warm: bool = True):
     """Run `jax-depth app` and yield its address and the folder of its uploads.
 
     gradio leaves event loops unclosed, which is an error in the tests' own process.
@@ -88,7 +98,8 @@ def command(folder: Path, *options: str, metric: bool = False):
         model = folder / config.name
         checkpoint.save(model, init(config, jax.random.key(1)), config)
         options = ("--model", "tiny", "--model", str(model), *options)
-    words = [sys.executable, "-m", "jax_depth", "app", "--port", "0", *options]
+    start = ["-m", "jax_depth"] if warm else ["-c", _COLD]
+    words = [sys.executable, *start, "app", "--port", "0", *options]
     environment = os.environ | {"TMPDIR": str(uploads), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder

@@ -82,7 +82,7 @@ def proxied(tmp_path_factory):
     """Addresses of a proxy that keeps the Host header, and of one that rewrites it."""
     folder = tmp_path_factory.mktemp("app")
     options = ("--allow-host", NAME, "--root-path", "/photos")
-    with app_server.command(folder, *options) as (address, _):
+    with app_server.command(folder, *options, warm=False) as (address, _):
         keeping, rewriting = free_port(), free_port()
         server = recipe().replace("listen 80;", f"listen 127.0.0.1:{keeping};")
         server = server.replace("location / {", "location /photos/ {")

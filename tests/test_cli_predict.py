@@ -195,21 +195,18 @@ def test_an_address_is_not_read(fake, capsys):
 
 def test_nobody_reading_the_summary_is_no_failure(tmp_path):
     photo(tmp_path / "a.png")
-    words = [sys.executable, "-m", "jax_depth", "predict", "a.png", "b.png"]
-    for some, code in ((words[:-1], 0), (words, 1)):
-        read, write = os.pipe()
-        os.close(read)
-        done = subprocess.run(
-            some,
-            stdout=write,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-        )
-        os.close(write)
-        assert done.returncode == code
-        assert "Traceback" not in done.stderr and "Broken" not in done.stderr
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "jax_depth", "predict", "a.png", "--format", "npy"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_interrupt_that_a_library_swallows_still_stops(fake, capsys):
