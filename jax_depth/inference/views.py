@@ -88,10 +88,10 @@ def estimate_views(
             "with poses depth is in the poses' unit; leave metric out, or the poses"
         )
     conditions = {} if given is None else _conditions(*given, windows)
-    params = _on_one_device(estimator.params)
+    params = estimator.params
     bare = dataclasses.replace(config, metric=None)
     own = {name: x for name, x in params.items() if name != "metric"}
-    output = _run(own, pixels, config=bare, reference=reference, **conditions)
+    output = _run_views(own, pixels, bare, reference, conditions)
     output = jax.tree.map(lambda leaf: np.asarray(leaf[0]), output)
     if pose_from == "rays":
         size = pixels.shape[2:4]
@@ -108,6 +108,24 @@ def estimate_views(
             seen = jax.tree.map(np.asarray, seen)
             output, sky = in_metres(output, seen, second[1])
     return _views(output, sky, given, photos, windows, _names(images), config)
+
+
+def _run_views(params, pixels, config: ModelConfig, reference, conditions) -> Output:
+    """Run the any-view network on as many devices as share out the views evenly."""
+    leaf = jax.tree.leaves(params)[0]
+    if isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1:
+        # Late, as above.
+        from jax_depth.models.sharded_views import apply_sharded, everywhere, mesh_for
+
+        devices = sorted(leaf.sharding.device_set, key=lambda device: device.id)
+        mesh = mesh_for(pixels.shape[1], devices)
+        if mesh.size > 1:
+            params = everywhere(params, mesh)
+            return apply_sharded(
+                params, pixels, config, mesh, reference=reference, **conditions
+            )
+    params = _on_one_device(params)
+    return _run(params, pixels, config=config, reference=reference, **conditions)
 
 
 def _to_network(photo, estimator) -> tuple[np.ndarray, bounded.Window]:
@@ -244,7 +262,9 @@ def _metric_network(estimator, params, metric):
     """Return (params, config) of the network that knows metres, or None."""
     if metric is None:
         config = estimator.config.metric
-        return None if config is None else (params["metric"], config)
+        if config is None:
+            return None
+        return _on_one_device(params["metric"]), config
     if isinstance(metric, str | os.PathLike):
         from jax_depth.inference.estimator import load
 

@@ -15,6 +15,7 @@ Upstream: ByteDance-Seed/Depth-Anything-3 `model/dinov2/vision_transformer.py`
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jax_depth._typing import Array, Float, Float32
@@ -29,7 +30,14 @@ _zeros = nn.initializers.zeros_init()
 
 
 class AnyViewTransformer(VisionTransformer):
-    """The encoder; parameters as DINOv2's, and a camera token."""
+    """The encoder; parameters as DINOv2's, and a camera token.
+
+    Attributes:
+        axis: of a mesh that shares out the views, inside `jax.shard_map`; see
+            `sharded_views`. `v` below counts those of one device then.
+    """
+
+    axis: str | None = None
 
     @nn.compact
     def __call__(
@@ -67,6 +75,7 @@ class AnyViewTransformer(VisionTransformer):
         local = local_rope(grid, head_width, config.rope_base)
         across = global_rope(patches, v, head_width, config.rope_base)
         tokens = self.param("camera_token", _zeros, (1, 2, d)).astype(jnp.float32)
+        views = v if self.axis is None else v * jax.lax.axis_size(self.axis)
         chosen = jnp.zeros(b, jnp.int32)
         restore = None  # the order that undoes the reference's move
 
@@ -74,13 +83,19 @@ class AnyViewTransformer(VisionTransformer):
         own = x  # of the last block in which each view was alone
         pairs: dict[int, Array] = {}
         for i in range(config.depth):
-            choosing = v >= reference_view.MIN_VIEWS and camera_tokens is None
-            if i == start - 1 and choosing:
+            choosing = views >= reference_view.MIN_VIEWS and camera_tokens is None
+            if i == start - 1 and choosing and self.axis is not None:
+                # Nothing moves: attention over all views knows no order.
+                heads = jax.lax.all_gather(x[:, :, 0], self.axis, axis=1, tiled=True)
+                chosen = reference_view.select_reference(heads, reference)
+            elif i == start - 1 and choosing:
                 chosen = reference_view.select_reference(x[:, :, 0], reference)
                 order = reference_view.reference_first(chosen, v)
                 restore = reference_view.as_given(chosen, v)
                 x = reference_view.reorder(x, order)
             if i == start:
+                if self.axis is not None and camera_tokens is None:
+                    camera_tokens = self._shared_out(tokens, chosen, v)
                 x = _with_camera(x, tokens, camera_tokens)
                 own = x
             rope = None
@@ -90,7 +105,9 @@ class AnyViewTransformer(VisionTransformer):
                 flat = x.reshape(b, v * (1 + patches), d)
             else:
                 flat = x.reshape(b * v, 1 + patches, d)
-            x = self._block(i, i >= start)(flat, rope).reshape(x.shape)
+            gather = self.axis if i >= start and i % 2 else None
+            block = self._block(i, i >= start, gather)
+            x = block(flat, rope).reshape(x.shape)
             if i < start or i % 2 == 0:
                 own = x
             named[f"block_{i}"] = _in_order(x, restore)
@@ -110,7 +127,13 @@ class AnyViewTransformer(VisionTransformer):
         named["patches"] = last[:, :, 1:].reshape(b, v, *grid, d)
         return tuple(maps), named
 
-    def _block(self, i: int, qk_norm: bool) -> Any:
+    def _shared_out(self, tokens, chosen, v: int) -> Float32[Array, "b v d"]:
+        """Return the camera tokens of this device's views."""
+        own = jax.lax.axis_index(self.axis) * v + jnp.arange(v)
+        first = own[None] == chosen[:, None]
+        return jnp.where(first[..., None], tokens[:, :1], tokens[:, 1:])
+
+    def _block(self, i: int, qk_norm: bool, gather: str | None) -> Any:
         config = self.config
         block = nn.remat(Block) if config.remat else Block
         return block(
@@ -120,6 +143,7 @@ class AnyViewTransformer(VisionTransformer):
             attention=config.attention,
             dtype=self.dtype,
             qk_norm=qk_norm,
+            gather=gather,
             name=f"block_{i}",
         )
 

@@ -123,9 +123,12 @@ def network(config: ModelConfig) -> Any:
     return _load(network_row(config).module)(config)
 
 
-def encoder(config: ModelConfig, dtype: Any, name: str | None = None) -> Any:
+def encoder(
+    config: ModelConfig, dtype: Any, name: str | None = None, **options: Any
+) -> Any:
     """Return the encoder of a model as a Linen module without parameters."""
-    return _load(encoder_row(config).module)(config.encoder, dtype, name=name)
+    module = _load(encoder_row(config).module)
+    return module(config.encoder, dtype, name=name, **options)
 
 
 def published_keys(config: ModelConfig) -> str | None:

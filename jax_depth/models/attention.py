@@ -52,7 +52,8 @@ def attend(
     Raises:
         ValueError: the method is unknown.
     """
-    n = q.shape[2]
+    # Of keys: where views are shared out, a device has few of the queries.
+    n = k.shape[2]
     if symbolic.is_symbolic(n) and method in ("auto", "blocked"):
         method = "one_pass"  # blocks have to be counted
     if method not in ("auto", "one_pass", "blocked", "flash"):
@@ -167,7 +168,7 @@ def _blocked_by_head(q, k, v, dtype):
 def _blocked(q, k, v, dtype, pictures=1):
     """Blocks of queries, small enough for that many `pictures` of one head."""
     b, heads, n, c = q.shape
-    count = -(-pictures * n * n // _BLOCK_LOGITS)
+    count = min(n, -(-pictures * n * k.shape[2] // _BLOCK_LOGITS))
     rows = -(-n // count)
     # Queries beyond the last are zeros, whose results are dropped.
     q = jnp.pad(q, ((0, 0), (0, 0), (0, count * rows - n), (0, 0)))

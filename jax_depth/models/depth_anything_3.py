@@ -33,9 +33,13 @@ _HEAD_VIEWS = 8
 
 
 class AnyViewDepth(nn.Module):
-    """Encoder, head and cameras; see `jax_depth.apply`, the usual way in."""
+    """Encoder, head and cameras; see `jax_depth.apply`, the usual way in.
+
+    `axis`: of a mesh that shares out the views, see `sharded_views`.
+    """
 
     config: ModelConfig
+    axis: str | None = None
 
     @nn.compact
     def __call__(self, pixels: Float[Array, "b v h w 3"]) -> Float32[Array, "b v h w"]:
@@ -69,7 +73,10 @@ class AnyViewDepth(nn.Module):
         config, dtype = self.config, jnp.dtype(self.config.dtype)
         b, v, h, w, _ = pixels.shape
         tokens = self._camera_tokens(extrinsics, intrinsics, pixels.shape)
-        encoder = architectures.encoder(config, dtype, name="encoder")
+        if tokens is not None and self.axis is not None:
+            own = jax.lax.axis_index(self.axis) * v
+            tokens = jax.lax.dynamic_slice_in_dim(tokens, own, v, 1)
+        encoder = architectures.encoder(config, dtype, "encoder", axis=self.axis)
         maps, named = encoder(pixels, tokens, reference)
         named |= {f"tap_{i}": x for i, x in enumerate(maps)}
         if tokens is not None:
@@ -97,6 +104,8 @@ class AnyViewDepth(nn.Module):
 
     def _camera_tokens(self, extrinsics, intrinsics, shape):
         b, v, h, w, _ = shape
+        if self.axis is not None:  # cameras are those of all views
+            v = v * jax.lax.axis_size(self.axis)
         encoder = CameraEncoder(self.config.encoder.width, name="camera_encoder")
         given = [x for x in (extrinsics, intrinsics) if x is not None]
         if not given:

@@ -131,6 +131,7 @@ class Attention(nn.Module):
         dtype: see the module.
         qk_norm: see above.
         remat: whether a caller recomputes this layer in its backward pass.
+        gather: axis of a mesh over whose devices keys and values are gathered.
     """
 
     heads: int
@@ -138,6 +139,7 @@ class Attention(nn.Module):
     dtype: Any = jnp.float32
     qk_norm: bool = False
     remat: bool = False
+    gather: str | None = None
 
     @nn.compact
     def __call__(
@@ -163,6 +165,8 @@ class Attention(nn.Module):
             q, k = rotate(q, rope), rotate(k, rope)
         if not plain:
             q = q * c**-0.5
+        if self.gather is not None:
+            k, v = jax.lax.all_gather((k, v), self.gather, axis=2, tiled=True)
         keep_little = not (self.remat and forms().checkpointed_once)
         y = attend(q, k, v, self.method, self.dtype, keep_little)
         y = y.transpose(0, 2, 1, 3).reshape(b, n, d)
@@ -209,6 +213,7 @@ class Block(nn.Module):
     qk_norm: bool = False
     epsilon: float = 1e-6
     remat: bool = False
+    gather: str | None = None
 
     @nn.compact
     def __call__(
@@ -220,6 +225,7 @@ class Block(nn.Module):
             self.dtype,
             self.qk_norm,
             self.remat,
+            self.gather,
             name="attn",
         )
         y = attention(LayerNorm(self.epsilon, name="norm1")(x), rope)
