@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from jax_depth.inference.estimator import load as load
     from jax_depth.inference.on_device import predict as predict
     from jax_depth.inference.preprocess import preprocess as preprocess
+    from jax_depth.models.clips import stream_init as stream_init
+    from jax_depth.models.clips import stream_step as stream_step
     from jax_depth.models.depth_anything import apply as apply
     from jax_depth.models.depth_anything import features as features
     from jax_depth.models.depth_anything import forward as forward
     from jax_depth.models.initialize import init as init
     from jax_depth.models.output import Output as Output
-    from jax_depth.models.temporal import stream_init as stream_init
-    from jax_depth.models.temporal import stream_step as stream_step
     from jax_depth.views import Views as Views
     from jax_depth.weights import load_params as load_params
     from jax_depth.weights import save_params as save_params
@@ -57,8 +57,8 @@ __getattr__, __dir__, __all__ = _lazy(  # pyright: ignore[reportUnsupportedDunde
         "predict": "inference.on_device",
         "apply": "models.depth_anything",
         "Output": "models.output",
-        "stream_init": "models.temporal",
-        "stream_step": "models.temporal",
+        "stream_init": "models.clips",
+        "stream_step": "models.clips",
         "forward": "models.depth_anything",
         "features": "models.depth_anything",
         "init": "models.initialize",

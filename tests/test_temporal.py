@@ -19,6 +19,7 @@ import jax_depth
 import jax_depth_convert
 from jax_depth.checkpoint import flatten
 from jax_depth.config import ModelConfig, VideoHeadConfig
+from jax_depth.models.clips import clip_depth
 from jax_depth.models.temporal import RING, positions
 
 GOLDEN = Path(__file__).parent / "golden" / "video_small.npz"
@@ -116,6 +117,17 @@ def test_frames_of_a_clip_see_one_another_and_clips_do_not():
     np.testing.assert_allclose(depth[1:], alone, rtol=1e-4, atol=1e-5)
     turned = np.asarray(run(_toy(), pixels[:, ::-1]))[:, ::-1]
     assert np.abs(turned - depth).max() > 2e-3 * depth.max()
+
+
+@pytest.mark.parametrize("count", [8, 5])
+def test_a_clip_in_chunks_is_the_clip(count):
+    rng = np.random.default_rng(2)
+    pixels = rng.normal(size=(count, 28, 42, 3)).astype(np.float32)
+    forward = jax.jit(functools.partial(jax_depth.forward, config=TOY))
+    whole = np.asarray(forward(_toy(), pixels[None])[0])
+    run = jax.jit(functools.partial(clip_depth, config=TOY))
+    depth = np.asarray(run(_toy(), pixels))
+    np.testing.assert_allclose(depth, whole, rtol=0, atol=3e-6 * whole.max())
 
 
 def test_a_stream_is_attention_to_the_published_frames():

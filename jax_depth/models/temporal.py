@@ -21,11 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_depth._typing import Array, Float, Float32, Int32, Params
+from jax_depth._typing import Array, Float, Float32, Int32
 from jax_depth.config import ModelConfig, VideoHeadConfig
 from jax_depth.models import architectures
 from jax_depth.models.attention import attend
-from jax_depth.models.depth_anything import activate, check_size
+from jax_depth.models.depth_anything import activate
 from jax_depth.models.dpt import FusionBlock, next_size, predict, reassemble, to_level
 from jax_depth.models.layers import Dense, LayerNorm, gelu
 from jax_depth.models.output import Output
@@ -248,6 +248,18 @@ class VideoHead(nn.Module):
             count: frames of each clip.
             state: of a stream of which this is the next frame.
         """
+        mixed, named, caches = self.through_time(maps, count, state)
+        raw, stages = self.by_frame(mixed, size)
+        return raw, named | stages, caches
+
+    @nn.compact
+    def through_time(
+        self,
+        maps: tuple[Float[Array, "n _ _ _"], ...],
+        count: int,
+        state: StreamState | None = None,
+    ) -> tuple[tuple[Array, ...], dict[str, Array], tuple[Cache | None, ...]]:
+        """Return what is left to do frame by frame: a path and the two finer levels."""
         config, dtype = self.config, self.dtype
         named, caches = {}, []
 
@@ -266,14 +278,28 @@ class VideoHead(nn.Module):
         levels = [to_level(i, x, config, dtype) for i, x in enumerate(stages)]
         named |= {f"level_{i + 1}": level for i, level in enumerate(levels)}
         path = None
-        for i in (3, 2, 1, 0):
+        for i in (3, 2):
             block = FusionBlock(dtype, name=f"refinenet_{i + 1}")
-            path = block(path, levels[i], next_size(levels, i))
-            if i > 1:
-                path = along_time(5 - i, path)
+            path = along_time(5 - i, block(path, levels[i], next_size(levels, i)))
             named[f"path_{i + 1}"] = path
-        raw, outputs = predict(path, size, config, dtype)
-        return raw, named | outputs, tuple(caches)
+        assert path is not None
+        return (path, levels[1], levels[0]), named, tuple(caches)
+
+    @nn.compact
+    def by_frame(
+        self, mixed: tuple[Float32[Array, "n _ _ c"], ...], size: tuple[int, int]
+    ) -> tuple[Float32[Array, "n h w"], dict[str, Array]]:
+        """Return the raw map at `size` of what `through_time` returned."""
+        path, *levels = mixed
+        named = {}
+        for i, level in zip((1, 0), levels, strict=True):
+            block = FusionBlock(self.dtype, name=f"refinenet_{i + 1}")
+            _, h, w, _ = level.shape
+            target = levels[1].shape[1:3] if i else (2 * h, 2 * w)
+            path = block(path, level, target)
+            named[f"path_{i + 1}"] = path
+        raw, outputs = predict(path, size, self.config, self.dtype)
+        return raw, named | outputs
 
 
 class VideoDepthAnything(nn.Module):
@@ -320,6 +346,16 @@ class VideoDepthAnything(nn.Module):
         maps, named = encoder(pixels)
         return maps, named | {f"tap_{i}": x for i, x in enumerate(maps)}
 
+    @nn.compact
+    def through_time(self, maps: tuple[Float[Array, "n _ _ _"], ...], count: int):
+        """Return the first part of the head's result, see `VideoHead`."""
+        return self._head().through_time(maps, count)[0]
+
+    @nn.compact
+    def by_frame(self, mixed: tuple[Array, ...], size: tuple[int, int]):
+        """Return depth of what `through_time` returned."""
+        return activate(self._head().by_frame(mixed, size)[0], self.config)
+
     def _head_config(self) -> VideoHeadConfig:
         assert isinstance(self.config.head, VideoHeadConfig)
         return self.config.head
@@ -327,89 +363,3 @@ class VideoDepthAnything(nn.Module):
     def _head(self) -> VideoHead:
         dtype = jnp.dtype(self.config.dtype)
         return VideoHead(self._head_config(), dtype, name="head")
-
-
-def stream_init(
-    params: Params, config: ModelConfig, size: tuple[int, int], batch: int = 1
-) -> StreamState:
-    """Return the state of `batch` streams before their first frame.
-
-    Args:
-        params: of the model; unused but for their place in the family of functions.
-        config: a model of clips, Video Depth Anything.
-        size: (h, w) of the pixels of every frame.
-        batch: streams that run side by side.
-
-    Raises:
-        ValueError: another kind of model, or sides that are not multiples of its patch.
-    """
-    check_size((batch, 1, *size, 3), _of_clips(config))
-    assert config.head is not None
-    rows, columns = (side // config.encoder.patch_size for side in size)
-    coarse = -(-rows // 2) * -(-columns // 2)
-    places = (rows * columns, coarse, rows * columns, 4 * rows * columns)
-    head = config.head
-    widths = (head.channels[2], head.channels[3], head.features, head.features)
-    caches = tuple(
-        Cache(
-            jnp.zeros((2, batch, p, c), jnp.float32),
-            jnp.zeros((RING, 2, batch, p, c), jnp.float32),
-        )
-        for p, c in zip(places, widths, strict=True)
-        for _ in range(ATTENTIONS)
-    )
-    return StreamState(jnp.zeros((), jnp.int32), caches)
-
-
-def stream_step(
-    params: Params,
-    state: StreamState,
-    pixels: Float[Array, "b h w 3"],
-    config: ModelConfig,
-) -> tuple[StreamState, Output]:
-    """Predict the next frame of a stream. Pure; jit it with `config` static, or scan.
-
-    The published method without training for it, and less exact than a clip as a
-    whole. Donate the state where you jit: it is most of the memory.
-
-    Args:
-        params: as in `jax_depth.apply`.
-        state: of `stream_init`, or of the frame before.
-        pixels: the frame, normalised RGB, of the size the state was made for.
-        config: the model.
-
-    Returns:
-        The next state, and an `Output` whose depth is (b, h, w).
-
-    Raises:
-        ValueError: another kind of model, or pixels of another size or batch.
-    """
-    check_size((pixels.shape[0], 1, *pixels.shape[1:]), _of_clips(config))
-    shapes = stream_shapes(config, pixels.shape[1:3], pixels.shape[0])
-    if [x.shape for x in jax.tree.leaves(state)] != shapes:
-        raise ValueError(
-            f"pixels of {pixels.shape} do not continue this stream, whose frames have "
-            "another size or number; begin a new one with stream_init"
-        )
-    module = architectures.network(config)
-    output, named = module.apply(
-        {"params": params}, pixels[:, None], state, method="run"
-    )
-    state = StreamState(state.frame + 1, named["caches"])
-    return state, Output(output.depth[:, 0])
-
-
-@functools.lru_cache(maxsize=32)
-def stream_shapes(config: ModelConfig, size: tuple[int, int], batch: int) -> list:
-    """Return the shapes of the leaves of a stream's state."""
-    state = jax.eval_shape(lambda: stream_init({}, config, size, batch))
-    return [x.shape for x in jax.tree.leaves(state)]
-
-
-def _of_clips(config: ModelConfig) -> ModelConfig:
-    if architectures.network_row(config).axis != "frames":
-        raise ValueError(
-            f"model {config.name!r} sees single pictures and has no stream; give "
-            "frames to jax_depth.apply, or take a video-depth-anything model"
-        )
-    return config

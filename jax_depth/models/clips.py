@@ -1,0 +1,129 @@
+"""Pure functions of the network of clips: a whole clip, or a stream of frames.
+
+The modules are in `temporal.py`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from jax_depth._typing import Array, Float, Float32, Params
+from jax_depth.config import ModelConfig
+from jax_depth.models import architectures
+from jax_depth.models.depth_anything import check_size
+from jax_depth.models.output import Output
+from jax_depth.models.temporal import ATTENTIONS, RING, Cache, StreamState
+
+# Frames whose encoder and last convolutions run together, as upstream's head does.
+_CHUNK = 4
+
+
+def clip_depth(
+    params: Params, pixels: Float[Array, "t h w 3"], config: ModelConfig
+) -> Float32[Array, "t h w"]:
+    """Return `forward` of one clip, its frames a few at a time where they can be.
+
+    The same numbers in less memory: only the temporal modules need all frames.
+    """
+    count, height, width, _ = pixels.shape
+    module = architectures.network(config)
+
+    def call(method, *args):
+        return module.apply({"params": params}, *args, method=method)
+
+    def in_chunks(function, tree):
+        chunk = _CHUNK if count % _CHUNK == 0 else count
+        parts = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), tree)
+        result = jax.lax.map(function, parts)
+        return jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), result)
+
+    maps = in_chunks(lambda part: call("encode", part)[0], pixels)
+    mixed = call("through_time", maps, count)
+    return in_chunks(lambda part: call("by_frame", part, (height, width)), mixed)
+
+
+def stream_init(
+    params: Params, config: ModelConfig, size: tuple[int, int], batch: int = 1
+) -> StreamState:
+    """Return the state of `batch` streams before their first frame.
+
+    Args:
+        params: of the model; unused but for their place in the family of functions.
+        config: a model of clips, Video Depth Anything.
+        size: (h, w) of the pixels of every frame.
+        batch: streams that run side by side.
+
+    Raises:
+        ValueError: another kind of model, or sides that are not multiples of its patch.
+    """
+    check_size((batch, 1, *size, 3), _of_clips(config))
+    assert config.head is not None
+    rows, columns = (side // config.encoder.patch_size for side in size)
+    coarse = -(-rows // 2) * -(-columns // 2)
+    places = (rows * columns, coarse, rows * columns, 4 * rows * columns)
+    head = config.head
+    widths = (head.channels[2], head.channels[3], head.features, head.features)
+    caches = tuple(
+        Cache(
+            jnp.zeros((2, batch, p, c), jnp.float32),
+            jnp.zeros((RING, 2, batch, p, c), jnp.float32),
+        )
+        for p, c in zip(places, widths, strict=True)
+        for _ in range(ATTENTIONS)
+    )
+    return StreamState(jnp.zeros((), jnp.int32), caches)
+
+
+def stream_step(
+    params: Params,
+    state: StreamState,
+    pixels: Float[Array, "b h w 3"],
+    config: ModelConfig,
+) -> tuple[StreamState, Output]:
+    """Predict the next frame of a stream. Pure; jit it with `config` static, or scan.
+
+    The published method without training for it, and less exact than a clip as a
+    whole. Donate the state where you jit: it is most of the memory.
+
+    Args:
+        params: as in `jax_depth.apply`.
+        state: of `stream_init`, or of the frame before.
+        pixels: the frame, normalised RGB, of the size the state was made for.
+        config: the model.
+
+    Returns:
+        The next state, and an `Output` whose depth is (b, h, w).
+
+    Raises:
+        ValueError: another kind of model, or pixels of another size or batch.
+    """
+    check_size((pixels.shape[0], 1, *pixels.shape[1:]), _of_clips(config))
+    shapes = stream_shapes(config, pixels.shape[1:3], pixels.shape[0])
+    if [x.shape for x in jax.tree.leaves(state)] != shapes:
+        raise ValueError(
+            f"pixels of {pixels.shape} do not continue this stream, whose frames have "
+            "another size or number; begin a new one with stream_init"
+        )
+    module = architectures.network(config)
+    output, named = module.apply(
+        {"params": params}, pixels[:, None], state, method="run"
+    )
+    state = StreamState(state.frame + 1, named["caches"])
+    return state, Output(output.depth[:, 0])
+
+
+@functools.lru_cache(maxsize=32)
+def stream_shapes(config: ModelConfig, size: tuple[int, int], batch: int) -> list:
+    """Return the shapes of the leaves of a stream's state."""
+    state = jax.eval_shape(lambda: stream_init({}, config, size, batch))
+    return [x.shape for x in jax.tree.leaves(state)]
+
+
+def _of_clips(config: ModelConfig) -> ModelConfig:
+    if architectures.network_row(config).axis != "frames":
+        raise ValueError(
+            f"model {config.name!r} sees single pictures and has no stream; give "
+            "frames to jax_depth.apply, or take a video-depth-anything model"
+        )
+    return config
