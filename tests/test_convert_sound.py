@@ -60,6 +60,7 @@ BESIDE = {
     "milestones": {"milestones": collections.Counter([5, 5])},
     "OrderedDict": collections.OrderedDict(a=1),
     "defaultdict": collections.defaultdict(dict, a=1),
+    "defaultdict of counts": collections.defaultdict(int, a=1),
     "deque": collections.deque([1, 2], maxlen=3),
     "complex": torch.ones(2, dtype=torch.complex64),
     "complex128": torch.ones(2, dtype=torch.complex128),

@@ -21,18 +21,20 @@ MATRICES = [
 ]
 
 
-def film(path, pictures, aspect=None, transfer=None):
+def film(path, pictures, aspect=None, transfer=None, matrix=None, tag=None, deep=False):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = form = "yuv420p10le" if deep else "yuv420p"
+        if tag:
+            stream.codec_context.colorspace = tag
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
         if transfer:
             stream.codec_context.color_trc = transfer
         for k, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = frame.reformat(format="yuv420p")
+            frame = frame.reformat(format=form, dst_colorspace=matrix)
             frame.pts, frame.time_base = k, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -75,6 +77,20 @@ def test_pixels_that_are_not_square(tmp_path, aspect, shape):
     frame = next(iter(open_source(path)))
     assert frame.pixels.shape[:2] == shape
     assert quarter_colours(frame.pixels) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "10 bits"])
+@pytest.mark.parametrize(
+    ("height", "matrix", "tag"),
+    [(720, 1, None), (64, 5, None), (64, 1, 1), (720, 5, 5)],
+)
+def test_colours_of_standard_and_high_definition(tmp_path, height, matrix, tag, deep):
+    """BT.709 (1) and BT.601 (5): where a film does not say, its size does."""
+    path, colour = tmp_path / "film.mp4", (200, 40, 90)
+    picture = np.full((height, height * 2, 3), colour, np.uint8)
+    film(path, [picture], matrix=matrix, tag=tag, deep=deep)
+    frame = next(iter(open_source(path)))
+    assert np.abs(frame.pixels.astype(int) - colour).max() <= 3
 
 
 def test_hdr_is_said(tmp_path):

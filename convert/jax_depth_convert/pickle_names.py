@@ -253,7 +253,7 @@ _TORCH_CONSTANTS = frozenset(
     + ["contiguous_format", "channels_last", "channels_last_3d", "preserve_format"]
 )
 _BUILTIN_CONSTANTS = frozenset(
-    "int float bool str bytes list dict tuple object".split()
+    "int long float bool str bytes list dict tuple object".split()
 )
 _NUMPY_CONSTANTS = frozenset(
     "ndarray bool bool_ float16 float32 float64 complex64 complex128 int8 int16 int32 "

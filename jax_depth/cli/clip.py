@@ -22,7 +22,7 @@ from jax_depth.video.writing import SUFFIXES, VideoWriter, codec_for
 
 # Names of films that are read but not written; nobody means a folder by one.
 _UNWRITTEN = frozenset(
-    ".3gp .asf .avi .flv .gif .m2ts .m4v .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
+    ".3gp .asf .avi .flv .m2ts .m4v .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
 )
 _FAILURES = (OSError, ValueError, MemoryError, RuntimeError)
 

@@ -81,7 +81,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         default=_DEFAULT_OUTPUT,
         metavar="PATH",
         help="folder for the results, made if missing; or, for one INPUT, a file that "
-        "ends in .mp4, .mov, .mkv, .webm or .npz (default: %(default)s)",
+        "ends in .mp4, .mov, .mkv, .webm, .gif, .webp or .npz (default: %(default)s)",
     )
     group.add_argument(
         "--format",

@@ -81,6 +81,9 @@ def _span_of(result: FrameDepth) -> tuple[float | None, float | None]:
 class FrameFolderWriter:
     """A folder with one 16-bit PNG a frame, and `frames.csv` with their times.
 
+    Files are numbered from 0; of a numbered sequence they keep its numbers, and the
+    table names the picture that each came from.
+
     Scale and offset are inside each PNG, see `jax_depth.formats.png16`; where the
     extremes of the clip are known all frames share them. The folder of an earlier run
     is replaced.
@@ -97,18 +100,29 @@ class FrameFolderWriter:
         for old in folder.glob("[0-9]*.png"):
             old.unlink()
         self._folder, self._count = folder, 0
-        self._table = open(folder / "frames.csv", "w", newline="", encoding="utf-8")
+        self._table = open(
+            folder / "frames.csv",
+            "w",
+            newline="",
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
         self._rows = csv.writer(self._table)
-        self._rows.writerow(("file", "seconds", "scale", "shift", "cut"))
+        self._rows.writerow(("file", "seconds", "scale", "shift", "cut", "source"))
 
     def write(self, result: FrameDepth) -> None:
         """Write the next file."""
-        name = f"{self._count:06}.png"
+        frame = result.frame
+        number = self._count if frame.number is None else frame.number
+        name = f"{number:06}.png"
         with atomic(self._folder / name) as path:
             spread_over_16_bits(result.depth, path, result.extremes)
         placed = result.placed
-        row = name, f"{result.frame.time:.6f}", placed.scale, placed.shift
-        self._rows.writerow((*row, int(placed.cut)))
+        row = name, f"{frame.time:.6f}", placed.scale, placed.shift
+        # The apostrophe keeps a spreadsheet from running a name as a formula.
+        formula = frame.source.startswith(("=", "+", "-", "@", "\t", "\r"))
+        source = f"'{frame.source}" if formula else frame.source
+        self._rows.writerow((*row, int(placed.cut), source))
         self._table.flush()
         self._count += 1
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,10 +26,14 @@ class Frame:
     Attributes:
         pixels: uint8 RGB, upright.
         time: seconds since the start that was asked for.
+        source: the name of the file it came from, where each frame has its own.
+        number: that it has in a numbered sequence; None outside of one.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     time: float
+    source: str = ""
+    number: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +145,7 @@ class FrameFolder:
                 f"{' '.join(sorted(PHOTO_SUFFIXES))})"
             )
         skipped = round(selection.start * self.rate)
+        self._numbers = _numbers(paths)
         self._paths = paths[skipped:][: selection.count]
         if not self._paths:
             raise ValueError(
@@ -155,10 +161,23 @@ class FrameFolder:
             except (OSError, ValueError) as error:
                 self.problems.append(f"{error}; the frame was left out")
                 continue
-            yield Frame(as_bytes(pixels), float(k / self.rate))
+            time, number = float(k / self.rate), self._numbers.get(path)
+            yield Frame(as_bytes(pixels), time, path.name, number)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _numbers(paths: list[Path]) -> dict[Path, int]:
+    """Return the numbers that end the names of a sequence, nothing for other names.
+
+    A sequence, such as render_0101.png, render_0102.png, gives each its own number.
+    """
+    found = {path: re.search(r"[0-9]{1,12}$", path.stem) for path in paths}
+    numbers = {path: int(match[0]) for path, match in found.items() if match}
+    if len(set(numbers.values())) < len(paths):
+        return {}
+    return numbers
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -29,6 +29,8 @@ _WHOLE = Selection()
 _SLACK = 0.5
 # Transfer characteristics of high dynamic range (ITU-T H.273, table 3).
 _HDR = {16: "PQ", 18: "HLG"}
+# Matrix coefficients (table 4).
+_BT709, _UNSPECIFIED = 1, 2
 
 
 def open_source(
@@ -335,14 +337,22 @@ def _shown(frame: Any, aspect: Fraction) -> np.ndarray:
         width = round(width * aspect)
     elif 0 < aspect < 1:
         height = round(height / aspect)
-    if (width, height) != (frame.width, frame.height):
-        frame_rgb = frame.reformat(
-            width=width, height=height, format="rgb24", interpolation="BICUBIC"
-        )
-        pixels = frame_rgb.to_ndarray()
-    else:
-        pixels = frame.to_ndarray(format="rgb24")
+    options: dict[str, Any] = {}
+    if frame.colorspace == _UNSPECIFIED and _is_hd(frame):
+        options["src_colorspace"] = _BT709
+    frame_rgb = frame.reformat(
+        width=width, height=height, format="rgb24", interpolation="BICUBIC", **options
+    )
+    pixels = frame_rgb.to_ndarray()
     return _turned(pixels, _display_matrix(frame))
+
+
+def _is_hd(frame: Any) -> bool:
+    """Tell whether players take untagged colours for BT.709 instead of BT.601.
+
+    mpv, `mp_csp_guess_colorspace`; FFmpeg's scaler takes all of them for BT.601.
+    """
+    return frame.width >= 1280 or frame.height > 576
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""Pictures into a video file that players open: MP4, MOV, Matroska, WebM.
+"""Pictures into a video file that players open: MP4, MOV, Matroska, WebM, GIF, WebP.
 
 H.264 in 8-bit 4:2:0 with BT.709 colours, which every player and browser decodes. That
 format has even sizes only: an odd last row or column is repeated once. All pictures of
@@ -27,10 +27,22 @@ CODECS = {
     "hevc": ("libx265", {"preset": "fast", "x265-params": "log-level=none"}),
     "av1": ("libsvtav1", {"preset": "8"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "6", "b": "0"}),
+    "gif": ("gif", {}),
+    "webp": ("libwebp_anim", {"quality": "90"}),
 }
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
-# Formats that hold some of them only.
-_HELD = {".mov": ("h264", "hevc"), ".webm": ("vp9", "av1")}
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".gif", ".webp")
+_VIDEO = ("h264", "hevc", "av1", "vp9")
+# Formats that hold some of them only; an animated picture holds itself, the first.
+_HELD = {
+    ".mov": ("h264", "hevc"),
+    ".webm": ("vp9", "av1"),
+    ".gif": ("gif",),
+    ".webp": ("webp",),
+}
+# Of animated pictures: how FFmpeg stores their pixels.
+_PIXELS = {"gif": "pal8", "webp": "yuv420p"}
+# 256 colours chosen anew for each picture of a GIF.
+_PALETTES = "palettegen=stats_mode=single", "paletteuse=new=1"
 # Ticks a second: whole for every usual frame rate, also 30000/1001.
 _CLOCK = 90000
 _BT709 = 1  # of ISO/IEC 23091-2, and of FFmpeg's numbering
@@ -65,7 +77,8 @@ class VideoWriter:
         Args:
             path: of the file; its suffix, of `SUFFIXES`, says the format.
             rate: frames a second, on average.
-            codec: of `CODECS`; h264 when None, and vp9 for WebM.
+            codec: of `CODECS`; when None h264, vp9 for WebM, and of `.gif` and
+                `.webp` the only one.
             quality: crf of the encoder; lower is better and larger.
             audio: a stream of an open PyAV container, copied as it is.
             packets: (packet, seconds) of that stream, emptied as pictures are written.
@@ -85,6 +98,7 @@ class VideoWriter:
         self._container: Any = None
         self._stream: Any = None
         self._copied: Any = None
+        self._graph: Any = None
         self._last = -1
         self._file = contextlib.ExitStack()
 
@@ -98,22 +112,57 @@ class VideoWriter:
         if self._container is None:
             self._open(picture.shape[:2])
         assert self.size is not None
-        pixels = even(fit_into(picture, self.size))
+        pixels = fit_into(picture, self.size)
+        pixels = pixels if self.codec in _PIXELS else even(pixels)
         frame = self._av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame = frame.reformat(
-            format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED
-        )
+        if self.codec in _VIDEO:
+            frame = frame.reformat(
+                format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED
+            )
+        elif self.codec == "webp":
+            frame = frame.reformat(format="yuv420p")
         # Two pictures never share a tick, whatever the source's clock says.
-        self._last = frame.pts = max(round(time * _CLOCK), self._last + 1)
-        frame.time_base = Fraction(1, _CLOCK)
-        self._mux(self._encoded(lambda: self._stream.encode(frame)))
+        ticks = self._stream.time_base.denominator
+        self._last = frame.pts = max(round(time * ticks), self._last + 1)
+        frame.time_base = Fraction(1, ticks)
+        for ready in self._with_palette(frame):
+            self._mux(self._encode(ready))
         self._copy_audio(time)
         self.frames += 1
+
+    def _with_palette(self, frame: Any) -> list[Any]:
+        """Return the pictures that are ready to be encoded; None ends the clip."""
+        if self._graph is None:
+            return [] if frame is None else [frame]
+        self._graph.push(frame)
+        ready = []
+        while True:
+            try:
+                ready.append(self._graph.pull())
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return ready
+
+    def _palette_graph(self) -> Any:
+        graph = self._av.filter.Graph()
+        height, width = self.size or (0, 0)
+        source = graph.add_buffer(
+            width=width, height=height, format="rgb24", time_base=Fraction(1, 100)
+        )
+        split, sink = graph.add("split"), graph.add("buffersink")
+        palettes, use = (graph.add(*text.split("=", 1)) for text in _PALETTES)
+        source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(palettes, 1, 0)
+        palettes.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        return graph
 
     def _open(self, size: tuple[int, ...]) -> None:
         height, width = size
         self.size = (height, width)
         options = {"movflags": "+faststart"} if self.suffix in (".mp4", ".mov") else {}
+        options |= {"loop": "0"} if self.codec in _PIXELS else {}  # without an end
         formats = {".mkv": "matroska"}
         form = formats.get(self.suffix, self.suffix.removeprefix("."))
         encoder, settings = CODECS[self.codec]
@@ -127,13 +176,21 @@ class VideoWriter:
         except self._av.error.FFmpegError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         stream = self._container.add_stream(encoder, rate=self._rate)
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
-        stream.options = {**settings, "crf": str(self._quality)}
         context = stream.codec_context
-        context.color_range = _LIMITED
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        if self.codec in _PIXELS:
+            # Their own clocks: hundredths and thousandths of a second.
+            ticks = 100 if self.codec == "gif" else 1000
+            stream.width, stream.height = width, height
+            stream.pix_fmt, stream.options = _PIXELS[self.codec], settings
+            self._graph = self._palette_graph() if self.codec == "gif" else None
+        else:
+            ticks = _CLOCK
+            stream.width, stream.height = width + width % 2, height + height % 2
+            stream.pix_fmt = "yuv420p"
+            stream.options = {**settings, "crf": str(self._quality)}
+            context.color_range = _LIMITED
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+        stream.time_base = context.time_base = Fraction(1, ticks)
         if self.codec == "hevc":
             context.codec_tag = "hvc1"  # Apple's players know no other
         self._stream = stream
@@ -165,6 +222,9 @@ class VideoWriter:
             packet.pts = packet.dts = round(time / packet.time_base)
             packet.stream = self._copied
             self._mux([packet])
+
+    def _encode(self, frame: Any) -> Any:
+        return self._encoded(lambda: self._stream.encode(frame))
 
     def _encoded(self, encode: Callable[[], Any]) -> Any:
         """Return what `encode` does; a refusal is one sentence."""
@@ -202,8 +262,10 @@ class VideoWriter:
             with self._file:
                 try:
                     if self.frames:
-                        self._mux(self._encoded(lambda: self._stream.encode(None)))
-                        self._copy_audio(self._last / _CLOCK + float(1 / self._rate))
+                        ticks = self._stream.time_base.denominator
+                        for ready in [*self._with_palette(None), None]:
+                            self._mux(self._encode(ready))
+                        self._copy_audio(self._last / ticks + float(1 / self._rate))
                 finally:
                     self._container.close()
                 if not self.frames:
@@ -229,7 +291,7 @@ class VideoWriter:
 
 
 def codec_for(path: Path, codec: str | None) -> str:
-    """Return the codec of a film at `path`, h264 or vp9 when None.
+    """Return the codec of a film at `path`, the usual one of its format when None.
 
     Raises:
         ValueError: unknown suffix or codec, or they do not go together.
@@ -239,10 +301,10 @@ def codec_for(path: Path, codec: str | None) -> str:
         raise ValueError(
             f"'{path}': videos are written as {', '.join(SUFFIXES)}; choose one"
         )
-    chosen = codec or ("vp9" if suffix == ".webm" else "h264")
+    held = _HELD.get(suffix, _VIDEO)
+    chosen = codec or held[0]
     if chosen not in CODECS:
         raise ValueError(f"codec {chosen!r} is unknown; known: {', '.join(CODECS)}")
-    held = _HELD.get(suffix, CODECS)
     if chosen not in held:
         raise ValueError(
             f"'{path}': {suffix} holds {' or '.join(held)}, not {chosen}; "
