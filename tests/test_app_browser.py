@@ -18,6 +18,8 @@ from PIL import Image
 import jax_depth
 from jax_depth import outputs
 from jax_depth.cli.main import main
+from jax_depth.formats.image import read_image
+from jax_depth.outputs import scene
 from jax_depth.video.reading import open_source
 from jax_depth.video.writing import VideoWriter
 
@@ -149,6 +151,11 @@ def test_downloads_are_the_estimators_map(page, downloads):
     np.testing.assert_allclose(values, expected.values, atol=atol, rtol=0)
     colour = np.asarray(Image.open(io.BytesIO(page_file(page, "coloured PNG"))))
     assert colour.shape == (300, 451, 3)
+    (downloads / "a.exr").write_bytes(page_file(page, "EXR"))
+    np.testing.assert_array_equal(outputs.load(downloads / "a.exr").values, values)
+    pair = np.asarray(Image.open(io.BytesIO(page_file(page, "stereo pair"))))
+    want = np.concatenate(scene.stereo_pair(read_image(CAT), read), axis=1)
+    assert np.abs(pair.astype(int) - want).mean() < 0.1  # `read` is of 16 bits
 
 
 def test_colours_and_range_change_without_a_new_depth(page):
@@ -284,6 +291,15 @@ def test_a_mesh_is_shown_and_downloaded(page, downloads, tmp_path):
     np.testing.assert_allclose(bounds, want, rtol=1e-4)
     np.testing.assert_allclose(bounds[1, 2], -1, rtol=0.02)
     assert bounds[0, 2] >= -4
+    for kind in ("ply", "npy"):
+        page.until(f"#{kind}").click()
+        page.wait.until(lambda _, k=kind: (downloads / f"coffee.{k}").exists())
+    # Points of the mesh, those the page had room for, and of every pixel.
+    cloud = trimesh.load(downloads / "coffee.ply").vertices
+    np.testing.assert_allclose(cloud.max(0), trimesh.load(file).bounds[1], atol=1e-3)
+    points = np.load(downloads / "coffee.npy")
+    assert points.shape == (400, 600, 3) and points.dtype == np.float32
+    assert abs(points[..., 2].min() - 1) < 1e-4 and abs(points[..., 2].max() - 4) < 1e-4
     # A new photo, and the mesh of the old one is gone.
     page.drop(CAT)
     page.until("#message", "451 x 300")

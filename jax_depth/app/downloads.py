@@ -1,15 +1,21 @@
 """`GET /result/NAME/FILE`: what the page offers for download, made when asked for."""
 
 import html
+import importlib.util
+import io
 from urllib.parse import quote, urlencode
 
+import numpy as np
 from fastapi import FastAPI, Request
+from PIL import Image
 from starlette.responses import PlainTextResponse, Response
 
 from jax_depth.app.encode import encode
 from jax_depth.app.looks import Look
-from jax_depth.app.service import Service
+from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
+from jax_depth.formats.png16 import COMPRESSION
+from jax_depth.outputs.scene import stereo_pair
 
 # File of the address -> format of `jax_depth.outputs`, and what a user reads.
 FILES = {
@@ -17,6 +23,10 @@ FILES = {
     "depth.npy": ("npy", "NumPy array"),
     "color.png": ("color", "coloured PNG"),
 }
+if importlib.util.find_spec("OpenEXR"):
+    FILES["depth.exr"] = ("exr", "EXR")
+# Made of the photo as well.
+_STEREO = "stereo.png"
 
 
 def add_downloads(app: FastAPI, service: Service, store: Store) -> None:
@@ -25,14 +35,17 @@ def add_downloads(app: FastAPI, service: Service, store: Store) -> None:
     @app.get("/result/{token}/{file}")
     async def result(token: str, file: str, request: Request) -> Response:
         kept = store.get(token)
-        if kept is None or file not in FILES:
+        if kept is None or file not in (*FILES, _STEREO):
             return PlainTextResponse(
                 "this result is not kept any more; drop the photo again\n", 404
             )
-        format, _ = FILES[file]
         try:
-            options = _options(format, request)
-            content = await service.in_thread(_encode, kept.depth, format, options)
+            if file == _STEREO:
+                content = await service.in_thread(_stereo, kept)
+            else:
+                format, _ = FILES[file]
+                options = _options(format, request)
+                content = await service.in_thread(_encode, kept.depth, format, options)
         except ValueError as error:
             return PlainTextResponse(f"{error}\n", 422)
         stem = request.query_params.get("name", "depth")
@@ -49,15 +62,25 @@ def links(token: str, stem: str, look: Look) -> str:
     if look.low is not None and look.high is not None:
         options |= {"low": repr(look.low), "high": repr(look.high)}
     query = html.escape(urlencode(options))
+    labels = {file: label for file, (_, label) in FILES.items()}
+    labels[_STEREO] = "stereo pair"
     buttons = [
         f'<a href="result/{token}/{file}?{query}" download>{label}</a>'
-        for file, (_, label) in FILES.items()
+        for file, label in labels.items()
     ]
     return f'<div class="downloads">{"".join(buttons)}</div>'
 
 
 def _encode(depth, format: str, options: dict) -> bytes:
     return encode(depth, format, **options)
+
+
+def _stereo(kept: Prediction) -> bytes:
+    """Return a PNG of what the left and the right eye would see, side by side."""
+    pair = np.concatenate(stereo_pair(kept.photo, kept.depth), axis=1)
+    stream = io.BytesIO()
+    Image.fromarray(pair).save(stream, "PNG", compress_level=COMPRESSION)
+    return stream.getvalue()
 
 
 def _options(format: str, request: Request) -> dict:

@@ -16,11 +16,14 @@ from jax_depth.app.messages import refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
+from jax_depth.camera import back_project
 from jax_depth.outputs import scene
 from jax_depth.outputs.scene.surface import Surface
 
 # Of a mesh in a browser: a phone still turns it, and the file stays below 20 MB.
 _POINTS = 300_000
+# Of the downloads; the point map is (h, w, 3) float32 metres, x right, y down, z ahead.
+_FILES = {"glb": "GLB", "ply": "PLY, points", "npy": "Point map, NumPy"}
 # Holes are seen as such before it, and neither white nor black photos vanish in it.
 _GREY = (0.45, 0.45, 0.45, 1.0)
 
@@ -65,7 +68,11 @@ class SceneView:
                 clear_color=_GREY,
                 elem_id="mesh",
             )
-            self._file = gr.DownloadButton("GLB", interactive=False, elem_id="glb")
+            with gr.Row():
+                self._files = [
+                    gr.DownloadButton(label, interactive=False, elem_id=suffix)
+                    for suffix, label in _FILES.items()
+                ]
 
     def connect(
         self, photo: gr.Image, token: gr.State, outdated: Sequence[Any]
@@ -76,7 +83,7 @@ class SceneView:
             photo, token: of the photo tab.
             outdated: events after which the mesh is of an older result.
         """
-        shown = [self._note, self._mesh, self._file]
+        shown = [self._note, self._mesh, *self._files]
         self._build.click(
             self._make,
             [photo, token, self._near, self._far, self._view],
@@ -94,7 +101,7 @@ class SceneView:
         far: float | None,
         view: float | None,
     ) -> tuple:
-        """Return the note, the mesh and the download."""
+        """Return the note, the mesh and the downloads."""
         try:
             result = self._store.get(token)
             if photo is None or result is None:
@@ -106,15 +113,20 @@ class SceneView:
                 _write, result, Path(photo), path, near, far, view
             )
         except Refusal as refusal:
-            return refusal_html(refusal), None, gr.DownloadButton(interactive=False)
-        file = gr.DownloadButton(value=str(path), interactive=True)
+            return refusal_html(refusal), *self._nothing()[1:]
+        files = [
+            gr.DownloadButton(
+                value=str(path.with_suffix(f".{suffix}")), interactive=True
+            )
+            for suffix in _FILES
+        ]
         text = html.escape(json.dumps(first | {"of": folder.name}), quote=True)
         said = f'<p data-view="{text}">{html.escape(note)}</p>'
-        return said, gr.Model3D(str(path), camera_position=first["orbit"]), file
+        return said, gr.Model3D(str(path), camera_position=first["orbit"]), *files
 
     @staticmethod
     def _nothing() -> tuple:
-        return "", None, gr.DownloadButton(interactive=False)
+        return "", None, *(gr.DownloadButton(interactive=False) for _ in _FILES)
 
 
 def _write(
@@ -144,6 +156,9 @@ def _write(
             result.photo, depth, camera, max_points=_POINTS, fill=_can_fill()
         )
         scene.save(made, path)
+        scene.save(made, path.with_suffix(".ply"))
+        points = back_project(depth.values.astype(np.float64), camera)
+        np.save(path.with_suffix(".npy"), points.astype(np.float32))
     except ValueError as error:
         raise Refusal(422, " ".join(str(error).split())) from None
     return f"Camera: {source}; {distances}", _first_view(made.surface)
