@@ -286,7 +286,7 @@ def test_a_mesh_is_shown_and_downloaded(page, downloads, tmp_path):
     # The farthest point may lie at an edge, where the mesh has a gap: it is the mesh
     # of the command line, and that ends where it ends.
     words = ["scene", str(COFFEE), "-o", str(tmp_path), "--format", "glb", "--quiet"]
-    assert main([*words, "--near", "1", "--far", "4"]) == 0
+    assert main([*words, "--near", "1", "--far", "4", "--fill"]) == 0
     want = trimesh.load(tmp_path / "coffee_mesh.glb").bounds
     np.testing.assert_allclose(bounds, want, rtol=1e-4)
     np.testing.assert_allclose(bounds[1, 2], -1, rtol=0.02)
