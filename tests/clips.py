@@ -16,7 +16,9 @@ class FakeModel:
     """Depth is the red channel of every second pixel; batches are remembered."""
 
     def __init__(self, kind="inverse_depth", batch_size=2):
-        self.config = types.SimpleNamespace(name="fake", kind=kind)
+        self.config = types.SimpleNamespace(
+            name="fake", kind=kind, canonical_focal=None
+        )
         self.batch_size = batch_size
         self.batches = []
 
