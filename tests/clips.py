@@ -1,12 +1,13 @@
 """Tiny clips for the tests of video, a fake model, and an independent reader."""
 
-import types
+import dataclasses
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 
+import jax_depth
 from jax_depth.depth_map import DepthMap
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.output import Output
@@ -16,9 +17,9 @@ class FakeModel:
     """Depth is the red channel of every second pixel; batches are remembered."""
 
     def __init__(self, kind="inverse_depth", batch_size=2):
-        self.config = types.SimpleNamespace(
-            name="fake", kind=kind, canonical_focal=None
-        )
+        config = jax_depth.MODELS["tiny"].config
+        self.config = dataclasses.replace(config, name="fake", kind=kind)
+        self.engine = "xla"
         self.batch_size = batch_size
         self.batches = []
 

@@ -50,6 +50,7 @@ UPWARDS = {
     ("metric_fit.py", "depth_map"),  # for its type alone
     ("map_files.py", "outputs"),  # late: `depth.save(path, format="color")`
     ("outputs/scene/stereo.py", "video"),  # late: the swaying view is a film
+    ("inference/clip.py", "video"),  # late: single pictures are steadied as films are
 }
 
 

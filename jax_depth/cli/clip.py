@@ -191,6 +191,8 @@ def _run(clip: Clip, estimator: Any, shown: Any, args, interrupt: Interrupt) -> 
         range=shown,
         audio=args.audio and "film" in clip.files,
         smooth=args.smooth,
+        streaming=args.streaming,
+        stitch=args.stitch,
         on_measured=lambda: bar.update(),
     ) as video:
         passes = 2 if shown == "clip" else 1

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(model)
     add_engine_option(model)
     add_program_options(model)
+    _add_clip_options(parser.add_argument_group("models of clips"))
     _add_output(parser.add_argument_group("output"))
 
 
@@ -68,6 +69,21 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         metavar="RATE",
         help="frames a second at most, such as 10 or 30000/1001; of a folder, how fast "
         "its frames are shown (default: all frames; 25 for a folder)",
+    )
+
+
+def _add_clip_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--streaming",
+        action="store_true",
+        help="each frame from those before it, for cameras and pipes; less exact",
+    )
+    group.add_argument(
+        "--stitch",
+        choices=("steady", "exact"),
+        default="steady",
+        help="how windows are brought to one scale: as the authors do (exact), or so "
+        "that an opening without contrast does not flatten the rest (default: steady)",
     )
 
 
@@ -153,6 +169,7 @@ def run(args: argparse.Namespace) -> int:
 
     files = result_files(words, args)
     estimator = load_estimator(args)
+    _check_model(args, estimator)
     shown = clip_range(args, estimator.config)
     clips: list[Clip] = []
     start = time.perf_counter()
@@ -183,6 +200,23 @@ def _check(args: argparse.Namespace, words: list[str]) -> None:
         av_module()
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _check_model(args: argparse.Namespace, estimator: Any) -> None:
+    """Refuse options that the model does not have."""
+    from jax_depth.inference.clip import sees_clips
+
+    if sees_clips(estimator.config):
+        if estimator.engine != "xla":
+            raise UsageError(
+                f"engine {estimator.engine!r} takes no clips; use --engine xla"
+            )
+    elif args.streaming or args.stitch != "steady":
+        raise UsageError(
+            f"--streaming and --stitch are of models of clips, and "
+            f"{estimator.config.name!r} sees single pictures; take "
+            "video-depth-anything-small, or leave them out"
+        )
 
 
 def _summarise(

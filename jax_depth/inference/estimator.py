@@ -16,6 +16,7 @@ from jax_depth.config import Dtype, ModelConfig, Resample, Restore
 from jax_depth.depth_map import DepthMap, MapKind
 from jax_depth.formats.image import check_source, read_image
 from jax_depth.inference import bounded
+from jax_depth.inference.clip import clip
 from jax_depth.inference.engines import Engine, EngineChoice, Runs, check_engine
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
@@ -97,9 +98,8 @@ class Estimator:
     batches are filled up to a power of two, so a size costs at most
     log2(batch_size) + 1 compilations.
 
-    It can be pickled, deep-copied and sent to workers that were started afresh
-    (multiprocessing's "spawn", joblib, Ray): weights go by value, programs are compiled
-    again. A forked child cannot compute and says so.
+    It can be pickled and sent to workers that were started afresh ("spawn", joblib,
+    Ray): weights go by value, programs are compiled again. A forked child says no.
 
     Attributes:
         config: the model.
@@ -269,8 +269,7 @@ class Estimator:
             threads: to read and prepare in.
 
         Yields:
-            (item, its `DepthMap`, or the exception that it met). Closing the
-            generator ends its threads.
+            (item, its `DepthMap` or its exception). Closing ends the threads.
         """
         refuse_without_prompt(self.config)
 
@@ -340,6 +339,7 @@ class Estimator:
         return preprocess(picture, config, max_tokens=max_tokens, name=name)
 
     prompted = prompted
+    clip = clip
 
     def run(self, pixels: Float32[np.ndarray, "b h w 3"], prompt: Any = None) -> Output:
         """Run preprocessed pixels: (b, h, w, 3) -> `Output` of (b, h, w) float32.

@@ -274,7 +274,7 @@ def _metric_network(estimator, params, metric):
             f"metric={metric.config.name!r} does not know metres by a focal length; "
             "give 'depth-anything-3-metric-large' or an estimator of it"
         )
-    return _on_one_device(metric.params), metric.config
+    return on_one_device(metric.params), metric.config
 
 
 def in_metres(
@@ -359,7 +359,7 @@ def _names(images) -> tuple[str, ...]:
     return ()
 
 
-def _on_one_device(params):
+def on_one_device(params):
     """Return parameters as the first device holds them."""
 
     def first(leaf):

@@ -10,6 +10,7 @@ Decoding runs in one thread, the network in another, and the caller in its own; 
 of a few frames lie between, so memory does not depend on the length of the clip.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -17,7 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Literal, get_args
 
@@ -25,7 +26,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.depth_map import DepthMap
+from jax_depth.inference.clip import sees_clips
 from jax_depth.inference.stream import stream
+from jax_depth.inference.windows import Stitch, check_stitch
 from jax_depth.models.output import Output
 from jax_depth.outputs.calibration import checked_ends
 from jax_depth.video.blend import KEEP, Blend
@@ -99,6 +102,8 @@ class VideoDepth:
         audio: bool = False,
         settings: Settings = DEFAULT,
         smooth: float = KEEP,
+        streaming: bool = False,
+        stitch: Stitch = "steady",
         on_measured: Callable[[], None] | None = None,
     ):
         """Open the source.
@@ -120,6 +125,8 @@ class VideoDepth:
             audio: keep the packets of the audio, see `Source`.
             settings: of "stream".
             smooth: share of the past that "stream" shows, see `Blend`; 0 for none.
+                Models of clips are steady by themselves: theirs is not mixed.
+            streaming, stitch: of models of clips, see `Estimator.clip`.
             on_measured: called after every frame of the first of two passes.
 
         Raises:
@@ -136,6 +143,11 @@ class VideoDepth:
             )
         if range == "clip" and is_camera(source):
             raise ValueError("a camera has no end: use the range stream, not clip")
+        check_stitch(stitch)
+        self._clips = sees_clips(estimator.config)
+        self._options = {"streaming": streaming, "stitch": stitch}
+        if self._clips:
+            smooth = 0.0
         self.interrupted = False
         self._estimator, self._range, self._settings = estimator, range, settings
         self._selection, self._on_measured = selection, on_measured
@@ -158,14 +170,21 @@ class VideoDepth:
             yield from self._in_two_passes()
             return
         place = self._placer()
-        with contextlib.closing(estimate(self.source, self._estimator)) as pairs:
+        with contextlib.closing(self._estimate(self.source)) as pairs:
             for frame, values in pairs:
                 yield self._result(frame, values, place(frame, values))
+
+    def _estimate(self, source: Iterable[Frame]) -> Generator[tuple[Frame, np.ndarray]]:
+        if self._clips:
+            maps = _of_clip(source, self._estimator, **self._options)
+            return prefetch(maps, 2)
+        return estimate(source, self._estimator)
 
     def _placer(self) -> Callable[[Frame, np.ndarray], FrameRange]:
         if self._range == "stream":
             relative = self._estimator.config.kind != "metric_depth"
-            settings = dataclasses.replace(self._settings, align=relative)
+            align = relative and not self._clips
+            settings = dataclasses.replace(self._settings, align=align)
             stream = Stream(settings)
             return lambda frame, values: stream.place(values, frame.pixels)
         fixed = FrameRange()
@@ -177,7 +196,7 @@ class VideoDepth:
         with Spool(self._settings) as spool:
             first = self._open()
             try:
-                with contextlib.closing(estimate(first, self._estimator)) as pairs:
+                with contextlib.closing(self._estimate(first)) as pairs:
                     for _, values in pairs:
                         spool.append(values)
                         if self._on_measured is not None:
@@ -248,6 +267,23 @@ def estimate(
         ValueError, OSError: from reading, or a frame the model cannot take.
     """
     yield from prefetch(_estimated(frames, estimator), estimator.batch_size + 1)
+
+
+def _of_clip(source: Iterable[Frame], estimator: Any, **options: Any):
+    """Yield each frame with its map, from a model that sees many at once."""
+    # Read ahead of their maps, by a window at most.
+    waiting: collections.deque[Frame] = collections.deque()
+
+    def pixels(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame.pixels
+
+    with contextlib.ExitStack() as stack:
+        ahead = stack.enter_context(contextlib.closing(prefetch(source, 4)))
+        maps = estimator.clip(pixels(ahead), **options)
+        for depth in stack.enter_context(contextlib.closing(maps)):
+            yield waiting.popleft(), depth.values
 
 
 def _estimated(frames: Iterable[Frame], estimator: Any):

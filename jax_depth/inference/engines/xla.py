@@ -157,8 +157,12 @@ def compile_forward(
     # Late: a process that loads its programs from files does without Flax.
     from jax_depth.models.depth_anything import apply_to_pictures, forward
 
-    more = bool(architectures.network_row(config).says)
-    function = functools.partial(apply_to_pictures if more else forward, config=config)
+    row = architectures.network_row(config)
+    # Of models of clips a single picture is a clip of one frame.
+    several = row.says or row.axis == "frames"
+    function = functools.partial(
+        apply_to_pictures if several else forward, config=config
+    )
     return _compiled(function, params, pixels)
 
 

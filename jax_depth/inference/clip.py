@@ -1,0 +1,187 @@
+"""The frames of a clip to depth that is consistent in time: `Estimator.clip`.
+
+Upstream: DepthAnything/Video-Depth-Anything `video_depth_anything/video_depth.py`
+(windows, stitching, the size of wide frames) and `video_depth_stream.py` (streaming).
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float32
+
+from jax_depth.config import ModelConfig
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.image import as_bytes, read_image
+from jax_depth.inference.prompted import refuse_without_prompt
+from jax_depth.inference.stream import stream
+from jax_depth.inference.views import on_one_device
+from jax_depth.inference.windows import Stitch, check_stitch, stitched, windows
+from jax_depth.models import architectures
+from jax_depth.models.output import Output
+
+# Frames wider than this are processed smaller, so that their area stays bounded.
+_WIDE, _RATIO = 1.78, 1.777
+
+
+def clip(
+    self: Any,
+    frames: Iterable[Any],
+    streaming: bool = False,
+    stitch: Stitch = "steady",
+) -> Generator[DepthMap]:
+    """Predict depth for the frames of a clip, consistent in time.
+
+        for depth in estimator.clip(frames):
+            ...
+
+    Video Depth Anything sees 32 frames at a time, in windows that share ten; scale and
+    shift of relative models are fitted from window to window, metres stay as they are.
+    A model of single pictures sees each frame by itself, and the maps of a relative one
+    are aligned to those before. Frames are read as they are needed and at most a window
+    of them is kept, so the clip may be of any length. Where the size of the frames
+    changes a new clip begins.
+
+    Args:
+        frames: any iterable of arrays (h, w, 3) RGB, uint8 or float in [0, 1], or of
+            whatever else the estimator takes. OpenCV's arrays are BGR: give
+            `frame[..., ::-1]`.
+        streaming: each map as soon as its frame is there, from what a window of
+            earlier frames left behind: for cameras, and less exact. Of Video Depth
+            Anything; of other models every clip is computed so.
+        stitch: how windows are brought to one scale: "exact" is the authors' own, and
+            makes every map flat after an opening without contrast; "steady" equals it
+            elsewhere and does not.
+
+    Yields:
+        A `DepthMap` at the frame's own size for each frame, in order.
+
+    Raises:
+        ValueError: an unknown `stitch`, or a model or engine that cannot; while
+            iterating, a frame that is no picture, by its number.
+        FileNotFoundError, OSError: while iterating, a frame's file cannot be read.
+    """
+    check_stitch(stitch)
+    refuse_without_prompt(self.config)
+    if isinstance(frames, DepthMap | str | bytes):
+        raise ValueError(
+            "clip takes an iterable of frames; for a file use "
+            "jax_depth.video.VideoDepth(estimator, path)"
+        )
+    pictures = _numbered(frames)
+    if not sees_clips(self.config):
+        return _one_by_one(self, pictures)
+    if self.engine != "xla":
+        raise ValueError(f"engine {self.engine!r} takes no clips; use engine 'xla'")
+    maps = _streamed if streaming else functools.partial(_in_windows, stitch=stitch)
+    return _clips(self, pictures, maps)
+
+
+def sees_clips(config: ModelConfig) -> bool:
+    """Whether a model sees several frames of a clip at once."""
+    return architectures.network_row(config).axis == "frames"
+
+
+def _numbered(frames: Iterable[Any]) -> Iterator[np.ndarray]:
+    for number, frame in enumerate(frames):
+        yield as_bytes(read_image(frame, name=f"frame {number}"))
+
+
+def _one_by_one(estimator: Any, pictures: Iterator[np.ndarray]) -> Generator[DepthMap]:
+    from jax_depth.video.stabilize import DEFAULT, Stream
+
+    relative = estimator.config.kind != "metric_depth"
+    place = Stream(dataclasses.replace(DEFAULT, align=relative)).place
+    pairs = stream(pictures, estimator, finish=lambda output, shape: (output, shape))
+    for picture, result in pairs:
+        if isinstance(result, Exception):
+            raise result
+        output, shape = result
+        if relative:
+            placed = place(np.asarray(output.depth), picture)
+            scale, shift = np.float32(placed.scale), np.float32(placed.shift)
+            depth = scale * np.asarray(output.depth) + shift
+            output = dataclasses.replace(output, depth=depth)
+        yield estimator.finish(output, shape)
+
+
+def _clips(estimator: Any, pictures, maps) -> Generator[DepthMap]:
+    """Yield maps of runs of frames of one size, each a clip of its own."""
+    for shape, run in itertools.groupby(pictures, key=lambda x: x.shape[:2]):
+        size = short_side(shape, estimator.size, estimator.config.encoder.patch_size)
+        pixels = (estimator.prepare(picture, size=size)[0] for picture in run)
+        yield from maps(estimator, pixels, shape)
+
+
+def short_side(shape: tuple[int, int], size: int, patch: int) -> int:
+    """Return the short side that frames are processed at: smaller for wide ones."""
+    ratio = max(shape) / min(shape)
+    if ratio <= _WIDE:
+        return size
+    return max(patch, round(int(size * _RATIO / ratio) / patch) * patch)
+
+
+def _in_windows(estimator, pixels, shape, stitch) -> Generator[DepthMap]:
+    params, config = on_one_device(estimator.params), estimator.config
+
+    def computed() -> Iterator[tuple[list[Float32[np.ndarray, "h w"]], int]]:
+        # One window ahead: the next is read and prepared while this one computes.
+        ahead = None
+        for frames, count in windows(pixels):
+            running = _window(params, np.stack(frames), config=config)
+            if ahead is not None:
+                yield at_size(*ahead)
+            ahead = running, count
+        if ahead is not None:
+            yield at_size(*ahead)
+
+    def at_size(maps, count):
+        maps = np.asarray(maps)
+        return [estimator.depth_map(x, shape).values for x in maps], count
+
+    align = config.kind != "metric_depth"
+    blank = None
+    for values in stitched(computed(), stitch, align):
+        if blank is None:
+            blank = estimator.depth_map(values, shape)
+        yield dataclasses.replace(blank, values=values)
+
+
+def _streamed(estimator, pixels, shape) -> Generator[DepthMap]:
+    from jax_depth.models.temporal import stream_init
+
+    params, config = on_one_device(estimator.params), estimator.config
+    state: Any = None
+    for frame in pixels:
+        if state is None:
+            state = stream_init(params, config, frame.shape[:2])
+        state, output = _step(params, state, frame[None], config=config)
+        depth = np.asarray(output.depth)[0]
+        yield estimator.finish(Output(depth), shape)
+
+
+def _window(params, pixels, config):
+    return _compiled_window()(params, pixels, config=config)
+
+
+def _step(params, state, pixels, config):
+    return _compiled_step()(params, state, pixels, config)
+
+
+@functools.cache
+def _compiled_window() -> Any:
+    # Late: a process that loads its programs from files does without Flax.
+    from jax_depth.models.clips import clip_depth
+
+    return jax.jit(clip_depth, static_argnames="config")
+
+
+@functools.cache
+def _compiled_step() -> Any:
+    from jax_depth.models.temporal import stream_step
+
+    return jax.jit(stream_step, static_argnums=3, donate_argnums=1)

@@ -1,0 +1,259 @@
+"""`Estimator.clip`: which frames are seen together, how windows become one film."""
+
+import functools
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from test_temporal import TOY, _toy
+
+import jax_depth
+from jax_depth.inference.clip import short_side
+from jax_depth.inference.windows import stitched, windows
+from jax_depth.models.clips import clip_depth
+
+RNG = np.random.default_rng(7)
+FRAMES = RNG.integers(0, 256, (60, 24, 40, 3), dtype=np.uint8)
+
+
+@functools.cache
+def estimator():
+    return jax_depth.Estimator(_toy(), TOY, size=28, devices=jax.devices()[:1])
+
+
+def indices(count):
+    """Which frames the published code puts into each window, by its own bookkeeping.
+
+    `infer_video_depth`: the list is padded, windows start every 22 frames, and the
+    inputs of positions 0..9 are replaced by those of the window before at KEY.
+    """
+    extra = (22 - count % 22) % 22 + 10
+    numbers = [*range(count), *[count - 1] * extra]
+    found, before = [], None
+    for start in range(0, count, 22):
+        window = numbers[start : start + 32]
+        if before is not None:
+            window[:10] = [before[k] for k in (0, 12, *range(24, 32))]
+        found.append(window)
+        before = window
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 21, 22, 23, 31, 32, 33, 44, 54, 55, 60, 200])
+def test_windows_are_the_published_ones(count):
+    taken = []
+    source = (taken.append(n) or n for n in range(count))
+    for number, (window, _) in enumerate(windows(source)):
+        assert window == indices(count)[number]
+        assert len(taken) <= 32 + 22 * number  # no frame before it is needed
+    assert number + 1 == len(indices(count))
+
+
+def test_no_frames_are_no_windows():
+    assert list(windows([])) == [] and list(estimator().clip([])) == []
+
+
+def published(clips):
+    """Stitch windows of maps as the authors' code does, the whole clip in memory."""
+    aligned = []
+    for k, maps in enumerate(clips):
+        if k == 0:
+            aligned = [x.astype(np.float64) for x in maps]
+            references = [aligned[0], aligned[12]]
+            continue
+        x, y = np.stack(maps[:2]).ravel(), np.stack(references).ravel()
+        scale, shift = np.linalg.lstsq(np.stack([x, x * 0 + 1], 1), y, rcond=None)[0]
+        moved = [np.maximum(scale * m + shift, 0) for m in maps]
+        for i, w in enumerate(np.linspace(0, 1, 8)):
+            aligned[i - 8] = (1 - w) * aligned[i - 8] + w * moved[2 + i]
+        aligned += moved[10:]
+        references[1] = moved[12]
+    return aligned
+
+
+def film(count, gains, opening=0, seed=0):
+    """Return maps of windows of one scene, each of another scale and shift.
+
+    In a flat opening each window sees detail of its own, as a network does.
+    """
+    rng = np.random.default_rng(seed)
+    shape = rng.uniform(1, 4, (count + 40, 6, 9)) * 0.3
+    truth = shape + np.linspace(2, 5, 9) + np.arange(count + 40)[:, None, None] * 0.01
+    clips = []
+    for (gain, shift), numbers in zip(gains, indices(count), strict=True):
+        if opening:
+            truth = truth.copy()
+            truth[:opening] = 3 + rng.normal(scale=0.01, size=truth[:opening].shape)
+        clips.append([(gain * truth[n] + shift).astype(np.float32) for n in numbers])
+    return truth[:count], clips
+
+
+@pytest.mark.parametrize("stitch", ["exact", "steady"])
+@pytest.mark.parametrize("count", [20, 60, 100])
+def test_stitching_is_the_published_one(stitch, count):
+    gains = [(1, 0), (3, -1), (0.5, 2), (1.7, 0.3), (1, 0)][: len(indices(count))]
+    _, clips = film(count, gains)
+    counted = ((clip, 32 if k == 0 else 22) for k, clip in enumerate(clips))
+    found = list(stitched(counted, stitch))[:count]
+    expected = published(clips)[:count]
+    assert np.abs(np.array(found) - expected).max() < 3e-5 * np.max(expected)
+
+
+def spread(maps):
+    return np.std(maps, axis=(1, 2))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_black_opening_flattens_exact_and_not_steady(seed):
+    gains = [(1, 0), (2, 1), (0.7, 0), (1.5, -0.2), (1, 0)]
+    truth, clips = film(100, gains, 13, seed)
+    ratios = {}
+    for stitch in ("exact", "steady"):
+        counted = ((clip, 32 if k == 0 else 22) for k, clip in enumerate(clips))
+        maps = np.array(list(stitched(counted, stitch)))[:100]
+        ratios[stitch] = (spread(maps) / spread(truth))[34:]
+    assert ratios["exact"].max() < 0.15
+    np.testing.assert_allclose(ratios["steady"], 1, atol=0.01)
+
+
+def test_metres_are_not_refitted():
+    _, clips = film(60, [(1, 0), (2, 0), (1, 0)])
+    counted = ((clip, 32 if k == 0 else 22) for k, clip in enumerate(clips))
+    found = list(stitched(counted, "exact", align=False))
+    np.testing.assert_array_equal(found[40], clips[1][18])
+
+
+@pytest.mark.slow
+def test_chunks_change_no_more_than_rounding():
+    pixels = RNG.normal(size=(8, 28, 42, 3)).astype(np.float32)
+    whole = np.asarray(jax_depth.forward(_toy(), pixels[None], TOY)[0])
+    parts = np.asarray(jax.jit(clip_depth, static_argnums=2)(_toy(), pixels, TOY))
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5 * whole.max())
+
+
+@pytest.mark.slow
+def test_a_clip_is_its_windows_stitched_at_the_frames_size():
+    model = estimator()
+    maps = list(model.clip(iter(FRAMES), stitch="exact"))
+    assert len(maps) == 60
+    assert {(m.values.shape, m.kind, m.unit) for m in maps} == {
+        ((24, 40), "inverse_depth", None)
+    }
+    pixels = np.stack([model.prepare(frame)[0] for frame in FRAMES])
+    run = jax.jit(jax_depth.forward, static_argnums=2)
+    clips = []
+    for numbers in indices(60):
+        raw = np.asarray(run(_toy(), pixels[None, numbers], TOY)[0])
+        clips.append([model.depth_map(x, (24, 40)).values for x in raw])
+    expected = np.array(published(clips)[:60])
+    found = np.array([m.values for m in maps])
+    assert np.abs(found - expected).max() < 3e-5 * expected.max()
+
+
+@pytest.mark.slow
+def test_streaming_is_the_pure_functions():
+    model = estimator()
+    maps = list(model.clip(FRAMES[:4], streaming=True))
+    params, pixels = model.params, [model.prepare(frame) for frame in FRAMES[:4]]
+    state = jax_depth.stream_init(params, TOY, pixels[0].shape[1:3])
+    step = jax.jit(jax_depth.stream_step, static_argnums=3)
+    for x, found in zip(pixels, maps, strict=True):
+        state, output = step(params, state, x, TOY)
+        expected = model.depth_map(np.asarray(output.depth)[0], (24, 40))
+        np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_another_size_begins_another_clip():
+    small = RNG.integers(0, 256, (3, 40, 24, 3), dtype=np.uint8)
+    maps = list(estimator().clip([*FRAMES[:2], *small]))
+    assert [m.shape for m in maps] == [(24, 40)] * 2 + [(40, 24)] * 3
+    alone = list(estimator().clip(small))
+    np.testing.assert_array_equal(maps[2].values, alone[0].values)
+
+
+def test_a_photo_is_a_clip_of_one_frame():
+    model = estimator()
+    depth = model(FRAMES[0])
+    raw = jax_depth.forward(_toy(), model.prepare(FRAMES[0])[:, None], TOY)[0, 0]
+    expected = model.depth_map(np.asarray(raw), (24, 40))
+    np.testing.assert_allclose(depth.values, expected.values, rtol=1e-4, atol=1e-5)
+
+
+def test_frames_of_a_model_of_pictures_are_steadied():
+    model = jax_depth.load("tiny", size=32)
+    bright = [np.clip(FRAMES[0] * g, 0, 255).astype(np.uint8) for g in (1, 0.9, 0.8)]
+    maps = list(model.clip(bright))
+    np.testing.assert_array_equal(maps[0].values, model(bright[0]).values)
+    single = model(bright[2]).values
+    scale, shift = np.polyfit(single.ravel(), maps[2].values.ravel(), 1)
+    np.testing.assert_allclose(maps[2].values, scale * single + shift, atol=1e-4)
+    assert abs(scale - 1) > 1e-4
+
+
+# Width x height of frames -> what the network sees, from the published code.
+SEEN = [(1920, 1080, 518), (2560, 1080, 392), (1280, 536, 392), (3840, 1600, 378)]
+SEEN += [(1080, 2400, 420), (2000, 300, 140)]
+
+
+@pytest.mark.parametrize(("width", "height", "short"), SEEN)
+def test_wide_frames_are_seen_smaller(width, height, short):
+    assert short_side((height, width), 518, 14) == short
+
+
+def test_what_cannot_be_is_said_at_once(as_installed):
+    model = estimator()
+    with pytest.raises(ValueError, match="stitch 'loose' is unknown; use steady or"):
+        model.clip(FRAMES, stitch="loose")
+    with pytest.raises(ValueError, match=r"jax_depth\.video\.VideoDepth"):
+        model.clip("clip.mp4")
+    with pytest.raises(ValueError, match=r"frame 1"):
+        list(model.clip([FRAMES[0], np.zeros((4, 4, 5), np.uint8)]))
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_clip(tmp_path):
+    code = """
+import resource, sys
+sys.path.insert(0, "tests")
+import numpy as np
+from test_clip import estimator
+rng = np.random.default_rng(0)
+def frames(n):
+    for _ in range(n):
+        yield rng.integers(0, 256, (24, 40, 3), dtype=np.uint8)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+for streaming in (False, True):
+    assert sum(1 for _ in estimator().clip(frames(200), streaming=streaming)) == 200
+    before = peak()
+    assert sum(1 for _ in estimator().clip(frames(2000), streaming=streaming)) == 2000
+    print(streaming, before, peak())
+    assert peak() < before + 30
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_the_command_writes_what_clip_gives(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("av", reason="needs jax_depth[video]")
+    from clips import read_clip, write_clip
+
+    from jax_depth import checkpoint
+    from jax_depth.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(tmp_path / "model", _toy(), TOY)
+    write_clip("a.mp4", FRAMES[:5], crf="1")
+    seen, _ = read_clip("a.mp4")
+    command = ["video", "a.mp4", "--model", "model", "--size", "28"]
+    for words, options in (([], {}), (["--streaming"], {"streaming": True})):
+        assert main([*command, "--format", "npz", *words]) == 0
+        with np.load("depth_out/a_depth.npz") as arrays:
+            found = arrays["values"]
+        expected = [m.values for m in estimator().clip(seen, **options)]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert main(["video", "a.mp4", "--streaming"]) == 2
+    assert "'tiny' sees single pictures" in capsys.readouterr().err
