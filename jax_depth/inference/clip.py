@@ -152,7 +152,7 @@ def _in_windows(estimator, pixels, shape, stitch) -> Generator[DepthMap]:
 
 
 def _streamed(estimator, pixels, shape) -> Generator[DepthMap]:
-    from jax_depth.models.temporal import stream_init
+    from jax_depth.models.clips import stream_init
 
     params, config = on_one_device(estimator.params), estimator.config
     state: Any = None
@@ -182,6 +182,6 @@ def _compiled_window() -> Any:
 
 @functools.cache
 def _compiled_step() -> Any:
-    from jax_depth.models.temporal import stream_step
+    from jax_depth.models.clips import stream_step
 
     return jax.jit(stream_step, static_argnums=3, donate_argnums=1)
