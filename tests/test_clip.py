@@ -8,11 +8,10 @@ import jax
 import numpy as np
 import pytest
 from test_temporal import TOY, _toy
+from test_windows import _indices, _published
 
 import jax_depth
 from jax_depth.inference.clip import short_side
-from jax_depth.inference.windows import stitched, windows
-from jax_depth.models.clips import clip_depth
 
 RNG = np.random.default_rng(7)
 FRAMES = RNG.integers(0, 256, (60, 24, 40, 3), dtype=np.uint8)
@@ -23,114 +22,8 @@ def estimator():
     return jax_depth.Estimator(_toy(), TOY, size=28, devices=jax.devices()[:1])
 
 
-def indices(count):
-    """Which frames the published code puts into each window, by its own bookkeeping.
-
-    `infer_video_depth`: the list is padded, windows start every 22 frames, and the
-    inputs of positions 0..9 are replaced by those of the window before at KEY.
-    """
-    extra = (22 - count % 22) % 22 + 10
-    numbers = [*range(count), *[count - 1] * extra]
-    found, before = [], None
-    for start in range(0, count, 22):
-        window = numbers[start : start + 32]
-        if before is not None:
-            window[:10] = [before[k] for k in (0, 12, *range(24, 32))]
-        found.append(window)
-        before = window
-    return found
-
-
-@pytest.mark.parametrize("count", [1, 2, 21, 22, 23, 31, 32, 33, 44, 54, 55, 60, 200])
-def test_windows_are_the_published_ones(count):
-    taken = []
-    source = (taken.append(n) or n for n in range(count))
-    for number, (window, _) in enumerate(windows(source)):
-        assert window == indices(count)[number]
-        assert len(taken) <= 32 + 22 * number  # no frame before it is needed
-    assert number + 1 == len(indices(count))
-
-
-def test_no_frames_are_no_windows():
-    assert list(windows([])) == [] and list(estimator().clip([])) == []
-
-
-def published(clips):
-    """Stitch windows of maps as the authors' code does, the whole clip in memory."""
-    aligned = []
-    for k, maps in enumerate(clips):
-        if k == 0:
-            aligned = [x.astype(np.float64) for x in maps]
-            references = [aligned[0], aligned[12]]
-            continue
-        x, y = np.stack(maps[:2]).ravel(), np.stack(references).ravel()
-        scale, shift = np.linalg.lstsq(np.stack([x, x * 0 + 1], 1), y, rcond=None)[0]
-        moved = [np.maximum(scale * m + shift, 0) for m in maps]
-        for i, w in enumerate(np.linspace(0, 1, 8)):
-            aligned[i - 8] = (1 - w) * aligned[i - 8] + w * moved[2 + i]
-        aligned += moved[10:]
-        references[1] = moved[12]
-    return aligned
-
-
-def film(count, gains, opening=0, seed=0):
-    """Return maps of windows of one scene, each of another scale and shift.
-
-    In a flat opening each window sees detail of its own, as a network does.
-    """
-    rng = np.random.default_rng(seed)
-    shape = rng.uniform(1, 4, (count + 40, 6, 9)) * 0.3
-    truth = shape + np.linspace(2, 5, 9) + np.arange(count + 40)[:, None, None] * 0.01
-    clips = []
-    for (gain, shift), numbers in zip(gains, indices(count), strict=True):
-        if opening:
-            truth = truth.copy()
-            truth[:opening] = 3 + rng.normal(scale=0.01, size=truth[:opening].shape)
-        clips.append([(gain * truth[n] + shift).astype(np.float32) for n in numbers])
-    return truth[:count], clips
-
-
-@pytest.mark.parametrize("stitch", ["exact", "steady"])
-@pytest.mark.parametrize("count", [20, 60, 100])
-def test_stitching_is_the_published_one(stitch, count):
-    gains = [(1, 0), (3, -1), (0.5, 2), (1.7, 0.3), (1, 0)][: len(indices(count))]
-    _, clips = film(count, gains)
-    counted = ((clip, 32 if k == 0 else 22) for k, clip in enumerate(clips))
-    found = list(stitched(counted, stitch))[:count]
-    expected = published(clips)[:count]
-    assert np.abs(np.array(found) - expected).max() < 3e-5 * np.max(expected)
-
-
-def spread(maps):
-    return np.std(maps, axis=(1, 2))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_black_opening_flattens_exact_and_not_steady(seed):
-    gains = [(1, 0), (2, 1), (0.7, 0), (1.5, -0.2), (1, 0)]
-    truth, clips = film(100, gains, 13, seed)
-    ratios = {}
-    for stitch in ("exact", "steady"):
-        counted = ((clip, 32 if k == 0 else 22) for k, clip in enumerate(clips))
-        maps = np.array(list(stitched(counted, stitch)))[:100]
-        ratios[stitch] = (spread(maps) / spread(truth))[34:]
-    assert ratios["exact"].max() < 0.15
-    np.testing.assert_allclose(ratios["steady"], 1, atol=0.01)
-
-
-def test_metres_are_not_refitted():
-    _, clips = film(60, [(1, 0), (2, 0), (1, 0)])
-    counted = ((clip, 32 if k == 0 else 22) for k, clip in enumerate(clips))
-    found = list(stitched(counted, "exact", align=False))
-    np.testing.assert_array_equal(found[40], clips[1][18])
-
-
-@pytest.mark.slow
-def test_chunks_change_no_more_than_rounding():
-    pixels = RNG.normal(size=(8, 28, 42, 3)).astype(np.float32)
-    whole = np.asarray(jax_depth.forward(_toy(), pixels[None], TOY)[0])
-    parts = np.asarray(jax.jit(clip_depth, static_argnums=2)(_toy(), pixels, TOY))
-    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5 * whole.max())
+def test_no_frames_are_no_maps():
+    assert list(estimator().clip([])) == []
 
 
 @pytest.mark.slow
@@ -144,10 +37,11 @@ def test_a_clip_is_its_windows_stitched_at_the_frames_size():
     pixels = np.stack([model.prepare(frame)[0] for frame in FRAMES])
     run = jax.jit(jax_depth.forward, static_argnums=2)
     clips = []
-    for numbers in indices(60):
+    table = _indices(60)
+    for numbers in table:
         raw = np.asarray(run(_toy(), pixels[None, numbers], TOY)[0])
         clips.append([model.depth_map(x, (24, 40)).values for x in raw])
-    expected = np.array(published(clips)[:60])
+    expected = _published(table, np.array(clips), 60)
     found = np.array([m.values for m in maps])
     assert np.abs(found - expected).max() < 3e-5 * expected.max()
 

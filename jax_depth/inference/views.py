@@ -124,7 +124,7 @@ def _run_views(params, pixels, config: ModelConfig, reference, conditions) -> Ou
             return apply_sharded(
                 params, pixels, config, mesh, reference=reference, **conditions
             )
-    params = _on_one_device(params)
+    params = on_one_device(params)
     return _run(params, pixels, config=config, reference=reference, **conditions)
 
 
@@ -264,7 +264,7 @@ def _metric_network(estimator, params, metric):
         config = estimator.config.metric
         if config is None:
             return None
-        return _on_one_device(params["metric"]), config
+        return on_one_device(params["metric"]), config
     if isinstance(metric, str | os.PathLike):
         from jax_depth.inference.estimator import load
 
