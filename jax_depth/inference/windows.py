@@ -205,7 +205,7 @@ def _flat(x: list[np.ndarray], y: list[np.ndarray], window: list[np.ndarray]) ->
 
 
 def _mean(maps: list[np.ndarray]) -> np.float64:
-    return np.mean([a.mean(dtype=np.float64) for a in maps])
+    return np.float64(np.mean([a.mean(dtype=np.float64) for a in maps]))
 
 
 def _spread(maps: list[np.ndarray]) -> float:
