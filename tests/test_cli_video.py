@@ -1,6 +1,7 @@
 """`jax-depth video`: clips in, films, frames and arrays out, whatever goes wrong."""
 
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -127,7 +128,7 @@ def test_streaming_records_what_it_did_to_every_frame(fake):
 
 
 def test_metres_stay_metres(fake):
-    fake.config.kind = "metric_depth"
+    fake.config = dataclasses.replace(fake.config, kind="metric_depth")
     write_clip("a.mp4", pictures(6), crf="1")
     assert main(["video", "a.mp4", "--format", "npz"]) == 0
     with np.load("depth_out/a_depth.npz") as arrays:

@@ -290,13 +290,11 @@ class VideoHead(nn.Module):
         self, mixed: tuple[Float32[Array, "n _ _ c"], ...], size: tuple[int, int]
     ) -> tuple[Float32[Array, "n h w"], dict[str, Array]]:
         """Return the raw map at `size` of what `through_time` returned."""
-        path, *levels = mixed
-        named = {}
-        for i, level in zip((1, 0), levels, strict=True):
+        path, coarser, finest = mixed
+        levels, named = (finest, coarser), {}
+        for i in (1, 0):
             block = FusionBlock(self.dtype, name=f"refinenet_{i + 1}")
-            _, h, w, _ = level.shape
-            target = levels[1].shape[1:3] if i else (2 * h, 2 * w)
-            path = block(path, level, target)
+            path = block(path, levels[i], next_size(levels, i))
             named[f"path_{i + 1}"] = path
         raw, outputs = predict(path, size, self.config, self.dtype)
         return raw, named | outputs
