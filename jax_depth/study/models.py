@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from jax_depth.catalog import ALIASES, MODELS
+from jax_depth.inference.clip import sees_clips
 from jax_depth.inference.estimator import Estimator, load
 from jax_depth.inference.prompted import refuse_without_prompt
 from jax_depth.weights import RANDOM
@@ -47,7 +48,13 @@ def open_models(words: Sequence[str], **options: Any) -> dict[str, Estimator]:
         if label in found:  # two files of one folder name
             label = f"{label} ({len(found) + 1})"
         found[label] = _open(word, options)
-        refuse_without_prompt(found[label].config)
+        config = found[label].config
+        refuse_without_prompt(config)
+        if sees_clips(config):
+            raise ValueError(
+                f"{word!r} is a model of clips, and compare looks into networks of "
+                "single pictures; leave it out"
+            )
     return found
 
 

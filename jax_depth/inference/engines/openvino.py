@@ -22,6 +22,7 @@ import numpy as np
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.inference.engines.forked import check_process
+from jax_depth.models import architectures
 from jax_depth.models.output import Output
 
 # A compiled model holds its own copy of the weights in the layout its kernels want.
@@ -44,6 +45,11 @@ class OpenVinoEngine:
             raise ValueError(
                 "engine 'openvino' runs on the CPU and takes no devices; leave "
                 "`devices` out or use engine 'xla'"
+            )
+        if architectures.network_row(config).axis == "frames":
+            raise ValueError(
+                f"engine 'openvino' runs no model of clips, as {config.name!r} is one; "
+                "use engine 'xla'"
             )
         check_process()
         try:
