@@ -27,7 +27,7 @@ class Fake:
         self.config = type("Config", (), {"name": "fake", "kind": kind})
         self.params = {"w": np.arange(3, dtype=np.float32)}
         self.size, self.resample, self.batch_size = 518, "original", batch_size
-        self.restore = "aligned"
+        self.restore, self.engine = "aligned", "xla"
         self.seen = 0
         self.stop_after = None
 
