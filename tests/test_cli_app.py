@@ -101,7 +101,7 @@ def test_a_taken_port_is_a_sentence(served, capsys):
         (["--port", "70000"], "'70000' is not a port, 0 to 65535"),
         (["--allow-host", "http://a.org"], "give depth.example.org, without scheme"),
         (["--root-path", "/a b"], "'/a b' is not a path"),
-        (["--grace", "-1"], "'-1' is no number of seconds"),
+        (["--grace", "-1"], "'-1' is not 0 or more seconds"),
         (["--max-pixels", "0"], "'0' is not a whole number above 0"),
         (["--host", "host.invalid"], "choose another with --host"),
     ],
