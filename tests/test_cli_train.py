@@ -85,7 +85,7 @@ def test_a_mistake_is_one_sentence(words, code, message, capsys, tmp_path, monke
     assert "\n" not in errors and len(errors) < 600
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_saves_its_recipe_which_is_a_recipe(capsys, tmp_path):
     workdir = tmp_path / "run"
     small = ["data.size=28", "run.steps=2", "run.evaluate_images=2", "run.log_every=1"]

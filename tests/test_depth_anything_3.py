@@ -148,7 +148,7 @@ def test_the_reference_view_is_the_authors(strategy):
     assert np.array_equal(back, tokens)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_views_pass_the_head_in_parts():
     pixels = np.random.default_rng(0).normal(size=(1, 11, 28, 28, 3))
     params = living_params(oracle.ANY_VIEW)

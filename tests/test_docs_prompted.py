@@ -31,7 +31,7 @@ SMALL = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(meshes, "make_mesh", one_device)

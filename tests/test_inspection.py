@@ -52,7 +52,7 @@ def test_logits_are_the_difference_that_flash_attention_makes():
     assert plain.flops == kept.flops
     # Written once and read once, float32: 2 layers, 2 heads, 127 tokens.
     logits = 2 * 2 * 2 * 127**2 * 4
-    # The kernel reads the segments of queries over 128 lanes and those of keys over 8
-    # sublanes, and one more token of q, k, v and the result.
-    kernel = 2 * (128 * 128 * 4 + 8 * 128 * 4 + 4 * 32 * 4)
+    # 2 layers, 2 heads: q, k, v and the result are of 128 tokens and, with the channel
+    # that keeps padding out, of 128 lanes, where 127 tokens of 16 channels were.
+    kernel = 2 * 2 * 4 * (128 * 128 - 127 * 16) * 4
     assert plain.bytes - kept.bytes == logits - kernel

@@ -103,8 +103,8 @@ def test_commands(folder, weights, trainable, as_installed, capsys):
 # Pages whose snippets stand alone.
 PAGES = (
     "three-dimensions",
-    pytest.param("ecosystem", marks=pytest.mark.slow),
-    "functions",
+    pytest.param("ecosystem", marks=pytest.mark.long),
+    pytest.param("functions", marks=pytest.mark.slow),
 )
 
 

@@ -63,7 +63,7 @@ def test_a_rank_that_cannot_be_is_refused(leaves, rank):
         adapters.factors(leaves, rank, jax.random.key(0))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_leaves_an_ordinary_model_and_goes_on(tmp_path):
     settings = ("model.lora_rank=2", "run.steps=2", "run.save_every=2")
     run(tmp_path, *settings)

@@ -69,7 +69,7 @@ def finish(processes, workdir: Path) -> None:
     assert not any([process.wait(300) for process in processes]), said(workdir)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_losses_and_checkpoints_are_those_of_any_other_devices(start, tmp_path):
     alone, eight, pair = (tmp_path / name for name in ("alone", "eight", "pair"))
     finish(start(alone, 1, "run.steps=20", *SETTINGS), alone)
@@ -104,7 +104,7 @@ def test_losses_and_checkpoints_are_those_of_any_other_devices(start, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_an_exception_on_one_host_ends_all_with_its_sentence(start, tmp_path, failing):
     workdir = tmp_path / "run"
     both = start(workdir, 1, "run.steps=100000", processes=2, failing=failing)

@@ -142,7 +142,7 @@ def test_patience_counts_what_was_not_better():
     assert not Patience(0, "d1").over
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_checkpoint_by_minutes_and_a_profile(tmp_path):
     settings = recipe(
         "run.steps=4",

@@ -53,7 +53,13 @@ def as_torch_draws_it(key):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draw", [functools.partial(init, CONFIG), as_torch_draws_it])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(functools.partial(init, CONFIG), marks=pytest.mark.long),
+        as_torch_draws_it,
+    ],
+)
 def test_eight_of_eight_seeds_learn(draw, batches):
     draw = jax.jit(draw)
     depth = jax.jit(functools.partial(forward, config=CONFIG))

@@ -65,7 +65,7 @@ def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path):
     np.testing.assert_array_equal(restored.average["w"], [2, 2, 2])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_folders_model_is_that_of_the_best_evaluation(tmp_path, monkeypatch):
     judged = iter([0.9, 0.4, 0.1, 0.3, 0.2])
     seen = []
@@ -165,7 +165,7 @@ def test_rates_and_utilisation(monkeypatch):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_starts_from_another_and_goes_on_without_it(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     run(first, "run.steps=1", "run.save_every=1")

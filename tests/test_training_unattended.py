@@ -83,7 +83,7 @@ def test_resume_takes_everything_from_the_folder_and_keeps_every_recipe(
     assert not list(finished.glob("*.tmp"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_data_come_from_the_folder_too(tmp_path, monkeypatch):
     from PIL import Image
 
@@ -190,8 +190,15 @@ DAMAGE = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(
+            name, marks=pytest.mark.slow if name == "cut" else pytest.mark.long
+        )
+        for name in DAMAGE
+    ],
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, damage):
     # Runs of any length have the same steps, and one program.
     settings = ("run.save_every=2", "optimizer.warmup=1", "optimizer.schedule=constant")
