@@ -204,7 +204,7 @@ def _check(args: argparse.Namespace, words: list[str]) -> None:
 
 def _check_model(args: argparse.Namespace, estimator: Any) -> None:
     """Refuse options that the model does not have."""
-    from jax_depth.inference.clip import sees_clips
+    from jax_depth.models.architectures import sees_clips
 
     if sees_clips(estimator.config):
         if estimator.engine != "xla":

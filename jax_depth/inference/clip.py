@@ -14,14 +14,13 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.config import ModelConfig
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import as_bytes, read_image
 from jax_depth.inference.prompted import refuse_without_prompt
 from jax_depth.inference.stream import stream
 from jax_depth.inference.views import on_one_device
 from jax_depth.inference.windows import Stitch, check_stitch, stitched, windows
-from jax_depth.models import architectures
+from jax_depth.models.architectures import sees_clips
 from jax_depth.models.output import Output
 
 # Frames wider than this are processed smaller, so that their area stays bounded.
@@ -79,11 +78,6 @@ def clip(
         raise ValueError(f"engine {self.engine!r} takes no clips; use engine 'xla'")
     maps = _streamed if streaming else functools.partial(_in_windows, stitch=stitch)
     return _clips(self, pictures, maps)
-
-
-def sees_clips(config: ModelConfig) -> bool:
-    """Whether a model sees several frames of a clip at once."""
-    return architectures.network_row(config).axis == "frames"
 
 
 def _numbered(frames: Iterable[Any]) -> Iterator[np.ndarray]:

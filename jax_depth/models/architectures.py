@@ -118,6 +118,11 @@ def network_row(config: ModelConfig) -> NetworkRow:
     return NETWORKS[type(config.head)]
 
 
+def sees_clips(config: ModelConfig) -> bool:
+    """Whether a model sees the frames of a clip together: Video Depth Anything."""
+    return network_row(config).axis == "frames"
+
+
 def network(config: ModelConfig) -> Any:
     """Return the whole network of a model as a Linen module without parameters."""
     return _load(network_row(config).module)(config)

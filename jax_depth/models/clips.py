@@ -121,7 +121,7 @@ def stream_shapes(config: ModelConfig, size: tuple[int, int], batch: int) -> lis
 
 
 def _of_clips(config: ModelConfig) -> ModelConfig:
-    if architectures.network_row(config).axis != "frames":
+    if not architectures.sees_clips(config):
         raise ValueError(
             f"model {config.name!r} sees single pictures and has no stream; give "
             "frames to jax_depth.apply, or take a video-depth-anything model"

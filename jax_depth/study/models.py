@@ -9,9 +9,9 @@ from typing import Any
 import jax
 
 from jax_depth.catalog import ALIASES, MODELS
-from jax_depth.inference.clip import sees_clips
 from jax_depth.inference.estimator import Estimator, load
 from jax_depth.inference.prompted import refuse_without_prompt
+from jax_depth.models.architectures import sees_clips
 from jax_depth.weights import RANDOM
 
 

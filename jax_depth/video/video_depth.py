@@ -26,9 +26,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.depth_map import DepthMap
-from jax_depth.inference.clip import sees_clips
 from jax_depth.inference.stream import stream
 from jax_depth.inference.windows import Stitch, check_stitch
+from jax_depth.models.architectures import sees_clips
 from jax_depth.models.output import Output
 from jax_depth.outputs.calibration import checked_ends
 from jax_depth.video.blend import KEEP, Blend

@@ -46,7 +46,7 @@ class OpenVinoEngine:
                 "engine 'openvino' runs on the CPU and takes no devices; leave "
                 "`devices` out or use engine 'xla'"
             )
-        if architectures.network_row(config).axis == "frames":
+        if architectures.sees_clips(config):
             raise ValueError(
                 f"engine 'openvino' runs no model of clips, as {config.name!r} is one; "
                 "use engine 'xla'"

@@ -159,7 +159,7 @@ def compile_forward(
 
     row = architectures.network_row(config)
     # Of models of clips a single picture is a clip of one frame.
-    several = row.says or row.axis == "frames"
+    several = row.says or architectures.sees_clips(config)
     function = functools.partial(
         apply_to_pictures if several else forward, config=config
     )
