@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -77,10 +78,13 @@ def test_a_photo_is_a_clip_of_one_frame():
 
 
 def test_frames_of_a_model_of_pictures_are_steadied():
-    model = jax_depth.load("tiny", size=32)
+    model = jax_depth.load("tiny", size=32, resample="original")
     bright = [np.clip(FRAMES[0] * g, 0, 255).astype(np.uint8) for g in (1, 0.9, 0.8)]
     maps = list(model.clip(bright))
     np.testing.assert_array_equal(maps[0].values, model(bright[0]).values)
+    finer = FRAMES[1].astype(np.float32) / 255 + np.float32(1e-3)  # between two bytes
+    (alone,) = model.clip([np.clip(finer, 0, 1)])
+    np.testing.assert_array_equal(alone.values, model(np.clip(finer, 0, 1)).values)
     single = model(bright[2]).values
     scale, shift = np.polyfit(single.ravel(), maps[2].values.ravel(), 1)
     np.testing.assert_allclose(maps[2].values, scale * single + shift, atol=1e-4)
@@ -101,8 +105,9 @@ def test_what_cannot_be_is_said_at_once(as_installed):
     model = estimator()
     with pytest.raises(ValueError, match="stitch 'loose' is unknown; use steady or"):
         model.clip(FRAMES, stitch="loose")
-    with pytest.raises(ValueError, match=r"jax_depth\.video\.VideoDepth"):
-        model.clip("clip.mp4")
+    for path in ("clip.mp4", Path("clip.mp4")):
+        with pytest.raises(ValueError, match=r"jax_depth\.video\.VideoDepth"):
+            model.clip(path)
     with pytest.raises(ValueError, match=r"frame 1"):
         list(model.clip([FRAMES[0], np.zeros((4, 4, 5), np.uint8)]))
 

@@ -4,9 +4,11 @@ Upstream: DepthAnything/Video-Depth-Anything `video_depth_anything/video_depth.p
 (windows, stitching, the size of wide frames) and `video_depth_stream.py` (streaming).
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.image import as_bytes, read_image
+from jax_depth.formats.image import Pixels, as_bytes, read_image
 from jax_depth.inference.prompted import refuse_without_prompt
 from jax_depth.inference.stream import stream
 from jax_depth.inference.views import on_one_device
@@ -66,7 +68,7 @@ def clip(
     """
     check_stitch(stitch)
     refuse_without_prompt(self.config)
-    if isinstance(frames, DepthMap | str | bytes):
+    if isinstance(frames, str | bytes | os.PathLike):
         raise ValueError(
             "clip takes an iterable of frames; for a file use "
             "jax_depth.video.VideoDepth(estimator, path)"
@@ -80,27 +82,27 @@ def clip(
     return _clips(self, pictures, maps)
 
 
-def _numbered(frames: Iterable[Any]) -> Iterator[np.ndarray]:
+def _numbered(frames: Iterable[Any]) -> Iterator[Pixels]:
     for number, frame in enumerate(frames):
-        yield as_bytes(read_image(frame, name=f"frame {number}"))
+        yield read_image(frame, name=f"frame {number}")
 
 
-def _one_by_one(estimator: Any, pictures: Iterator[np.ndarray]) -> Generator[DepthMap]:
-    from jax_depth.video.stabilize import DEFAULT, Stream
+def _one_by_one(estimator: Any, pictures: Iterator[Pixels]) -> Generator[DepthMap]:
+    from jax_depth.video.stabilize import Stream
 
     relative = estimator.config.kind != "metric_depth"
-    place = Stream(dataclasses.replace(DEFAULT, align=relative)).place
+    steadied = Stream()
     pairs = stream(pictures, estimator, finish=lambda output, shape: (output, shape))
-    for picture, result in pairs:
-        if isinstance(result, Exception):
-            raise result
-        output, shape = result
-        if relative:
-            placed = place(np.asarray(output.depth), picture)
-            scale, shift = np.float32(placed.scale), np.float32(placed.shift)
-            depth = scale * np.asarray(output.depth) + shift
-            output = dataclasses.replace(output, depth=depth)
-        yield estimator.finish(output, shape)
+    with contextlib.closing(pairs):
+        for picture, result in pairs:
+            if isinstance(result, Exception):
+                raise result
+            output, shape = result
+            if relative:
+                depth = np.asarray(output.depth)
+                depth = steadied.place(depth, as_bytes(picture)).aligned(depth)
+                output = dataclasses.replace(output, depth=depth)
+            yield estimator.finish(output, shape)
 
 
 def _clips(estimator: Any, pictures, maps) -> Generator[DepthMap]:

@@ -114,6 +114,12 @@ class FrameRange:
     high: float | None = None
     cut: bool = False
 
+    def aligned(self, values: Float32[np.ndarray, "h w"]) -> np.ndarray:
+        """Return values with scale and shift applied, which may do nothing."""
+        if (self.scale, self.shift) == (1.0, 0.0):
+            return values
+        return np.float32(self.scale) * values + np.float32(self.shift)
+
 
 def initial_state(settings: Settings = DEFAULT) -> State:
     """Return the state before the first frame."""

@@ -221,9 +221,7 @@ class VideoDepth:
                     next(frames, None)  # lets the source look at its end
 
     def _result(self, frame, values, placed: FrameRange, extremes=None) -> FrameDepth:
-        if (placed.scale, placed.shift) != (1.0, 0.0):
-            values = np.float32(placed.scale) * values + np.float32(placed.shift)
-        steady = values
+        steady = values = placed.aligned(values)
         if self._blend is not None:
             steady = self._blend.mix(values, frame.pixels, placed.cut)
         to_map = self._estimator.depth_map
