@@ -20,6 +20,8 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from jaxtyping import Float32
 
+from jax_depth.alignment import fit
+
 Stitch = Literal["steady", "exact"]
 Frame = TypeVar("Frame")
 
@@ -100,13 +102,14 @@ class Stitcher:
         Args:
             maps: at the size of the frames; sums and the cut at 0 are made there.
         """
-        seen = maps
+        # Of what the network gave, before it is moved.
+        spread = _spread(maps) if self._steady and self._align else 0.0
         if self._first is None or self._key is None:
             stitched = list(maps)
             self._first = maps[0]
         else:
             if self._align:
-                self._fit = self._fitted(maps, [self._first, self._key])
+                self._fit = self._fitted(maps, [self._first, self._key], spread)
             scale, shift = self._fit
             moved = [
                 np.maximum(np.float32(scale) * x + np.float32(shift), np.float32(0))
@@ -121,7 +124,7 @@ class Stitcher:
             stitched = faded + moved[OVERLAP:]
             maps = moved
         self._key = maps[KEYS[1]]
-        self._spread = _spread(seen)
+        self._spread = spread
         self._held = stitched[-FADE:]
         return stitched[:-FADE]
 
@@ -130,15 +133,15 @@ class Stitcher:
         held, self._held = self._held, []
         return held
 
-    def _fitted(self, maps, wanted) -> tuple[float, float]:
-        """Return scale and shift of a window."""
-        if not self._steady or not _flat(maps[:2], wanted, maps):
+    def _fitted(self, maps, wanted, spread: float) -> tuple[float, float]:
+        """Return scale and shift of a window whose maps have that spread."""
+        if not self._steady or not _flat(maps[:2], wanted, spread):
             return least_squares(maps[:2], wanted)
         shared = maps[2:OVERLAP]
-        if not _flat(shared, self._held, maps):
+        if not _flat(shared, self._held, spread):
             return least_squares(shared, self._held)
         # Nothing in common: as the window before, if that had anything to be fitted by.
-        return self._fit if self._spread > _FLAT * _spread(maps) else (1.0, 0.0)
+        return self._fit if self._spread > _FLAT * spread else (1.0, 0.0)
 
 
 def stitched(
@@ -171,30 +174,21 @@ def check_stitch(stitch: str) -> None:
 
 
 def least_squares(x: list[np.ndarray], y: list[np.ndarray]) -> tuple[float, float]:
-    """Return the scale and the shift that bring `x` nearest to `y`, sums in float64.
+    """Return the scale and the shift that bring `x` nearest to `y`.
 
-    (1, 0) where `x` is constant (`compute_scale_and_shift` upstream).
+    (1, 0) where `x` is constant, as upstream (`compute_scale_and_shift`).
     """
-    count = sum(a.size for a in x)
-    sx = sum(a.sum(dtype=np.float64) for a in x)
-    sy = sum(b.sum(dtype=np.float64) for b in y)
-    sxx = sum(np.square(a, dtype=np.float64).sum() for a in x)
-    sxy = sum(
-        np.multiply(a, b, dtype=np.float64).sum() for a, b in zip(x, y, strict=True)
-    )
-    determinant = count * sxx - sx * sx
-    if determinant == 0:
+    one, other = (np.concatenate([a.ravel() for a in maps]) for maps in (x, y))
+    if one.min() == one.max():
         return 1.0, 0.0
-    scale = (count * sxy - sx * sy) / determinant
-    shift = (sxx * sy - sx * sxy) / determinant
-    return float(scale), float(shift)
+    return fit(one, other, "scale_shift")
 
 
-def _flat(x: list[np.ndarray], y: list[np.ndarray], window: list[np.ndarray]) -> bool:
-    """Whether `x` or `y` have too little in them to say how they are scaled."""
+def _flat(x: list[np.ndarray], y: list[np.ndarray], spread: float) -> bool:
+    """Whether `x`, of a window of that spread, or `y` say too little of scale."""
     x_mean, y_mean = _mean(x), _mean(y)
     x_spread, y_spread = _spread(x), _spread(y)
-    if x_spread <= max(_FLAT * _spread(window), _NOISE * abs(x_mean)):
+    if x_spread <= max(_FLAT * spread, _NOISE * abs(x_mean)):
         return True
     if y_spread <= _NOISE * abs(y_mean):
         return True
