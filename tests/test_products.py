@@ -111,6 +111,26 @@ def test_shapes_of_a_bfloat16_model_measure_nothing(fresh, monkeypatch):
     assert "encoder" in param_shapes(HALF)
 
 
+def test_another_choice_for_a_while_measures_nothing_and_leaves_no_trace(
+    fresh, monkeypatch
+):
+    monkeypatch.setattr(products, "measure", pytest.fail)
+    nested = jax.jit(_product)
+
+    def network(x, y):
+        return nested(x, y) + 1.0
+
+    shapes = (8, 8), (8, 8)
+    for chosen in (WIDENED, NATIVE, WIDENED):
+        with products.using(chosen):
+            assert _is_widened(network, *shapes) == (chosen == WIDENED)
+    monkeypatch.setattr(products, "measure", lambda: _times(0.5, 0.5))
+    assert not _is_widened(network, *shapes)
+    with products.using(WIDENED):
+        assert _is_widened(network, *shapes)
+    assert not _is_widened(network, *shapes)
+
+
 def test_the_environment_goes_first_and_mistakes_are_named(fresh, monkeypatch):
     monkeypatch.setenv("JAX_DEPTH_BFLOAT16", "widened")
     assert products.products() == WIDENED and not fresh.exists()

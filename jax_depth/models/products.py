@@ -51,6 +51,8 @@ class Products:
 
 
 _current: Products | None = None
+# What networks were last traced with; None if none has been that asks.
+_traced: Products | None = None
 _lock = threading.Lock()
 
 
@@ -60,13 +62,20 @@ def products() -> Products:
     Raises:
         ValueError: the environment variable says something unknown.
     """
+    global _traced
+    _traced = _settled() or _of_this_machine()
+    return _traced
+
+
+def _settled() -> Products | None:
+    """Return the choice, None where this machine would have to be asked first."""
     if _current is not None:
         return _current
     if (given := _given()) is not None:
         return given
     if jax.default_backend() != "cpu":  # the CPU computes nothing that matters
         return usual()
-    return _of_this_machine()
+    return None
 
 
 def usual() -> Products:
@@ -82,18 +91,18 @@ def usual() -> Products:
 
 @contextlib.contextmanager
 def using(chosen: Products) -> Iterator[None]:
-    """Trace with this choice in the body, on every thread."""
-    global _current
-    before = _current
+    """Trace with this choice in the body, on every thread. Measures nothing."""
+    global _current, _traced
+    before, outside = _current, _traced
     # Calls that are jitted inside the network keep their traces.
-    if products() != chosen:
+    if outside not in (None, chosen):
         jax.clear_caches()
-    _current = chosen
+    _current, _traced = chosen, None
     try:
         yield
     finally:
-        _current = before
-        if products() != chosen:
+        inside, _current, _traced = _traced, before, outside
+        if inside is not None and _settled() != chosen:
             jax.clear_caches()
 
 
