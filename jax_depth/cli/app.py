@@ -16,7 +16,7 @@ from jax_depth.cli.model_options import (
     add_engine_option,
 )
 from jax_depth.cli.summary import add_json_argument, conclude, fail
-from jax_depth.cli.usage import INTERRUPTED, UsageError, positive
+from jax_depth.cli.usage import INTERRUPTED, UsageError, number, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--grace",
-        type=_seconds,
+        type=number(lambda seconds: 0 <= seconds < 86400, "0 or more seconds"),
         metavar="SECONDS",
         default=30.0,
         help="how long requests may take to finish after a signal to stop (default: "
@@ -240,16 +240,6 @@ def _warn(host: str) -> None:
         "machine use the app, without a password and without encryption",
         file=sys.stderr,
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not 0 or more seconds")
-    return value
 
 
 def _host(text: str) -> str:

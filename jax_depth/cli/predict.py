@@ -6,6 +6,7 @@ Everything `run.py` of Depth Anything does is here: --img-path, --input-size, --
 
 import argparse
 import functools
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,7 +23,7 @@ from jax_depth.cli.model_options import (
 from jax_depth.cli.prompts import Prompts, add_prompt_arguments
 from jax_depth.cli.result_names import result_paths
 from jax_depth.cli.standard_streams import check_stdout, stdin_file, stdout_folder
-from jax_depth.cli.usage import UsageError, focal_length, names_among
+from jax_depth.cli.usage import UsageError, names_among, number
 
 DEFAULT_FORMATS = ("side-by-side", "png16")
 
@@ -85,7 +86,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--focal",
-        type=focal_length,
+        type=number(lambda pixels: 0 < pixels < math.inf, "pixels above 0"),
         metavar="PIXELS",
         help="focal length of the photos, of which depth-anything-3-metric-large makes "
         "metres (default: what their EXIF data tell)",

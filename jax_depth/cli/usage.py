@@ -28,15 +28,19 @@ def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:
     return parse
 
 
-def focal_length(text: str) -> float:
-    """Return pixels above 0: an argument type."""
-    try:
-        pixels = float(text)
-    except ValueError:
-        pixels = 0.0
-    if not 0 < pixels < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not pixels above 0")
-    return pixels
+def number(possible: Callable[[float], bool], what: str) -> Callable[[str], float]:
+    """Return an argument type: a number; `what` names the possible ones in messages."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not possible(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return parse
 
 
 def positive(text: str) -> int:

@@ -21,7 +21,7 @@ from jax_depth.cli.model_options import (
 )
 from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import INTERRUPTED, UsageError, names_among, positive
+from jax_depth.cli.usage import INTERRUPTED, UsageError, names_among, number, positive
 
 FORMATS = {
     "film": "a video of the depth in colours, beside the frames or alone",
@@ -116,7 +116,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--smooth",
-        type=_share,
+        type=number(lambda share: 0 <= share < 1, "a share from 0 to below 1"),
         default=0.9,
         metavar="SHARE",
         help="share of the past that a film of --range stream keeps where the picture "
@@ -229,16 +229,6 @@ def _summarise(
     }
     text = "\n".join(clip.line() for clip in clips)
     conclude(args, document, None if args.quiet else text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
-    return share
 
 
 def _rate(text: str) -> Fraction:
