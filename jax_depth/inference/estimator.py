@@ -5,7 +5,7 @@ import numbers
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Literal, cast, overload
+from typing import Any, cast, overload
 
 import jax
 import numpy as np
@@ -32,10 +32,8 @@ from jax_depth.inference.preprocess import (
 from jax_depth.inference.prompted import prompted, refuse_without_prompt
 from jax_depth.inference.recommended import resolved
 from jax_depth.inference.stream import collected, item_of, name_of, stream
-from jax_depth.inference.views import estimate_views
+from jax_depth.inference.views import views
 from jax_depth.models.output import Output
-from jax_depth.models.reference_view import Reference
-from jax_depth.views import Views
 from jax_depth.weights import read_params
 
 
@@ -98,8 +96,9 @@ class Estimator:
     batches are filled up to a power of two, so a size costs at most
     log2(batch_size) + 1 compilations.
 
-    It can be pickled and sent to workers that were started afresh ("spawn", joblib,
-    Ray): weights go by value, programs are compiled again. A forked child says no.
+    It can be pickled, deep-copied and sent to workers that were started afresh
+    (multiprocessing's "spawn", joblib, Ray): weights go by value, and programs are
+    compiled again. In a forked child it refuses to compute, in one sentence.
 
     Attributes:
         config: the model.
@@ -269,7 +268,8 @@ class Estimator:
             threads: to read and prepare in.
 
         Yields:
-            (item, its `DepthMap` or its exception). Closing ends the threads.
+            (item, its `DepthMap`, or the exception that it met). Closing the
+            generator ends its threads.
         """
         refuse_without_prompt(self.config)
 
@@ -278,42 +278,6 @@ class Estimator:
 
         return stream(
             items, self, read=read, finish=finish, threads=threads, with_source=True
-        )
-
-    def views(
-        self,
-        images: Sequence[Any],
-        *,
-        cameras: Sequence[Any] | None = None,
-        poses: Sequence[Any] | None = None,
-        reference: Reference = "saddle_balanced",
-        metric: Any = None,
-        fit: Literal["refuse", "crop"] = "refuse",
-        pose_from: Literal["camera_head", "rays"] = "camera_head",
-    ) -> Views:
-        """Predict depth, cameras and poses of several pictures of one place.
-
-        Time of the blocks that look at all views grows with the square of their number.
-
-        Args:
-            images: RGB, as when called with one, of one place; one is enough.
-            cameras: of each picture, `Intrinsics` in its own pixels or a matrix
-                (3, 3); with `poses`, they guide the network.
-            poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in
-                any unit, which then is that of the depth.
-            reference: which view the world stands on, where poses are not given:
-                "first", "middle", or chosen: "saddle_balanced" or "saddle_sim_range".
-            metric: "depth-anything-3-metric-large", or an estimator of it, for metres.
-            fit: "crop" cuts pictures of differing sizes; "refuse" names them.
-
-            pose_from: "rays" takes cameras and poses from the rays beside depth.
-
-        Raises:
-            FileNotFoundError, ValueError, OSError: a picture cannot be read, the model
-                is none of several views, or arguments contradict each other.
-        """
-        return estimate_views(
-            self, images, cameras, poses, reference, metric, fit, pose_from
         )
 
     def prepare(
@@ -340,6 +304,7 @@ class Estimator:
 
     prompted = prompted
     clip = clip
+    views = views
 
     def run(self, pixels: Float32[np.ndarray, "b h w 3"], prompt: Any = None) -> Output:
         """Run preprocessed pixels: (b, h, w, 3) -> `Output` of (b, h, w) float32.

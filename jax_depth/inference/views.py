@@ -24,7 +24,7 @@ from jax_depth.inference import bounded
 from jax_depth.inference.ray_pose import cameras_from_rays
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
-from jax_depth.models.reference_view import check_reference
+from jax_depth.models.reference_view import Reference, check_reference
 from jax_depth.sky import SKY
 from jax_depth.views import Views
 
@@ -47,18 +47,43 @@ def _run(*arguments: Any, **options: Any) -> Any:
     return _compiled()(*arguments, **options)
 
 
-def estimate_views(
-    estimator: Any,
+def views(
+    self: Any,
     images: Sequence[Any],
+    *,
     cameras: Sequence[Any] | None = None,
     poses: Sequence[Any] | None = None,
-    reference: str = "saddle_balanced",
+    reference: Reference = "saddle_balanced",
     metric: Any = None,
     fit: Fit = "refuse",
     pose_from: PoseFrom = "camera_head",
 ) -> Views:
-    """Return the views of one place; see `Estimator.views`."""
-    config = estimator.config
+    """Predict depth, cameras and poses of several pictures of one place.
+
+    Time of the blocks that look at all views grows with the square of their number.
+
+    Args:
+        images: RGB, as when the estimator is called with one, of one place; one is
+            enough.
+        cameras: of each picture, `Intrinsics` in its own pixels or a matrix (3, 3);
+            with `poses`, they guide the network.
+        poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in any
+            unit, which then is that of the depth.
+        reference: which view the world stands on, where poses are not given: "first",
+            "middle", or chosen by the network by "saddle_balanced" or
+            "saddle_sim_range".
+        metric: "depth-anything-3-metric-large", or an estimator of it: brings depth and
+            poses to metres. Nested models do so by themselves.
+        fit: "crop" cuts pictures whose sizes at the network differ to what all have;
+            "refuse" names them.
+        pose_from: "rays" takes cameras and poses from the rays that the network gives
+            beside depth, instead of from its camera head.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: a picture cannot be read, the model is
+            none of several views, or arguments contradict each other.
+    """
+    config = self.config
     if architectures.network_row(config).axis != "views":
         raise ValueError(
             f"model {config.name!r} sees single pictures; views need an any-view "
@@ -77,7 +102,7 @@ def estimate_views(
         )
     labels = [label_of(image, None) for image in images]
     photos = [as_bytes(read_image(image)) for image in images]
-    inputs = [_to_network(photo, estimator) for photo in photos]
+    inputs = [_to_network(photo, self) for photo in photos]
     inputs = _of_one_size(inputs, photos, labels, fit)
     pixels = np.stack([pixels for pixels, _ in inputs])[None]
     windows = [window for _, window in inputs]
@@ -88,7 +113,7 @@ def estimate_views(
             "with poses depth is in the poses' unit; leave metric out, or the poses"
         )
     conditions = {} if given is None else _conditions(*given, windows)
-    params = estimator.params
+    params = self.params
     bare = dataclasses.replace(config, metric=None)
     own = {name: x for name, x in params.items() if name != "metric"}
     output = _run_views(own, pixels, bare, reference, conditions)
@@ -102,7 +127,7 @@ def estimate_views(
     if given is not None:
         output = _in_given_unit(output, given[1])
     else:
-        second = _metric_network(estimator, params, metric)
+        second = _metric_network(self, params, metric)
         if second is not None:
             seen = _run(second[0], pixels[0], config=second[1])
             seen = jax.tree.map(np.asarray, seen)
