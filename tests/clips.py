@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 import jax_depth
+from jax_depth.cli import video
 from jax_depth.depth_map import DepthMap
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.output import Output
@@ -33,6 +34,21 @@ class FakeModel:
     def depth_map(self, values, shape):
         unit = "m" if self.config.kind == "metric_depth" else None
         return DepthMap(resize_bilinear(values, shape), self.config.kind, unit, "fake")
+
+
+def stand_in(monkeypatch, folder):
+    """Put a fake model in place of every other, and work in an empty folder."""
+    model = FakeModel()
+    monkeypatch.setattr(video, "load_estimator", lambda args: model)
+    monkeypatch.chdir(folder)
+    return model
+
+
+def close(one, other, mean):
+    """Assert that pictures agree but for H.264's losses."""
+    one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+    assert one.shape == other.shape
+    assert np.abs(one - other).mean() < mean
 
 
 def pictures(count=12, size=(32, 48)):

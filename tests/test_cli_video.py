@@ -15,28 +15,17 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import FakeModel, pictures, read_clip, write_clip
+from clips import close, pictures, read_clip, stand_in, write_clip
 from PIL import Image
 
 from jax_depth import outputs
-from jax_depth.cli import clip, video
+from jax_depth.cli import clip
 from jax_depth.cli.main import main
 
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    """Put a fake model in place of every other, and work in an empty folder."""
-    model = FakeModel()
-    monkeypatch.setattr(video, "load_estimator", lambda args: model)
-    monkeypatch.chdir(tmp_path)
-    return model
-
-
-def close(one, other, mean):
-    """Assert that pictures agree but for H.264's losses."""
-    one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
-    assert one.shape == other.shape
-    assert np.abs(one - other).mean() < mean
+    return stand_in(monkeypatch, tmp_path)
 
 
 def test_one_clip_needs_no_other_argument(fake, capsys):
