@@ -161,7 +161,8 @@ _FINETUNE_RELATIVE = dataclasses.replace(
     data=DataSettings(size=518, batch=8),
     loss=LossSettings("affine_invariant", gradient=2.0),
 )
-_PROMPT_FINETUNE = Recipe(
+_PROMPT_FINETUNE = dataclasses.replace(
+    _FINETUNE,
     name="prompt-finetune",
     model=ModelSettings(
         "prompt-depth-anything-small",
@@ -170,10 +171,8 @@ _PROMPT_FINETUNE = Recipe(
         # Its raw output grows with distance, as the branch's has to.
         init="depth-anything-v2-metric-indoor-small",
     ),
-    data=DataSettings(size=518, batch=8, max_depth=20.0),
     loss=LossSettings("silog", gradient=0.5),
     optimizer=dataclasses.replace(_FINETUNE.optimizer, prompt_first=500),
-    run=_FINETUNE.run,
 )
 _TINY = Recipe(
     name="tiny",
