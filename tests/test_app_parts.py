@@ -19,6 +19,8 @@ from jax_depth.app.limits import Limits
 from jax_depth.app.looks import Look, write_pictures
 from jax_depth.app.service import Prediction
 from jax_depth.app.store import Store
+from jax_depth.app.video_tab import VideoTab
+from jax_depth.catalog import MODELS
 from jax_depth.depth_map import DepthMap
 from jax_depth.inference.preprocess import processing_size
 
@@ -159,3 +161,17 @@ def test_loopback_is_known(host, here):
 )
 def test_what_may_be_the_name_of_a_host(name, right):
     assert is_host(name) == right
+
+
+def test_a_model_of_clips_is_a_sentence_on_the_page(tmp_path):
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"\0\0\0\x18ftypisom")
+    name = "video-depth-anything-small"
+    estimator = types.SimpleNamespace(config=MODELS[name].config)
+    chosen = types.SimpleNamespace(model=name, size=None)
+    service = types.SimpleNamespace(models={name: estimator}, limits=Limits())
+    tab = types.SimpleNamespace(
+        _service=service, _settings=types.SimpleNamespace(read=lambda: chosen)
+    )
+    ((message, film),) = VideoTab._run(tab, str(clip), "stream")
+    assert name in message and "run jax-depth video" in message and film is None

@@ -21,6 +21,7 @@ from jax_depth.app.queued import QueuedEstimator
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.app.settings import Settings
+from jax_depth.models.architectures import sees_clips
 from jax_depth.outputs.colormap import COLORMAPS
 from jax_depth.outputs.legend import Words
 from jax_depth.video.clips import FilmWriter
@@ -100,6 +101,13 @@ class VideoTab:
             _check(path, self._service)
             chosen = self._settings.read(*settings)
             estimator = find_model(self._service.models, chosen.model)
+            if sees_clips(estimator.config):
+                raise Refusal(
+                    422,
+                    f"this page does not run {estimator.config.name}, which sees many "
+                    "frames at once; run jax-depth video, or choose a model of single "
+                    "pictures",
+                )
             size = check_size(estimator, chosen.size, self._service.limits)
             folder = self._folder / secrets.token_urlsafe(16)
             folder.mkdir()
