@@ -83,7 +83,7 @@ def main() -> None:
             "| Motorcycle, aligned in disparity | AbsRel | δ1 | Spearman | RMSE, m |",
             "| --- | --- | --- | --- | --- |",
             row(f"`{arguments.model}`", found),
-            row("the lower, the nearer", baseline),
+            row("lower in the picture is nearer", baseline),
         )
     )
     print(table)

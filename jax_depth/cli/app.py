@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         help="a model to offer: a name that `jax-depth models` lists, or a folder with "
-        "weights; give it several times for several, the first is the default "
+        "weights; may be repeated, and the page starts with the first "
         f"(default: {DEFAULT_MODEL})",
     )
     parser.add_argument(
@@ -53,11 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     address.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; any but this machine's own opens the app, which "
-        "asks for no password, to others (default: %(default)s)",
+        help="address to listen on; any but this machine's own opens the app to "
+        "others, without a password (default: %(default)s)",
     )
     address.add_argument(
-        "--port", type=_port, default=7860, help="(default: %(default)s; 0: a free one)"
+        "--port",
+        type=_port,
+        default=7860,
+        help="port to listen on (default: %(default)s; 0: a free one)",
     )
     address.add_argument(
         "--allow-host",
@@ -65,16 +68,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a name by which a proxy's users call the server, *.example.org for all "
-        "below one; give it several times for several",
+        help="a name under which a proxy's users reach the server; *.example.org for "
+        "all names below it; may be repeated",
     )
     address.add_argument(
         "--root-path",
         type=_root_path,
         metavar="PATH",
         default="",
-        help="path below which a proxy shows the server and which it takes off, such "
-        "as /depth",
+        help="path prefix under which a proxy serves the app, and which it strips, "
+        "such as /depth",
     )
     parser.add_argument(
         "--access-log", action="store_true", help="print a line per request on stderr"
@@ -92,9 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-upload", "MIB", MEBIBYTE, "megabytes of one file"),
         ("--max-pixels", "N", 1, "pixels of one photo"),
         ("--max-size", "PIXELS", 1, "largest --size a user may choose"),
-        ("--max-waiting", "N", 1, "photos in work or waiting, of all users"),
+        ("--max-waiting", "N", 1, "photos being computed or waiting, of all users"),
         ("--max-seconds", "N", 1, "limit from a photo's arrival to its depth"),
-        ("--max-batch", "N", 1, "photos of one run of the second tab"),
+        ("--max-batch", "N", 1, "photos per run of the page's second tab"),
         ("--max-frames", "N", 1, "frames of one video"),
     ):
         value = getattr(default, _LIMITS[flag]) // unit

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=60,
         metavar="N",
-        help="to spend, roughly (default: %(default)s)",
+        help="time to spend, roughly (default: %(default)s)",
     )
     add_json_argument(parser)
 

@@ -34,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=(2.0, 98.0),
         metavar=("LOW", "HIGH"),
-        help="of the values: the ends of the range (default: 2 98)",
+        help="percentiles of the values at which the range ends (default: 2 98)",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="FILE",
-        help="default: where `predict --range calibrated` looks for this model",
+        help="file to write (default: where `predict --range calibrated` looks)",
     )
     add_json_argument(parser)
 

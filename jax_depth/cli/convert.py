@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--to-hub-folder",
         metavar="FOLDER",
-        help="a native model directory with a model card, as a Hugging Face repository "
-        "is one. For transformers: --layout transformers --to",
+        help="a native model directory with a model card, laid out as a Hugging Face "
+        "repository; for transformers use --layout transformers --to",
     )
     parser.add_argument(
         "--model",
@@ -43,13 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "bfloat16"),
-        help="how weights are stored (default: as in SRC; float32 of a name)",
+        help="how weights are stored (default: as in SRC; float32 for a name)",
     )
     parser.add_argument(
         "--nest",
         metavar="KEY",
         help="which entry of a training script's checkpoint holds the weights, "
-        "model_ema say (default: said on stderr where there are several)",
+        "such as model_ema (default: chosen, and named on stderr, if there are "
+        "several)",
     )
     parser.add_argument(
         "--allow-nonfinite",

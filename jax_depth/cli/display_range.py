@@ -21,7 +21,8 @@ def add_legend_option(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--legend",
         action="store_true",
-        help="say below coloured and grey pictures which end is near, with its numbers",
+        help="add a legend to coloured and grey pictures: which end is near, with "
+        "numbers",
     )
 
 

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=10,
         metavar="N",
-        help="save pictures of the N worst (default: 10)",
+        help="save pictures of the N worst results (default: 10)",
     )
     group.add_argument(
         "--shard",
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(0, 1),
         metavar="K/N",
         help="do every N-th picture from the K-th, counted from 0; N processes may "
-        "share one folder, and whichever is last sums up",
+        "share one folder, and the last to finish sums up",
     )
     add_json_argument(group)
 

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         metavar="MODEL",
         nargs="*",
-        help="same as --model; with --executable photos, as in predict, for whose "
-        "sizes a program is wanted",
+        help="same as --model; with --executable, photos as in predict: a program is "
+        "compiled for each of their sizes",
     )
     parser.add_argument(
         "-o",
@@ -39,18 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--executable",
         action="store_true",
-        help="compiled programs for this machine, one a picture size, which `predict "
-        "--executables` runs without compiling anything",
+        help="write compiled programs for this machine, one per picture size, which "
+        "`predict --executables` runs without compiling",
     )
     parser.add_argument(
         "--without-weights",
         action="store_true",
-        help="of .stablehlo: leave the weights out of the file",
+        help="for .stablehlo: leave the weights out of the file",
     )
     parser.add_argument(
         "--preprocess",
         action="store_true",
-        help="of .onnx: take uint8 RGB photos of one size and return depth of that "
+        help="for .onnx: take uint8 RGB photos of one size and return depth of that "
         "size; resizing and normalising are part of the file",
     )
     parser.add_argument(
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WIDTHxHEIGHT",
-        help="of the photos an .onnx file or a program is wanted for; with "
-        "--executable it may be repeated (default without photos: a square)",
+        help="size of the photos an .onnx file or a program is for; may be repeated "
+        "with --executable (default without photos: a square)",
     )
     add_json_argument(parser)
     add_model_options(parser.add_argument_group("model"))

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--packed",
         action="store_true",
-        help="picture and label into few large files (ArrayRecord) instead of one file "
-        "a label: for millions; train with --pseudo packed:OUTDIR",
+        help="pack pictures and labels into a few large files (ArrayRecord) instead of "
+        "one file per label: for millions; train with --pseudo packed:OUTDIR",
     )
     model = parser.add_argument_group("model")
     add_model_options(model)

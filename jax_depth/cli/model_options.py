@@ -69,7 +69,7 @@ def add_dtype_option(group: argparse._ActionsContainer) -> None:
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="what the network computes in (default: %(default)s)",
+        help="precision the network computes in (default: %(default)s)",
     )
 
 
@@ -79,8 +79,8 @@ def add_engine_option(group: argparse._ActionsContainer) -> None:
         "--engine",
         choices=("xla", "openvino", "auto"),
         default="xla",
-        help="what computes: xla on every platform of JAX; openvino on the CPU, "
-        "faster, with the package of that name; auto, what `jax-depth bench` found "
+        help="what runs the network: xla, on any platform of JAX; openvino, faster on "
+        "a CPU, with the package of that name; auto, whichever `jax-depth bench` found "
         "fastest here (default: %(default)s)",
     )
 
@@ -97,8 +97,8 @@ def add_program_options(group: argparse._ArgumentGroup) -> None:
         "--keep-memory",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep freed memory for the next photo, which saves the CPU a tenth to "
-        "two fifths of its time and costs some 200 MB (default: on)",
+        help="keep freed memory for the next photo, which saves 10 to 40 %% of the CPU "
+        "time and costs about 200 MB (default: on)",
     )
 
 

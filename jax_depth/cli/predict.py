@@ -57,8 +57,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--outdir",
         type=Path,
         default=Path("depth_out"),
-        help="folder for the results, made if missing (default: %(default)s); - for "
-        "the one result of one photo on standard output",
+        help="folder for the results, made if missing (default: %(default)s); - "
+        "writes the single result of a single photo to standard output",
     )
     group.add_argument(
         "--format",
@@ -72,7 +72,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--colormap",
         choices=COLORMAPS,
         default="Spectral_r",
-        help="of color and side-by-side (default: %(default)s, near is red)",
+        help="colours of color and side-by-side (default: %(default)s, near is red)",
     )
     color.add_argument(
         "--grayscale", action="store_true", help="same as --colormap gray"
@@ -81,26 +81,26 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--range",
         metavar="RANGE",
         default="photo",
-        help="values that pictures span: photo (each its own, the default), calibrated "
-        "(see `jax-depth calibrate`; its file will do too) or LOW:HIGH",
+        help="range of values in pictures: photo (each its own, the default), "
+        "calibrated (see `jax-depth calibrate`; its file will do too) or LOW:HIGH",
     )
     group.add_argument(
         "--focal",
         type=number(lambda pixels: 0 < pixels < math.inf, "pixels above 0"),
         metavar="PIXELS",
-        help="focal length of the photos, of which depth-anything-3-metric-large makes "
-        "metres (default: what their EXIF data tell)",
+        help="focal length of the photos, which depth-anything-3-metric-large needs "
+        "for metres (default: from their EXIF data)",
     )
     group.add_argument(
         "--fill-sky",
         action="store_true",
-        help="put sky at the depth of the farthest ground, of models that know it: "
-        "depth-anything-3-mono-large and -metric-large",
+        help="put sky at the depth of the farthest ground, with models that predict "
+        "sky: depth-anything-3-mono-large and -metric-large",
     )
     group.add_argument(
         "--pred-only",
         action="store_true",
-        help="the coloured depth without the photo: color instead of side-by-side",
+        help="write the coloured depth without the photo: color, not side-by-side",
     )
     add_legend_option(group)
     add_batch_arguments(group)

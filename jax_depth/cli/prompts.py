@@ -21,7 +21,7 @@ def add_prompt_arguments(group: argparse._ActionsContainer) -> None:
         metavar="PATH",
         help="coarse depth of the photo (16-bit PNG in millimetres, npy, npz, pfm, "
         "exr, tiff), or a folder of them named as the photos are: for models that take "
-        "one, prompt-depth-anything-small say",
+        "one, such as prompt-depth-anything-small",
     )
     group.add_argument(
         "--prompt-unit",

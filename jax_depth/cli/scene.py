@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument_group(
             "metres",
             "A metric model gives metres. A relative model gives inverse depth of "
-            "unknown scale and shift, which these state or fit.",
+            "unknown scale and shift, which these options set or fit.",
         )
     )
     _add_output_arguments(parser.add_argument_group("output"))
@@ -85,8 +85,8 @@ def _add_metre_arguments(group: argparse._ArgumentGroup) -> None:
         type=_numbers(3),
         action="append",
         metavar="X,Y,METRES",
-        help="a known distance at column X and row Y, along the camera's axis; of one "
-        "photo; give two or more of different depth",
+        help="a known distance at column X and row Y, along the camera's axis; for "
+        "one photo only; give two or more at different depths",
     )
 
 
@@ -114,7 +114,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--max-depth",
         type=float,
         metavar="METRES",
-        help="leave out what is farther (default: where the model saturates)",
+        help="leave out points farther than this (default: where the model saturates)",
     )
     group.add_argument(
         "--edge-angle",
@@ -134,16 +134,16 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--fill",
         action="store_true",
-        help="carry the background of a mesh (glb) on behind objects, its colours and "
-        "its depth, so that turning it opens no holes; needs jax_depth[fill]",
+        help="continue the background of a mesh (glb) behind objects, in colour and "
+        "depth, so that turning it opens no holes; needs jax_depth[fill]",
     )
     group.add_argument(
         "--parallax",
         type=float,
         default=100 * PARALLAX,
         metavar="PERCENT",
-        help="of the width, between the eyes' views of near and far (default: "
-        "%(default)g)",
+        help="of the width, the shift between the two eyes' views from near to far "
+        "(default: %(default)g)",
     )
     add_batch_arguments(group)
 

@@ -26,22 +26,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         metavar="DIR",
         type=Path,
-        help="go on with the run in a folder: recipe, data and held-out pictures are "
-        "its own, but for what --set, --data, --pseudo and --held-out change",
+        help="continue the run in a folder with its own recipe, data and held-out "
+        "pictures, except for what --set, --data, --pseudo and --held-out change",
     )
     parser.add_argument(
         "--workdir",
         metavar="DIR",
         type=Path,
-        help="where checkpoints, log and model go; a run that is there goes on",
+        help="where checkpoints, log and model go; a run found there is continued",
     )
     parser.add_argument(
         "--data",
         metavar="FORMAT:PATH",
         action="append",
         default=[],
-        help="pictures with depth, mixed where there are several, by size or by "
-        "?weight=W after each path; smoke draws its own",
+        help="pictures with depth; several are mixed in proportion to their size or to "
+        "?weight=W after each path; smoke renders its own",
     )
     parser.add_argument(
         "--pseudo",
@@ -55,14 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]FORMAT:PATH",
         action="append",
         default=[],
-        help="pictures with depth to judge by while training, any number of sets, each "
-        "every run.evaluate_every steps or ?every=N; the best model by the first is "
-        "kept (run.best)",
+        help="pictures with depth to evaluate on while training, any number of sets, "
+        "each every run.evaluate_every steps or ?every=N; the best model on the first "
+        "set is kept (run.best)",
     )
     parser.add_argument(
         "--eval-only",
         action="store_true",
-        help="judge the newest checkpoint by the held-out sets, and train nothing",
+        help="evaluate the newest checkpoint on the held-out sets without training",
     )
     parser.add_argument(
         "--init",
@@ -80,22 +80,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show",
         action="store_true",
-        help="print every setting with its source, and train nothing",
+        help="print every setting with its source without training",
     )
     add_json_argument(parser)
     hosts = parser.add_argument_group(
-        "several hosts", "on each host the same command; see docs/multi-host.md"
+        "several hosts", "run the same command on each host; see docs/multi-host.md"
     )
     hosts.add_argument(
         "--distributed",
         action="store_true",
-        help="find the other hosts by oneself, on TPU pods and under SLURM",
+        help="find the other hosts automatically, on TPU pods and under SLURM",
     )
     hosts.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="of the first process"
+        "--coordinator", metavar="HOST:PORT", help="address of the first process"
     )
-    hosts.add_argument("--processes", metavar="N", type=int, help="how many there are")
-    hosts.add_argument("--process", metavar="I", type=int, help="this one, from 0")
+    hosts.add_argument("--processes", metavar="N", type=int, help="number of processes")
+    hosts.add_argument(
+        "--process", metavar="I", type=int, help="index of this process, from 0"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(model)
     add_engine_option(model)
     add_program_options(model)
-    _add_clip_options(parser.add_argument_group("models of clips"))
+    _add_clip_options(parser.add_argument_group("models that take clips"))
     _add_output(parser.add_argument_group("output"))
 
 
@@ -67,8 +67,8 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         "--fps",
         type=_rate,
         metavar="RATE",
-        help="frames a second at most, such as 10 or 30000/1001; of a folder, how fast "
-        "its frames are shown (default: all frames; 25 for a folder)",
+        help="frames a second at most, such as 10 or 30000/1001; for a folder, how "
+        "fast its frames are shown (default: all frames; 25 for a folder)",
     )
 
 
@@ -76,7 +76,8 @@ def _add_clip_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--streaming",
         action="store_true",
-        help="each frame from those before it, for cameras and pipes; less exact",
+        help="compute each frame from those before it, for cameras and pipes; less "
+        "exact",
     )
     group.add_argument(
         "--stitch",
@@ -109,7 +110,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--range",
         metavar="RANGE",
         default="stream",
-        help="values that pictures span: stream (each frame aligned to the past, the "
+        help="range of values in pictures: stream (each frame aligned to the past, the "
         "default), clip (one range for all, in two passes), frame (each its own: "
         "flickers), calibrated (see `jax-depth calibrate`; its file will do too) or "
         "LOW:HIGH",
@@ -119,20 +120,20 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         type=number(lambda share: 0 <= share < 1, "a share from 0 to below 1"),
         default=0.9,
         metavar="SHARE",
-        help="share of the past that a film of --range stream keeps where the picture "
-        "stands still, 0 to below 1 (default: %(default)s)",
+        help="how much of the past a film of --range stream blends in where the "
+        "picture stands still, from 0 to below 1 (default: %(default)s)",
     )
     group.add_argument(
         "--pred-only",
         action="store_true",
-        help="the depth without the frames beside it",
+        help="write the depth without the frames beside it",
     )
     color = group.add_mutually_exclusive_group()
     color.add_argument(
         "--colormap",
         choices=COLORMAPS,
         default="Spectral_r",
-        help="of the film (default: %(default)s, near is red)",
+        help="colours of the film (default: %(default)s, near is red)",
     )
     color.add_argument(
         "--grayscale", action="store_true", help="same as --colormap gray"
@@ -141,14 +142,14 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--codec",
         choices=("h264", "hevc", "av1", "vp9"),
-        help="of the film (default: h264, which plays everywhere; vp9 in .webm)",
+        help="codec of the film (default: h264, which plays everywhere; vp9 in .webm)",
     )
     group.add_argument(
         "--quality",
         type=int,
         default=18,
         metavar="CRF",
-        help="of the film, 0 to 51, lower is better (default: %(default)s)",
+        help="quality of the film, 0 to 51, lower is better (default: %(default)s)",
     )
     group.add_argument(
         "--audio", action="store_true", help="copy the sound into the film"

@@ -52,18 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         choices=get_args(Reference),
         default="saddle_balanced",
-        help="which view the world stands on (default: %(default)s)",
+        help="which view defines the world frame (default: %(default)s)",
     )
     scene.add_argument(
         "--metric",
         metavar="MODEL",
-        help="bring the scene to metres by this model, depth-anything-3-metric-large",
+        help="scale the scene to metres with this model, depth-anything-3-metric-large",
     )
     scene.add_argument(
         "--pose-from",
         choices=("camera_head", "rays"),
         default="camera_head",
-        help="where cameras and poses come from; rays are slower, and more accurate by "
+        help="where cameras and poses come from; rays are slower, but more accurate by "
         "the authors' figures (default: %(default)s)",
     )
     scene.add_argument(
@@ -101,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=_MAX_POINTS,
         metavar="N",
-        help="most points in a file (default: %(default)d)",
+        help="largest number of points in a file (default: %(default)d)",
     )
     add_json_argument(output)
 
