@@ -1,6 +1,7 @@
 """`Estimator.clip`: which frames are seen together, how windows become one film."""
 
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from test_windows import _indices, _published
 
 import jax_depth
 from jax_depth.inference.clip import short_side
+from jax_depth.models.clips import clip_depth_sharded
+from jax_depth.models.sharding import everywhere, mesh_of
 
 RNG = np.random.default_rng(7)
 FRAMES = RNG.integers(0, 256, (60, 24, 40, 3), dtype=np.uint8)
@@ -45,6 +48,23 @@ def test_a_clip_is_its_windows_stitched_at_the_frames_size():
     expected = _published(table, np.array(clips), 60)
     found = np.array([m.values for m in maps])
     assert np.abs(found - expected).max() < 3e-5 * expected.max()
+
+
+@pytest.mark.slow
+def test_eight_devices_share_the_frames_of_a_window():
+    model = jax_depth.Estimator(_toy(), TOY, size=28, devices=jax.devices())
+    expected = [m.values for m in estimator().clip(FRAMES[:3])]
+    found = [m.values for m in model.clip(FRAMES[:3])]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-6 * np.max(expected))
+
+    # Frames for positions and back in each module; nothing else is sent.
+    mesh = mesh_of(model.params, 32, "data")
+    assert mesh is not None and mesh.size == 8
+    pixels = np.concatenate([model.prepare(frame) for frame in FRAMES[:32]])
+    shared = jax.jit(functools.partial(clip_depth_sharded, config=TOY, mesh=mesh))
+    text = shared.lower(everywhere(model.params, mesh), pixels).as_text()
+    assert len(re.findall(r"all_to_all", text)) == 8
+    assert not re.findall(r"all_gather|all_reduce|collective_permute", text)
 
 
 @pytest.mark.slow

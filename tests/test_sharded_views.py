@@ -9,9 +9,10 @@ import pytest
 from test_depth_anything_3 import TOLERANCE, error, living_params
 
 import jax_depth
-from jax_depth.models.sharded_views import apply_sharded, mesh_for
+from jax_depth.models.sharded_views import apply_sharded
+from jax_depth.models.sharding import mesh_for
 
-MESH = mesh_for(8, jax.devices())
+MESH = mesh_for(8, jax.devices(), "views")
 
 
 def _pixels(views, seed=0):
@@ -24,7 +25,7 @@ def _pixels(views, seed=0):
     ("views", "devices"), [(8, 8), (6, 6), (9, 3), (7, 7), (11, 1)]
 )
 def test_no_view_is_made_up(views, devices):
-    assert mesh_for(views, jax.devices()[:8]).size == devices
+    assert mesh_for(views, jax.devices()[:8], "views").size == devices
 
 
 @pytest.mark.slow

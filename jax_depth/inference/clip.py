@@ -9,11 +9,12 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float32
 
 from jax_depth.depth_map import DepthMap
@@ -21,9 +22,16 @@ from jax_depth.formats.image import Pixels, as_bytes, read_image
 from jax_depth.inference.prompted import refuse_without_prompt
 from jax_depth.inference.stream import stream
 from jax_depth.inference.views import on_one_device
-from jax_depth.inference.windows import Stitch, check_stitch, stitched, windows
+from jax_depth.inference.windows import (
+    LENGTH,
+    Stitch,
+    check_stitch,
+    stitched,
+    windows,
+)
 from jax_depth.models.architectures import sees_clips
 from jax_depth.models.output import Output
+from jax_depth.models.sharding import everywhere, mesh_of
 
 # Frames wider than this are processed smaller, so that their area stays bounded.
 _WIDE, _RATIO = 1.78, 1.777
@@ -122,13 +130,14 @@ def short_side(shape: tuple[int, int], size: int, patch: int) -> int:
 
 
 def _in_windows(estimator, pixels, shape, stitch) -> Generator[DepthMap]:
-    params, config = on_one_device(estimator.params), estimator.config
+    config = estimator.config
+    run = _window(estimator.params, config)
 
     def computed() -> Iterator[tuple[list[Float32[np.ndarray, "h w"]], int]]:
         # One window ahead: the next is read and prepared while this one computes.
         ahead = None
         for frames, count in windows(pixels):
-            running = _window(params, np.stack(frames), config=config)
+            running = run(np.stack(frames))
             if ahead is not None:
                 yield at_size(*ahead)
             ahead = running, count
@@ -160,8 +169,11 @@ def _streamed(estimator, pixels, shape) -> Generator[DepthMap]:
         yield estimator.finish(Output(depth), shape)
 
 
-def _window(params, pixels, config):
-    return _compiled_window()(params, pixels, config=config)
+def _window(params, config) -> Callable[[Float32[np.ndarray, "t h w 3"]], jax.Array]:
+    """Return the function of a window's pixels, on all devices of the parameters."""
+    mesh = mesh_of(params, LENGTH, "data")
+    params = on_one_device(params) if mesh is None else everywhere(params, mesh)
+    return functools.partial(_compiled_window(mesh), params, config=config)
 
 
 def _step(params, state, pixels, config):
@@ -169,11 +181,14 @@ def _step(params, state, pixels, config):
 
 
 @functools.cache
-def _compiled_window() -> Any:
+def _compiled_window(mesh: Mesh | None) -> Any:
     # Late: a process that loads its programs from files does without Flax.
-    from jax_depth.models.clips import clip_depth
+    from jax_depth.models.clips import clip_depth, clip_depth_sharded
 
-    return jax.jit(clip_depth, static_argnames="config")
+    if mesh is None:
+        return jax.jit(clip_depth, static_argnames="config")
+    shared = functools.partial(clip_depth_sharded, mesh=mesh)
+    return jax.jit(shared, static_argnames="config")
 
 
 @functools.cache

@@ -25,6 +25,7 @@ from jax_depth.inference.ray_pose import cameras_from_rays
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference, check_reference
+from jax_depth.models.sharding import everywhere, mesh_of
 from jax_depth.sky import SKY
 from jax_depth.views import Views
 
@@ -137,18 +138,15 @@ def views(
 
 def _run_views(params, pixels, config: ModelConfig, reference, conditions) -> Output:
     """Run the any-view network on as many devices as share out the views evenly."""
-    leaf = jax.tree.leaves(params)[0]
-    if isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1:
+    mesh = mesh_of(params, pixels.shape[1], "views")
+    if mesh is not None:
         # Late, as above.
-        from jax_depth.models.sharded_views import apply_sharded, everywhere, mesh_for
+        from jax_depth.models.sharded_views import apply_sharded
 
-        devices = sorted(leaf.sharding.device_set, key=lambda device: device.id)
-        mesh = mesh_for(pixels.shape[1], devices)
-        if mesh.size > 1:
-            params = everywhere(params, mesh)
-            return apply_sharded(
-                params, pixels, config, mesh, reference=reference, **conditions
-            )
+        params = everywhere(params, mesh)
+        return apply_sharded(
+            params, pixels, config, mesh, reference=reference, **conditions
+        )
     params = on_one_device(params)
     return _run(params, pixels, config=config, reference=reference, **conditions)
 

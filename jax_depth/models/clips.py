@@ -4,30 +4,45 @@ The modules are in `temporal.py`.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
 from jax_depth._typing import Array, Float, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.models import architectures
 from jax_depth.models.depth_anything import check_size
 from jax_depth.models.output import Output
-from jax_depth.models.temporal import ATTENTIONS, RING, Cache, StreamState
+from jax_depth.models.temporal import (
+    ATTENTIONS,
+    RING,
+    Cache,
+    StreamState,
+    VideoDepthAnything,
+)
 
 # Frames whose encoder and last convolutions run together, as upstream's head does.
 _CHUNK = 4
 
 
 def clip_depth(
-    params: Params, pixels: Float[Array, "t h w 3"], config: ModelConfig
+    params: Params,
+    pixels: Float[Array, "t h w 3"],
+    config: ModelConfig,
+    axis: str | None = None,
 ) -> Float32[Array, "t h w"]:
     """Return `forward` of one clip, its frames a few at a time where they can be.
 
     The same numbers in less memory: only the temporal modules need all frames.
+
+    Args:
+        params, pixels, config: as in `forward`, of one clip.
+        axis: see `clip_depth_sharded`.
     """
     count, height, width, _ = pixels.shape
-    module = architectures.network(config)
+    module = VideoDepthAnything(config, axis)
 
     def call(method, *args):
         return module.apply({"params": params}, *args, method=method)
@@ -41,6 +56,38 @@ def clip_depth(
     maps = in_chunks(lambda part: call("encode", part)[0], pixels)
     mixed = call("through_time", maps, count)
     return in_chunks(lambda part: call("by_frame", part, (height, width)), mixed)
+
+
+def clip_depth_sharded(
+    params: Params, pixels: Float[Array, "t h w 3"], config: ModelConfig, mesh: Mesh
+) -> Float32[Array, "t h w"]:
+    """Return `clip_depth`, its frames over the devices of a mesh.
+
+    Encoder and convolutions have the frames of their own device. In a temporal module
+    each device has all frames of its share of positions: two exchanges a module, and
+    nothing else is sent.
+
+    Args:
+        params: on every device.
+        pixels: as in `clip_depth`.
+        config: the model.
+        mesh: of one axis, whose size divides t.
+    """
+    (axis,) = mesh.axis_names
+    split = PartitionSpec(axis)
+
+    def run(params: Any, pixels: Any) -> Any:
+        return clip_depth(params, pixels, config, axis)
+
+    # Kernels that XLA does not see into do not say what differs between devices.
+    shared = jax.shard_map(
+        run,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), split),
+        out_specs=split,
+        check_vma=False,
+    )
+    return shared(params, pixels)
 
 
 def stream_init(

@@ -6,12 +6,10 @@ numbers a token. The reference view is chosen from the class tokens of all.
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from jax_depth._typing import Array, Float, Params
 from jax_depth.config import ModelConfig
@@ -20,20 +18,6 @@ from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference
 
 AXIS = "views"
-
-
-def mesh_for(views: int, devices: Sequence[Any]) -> Mesh:
-    """Return a mesh of as many devices as share the views out evenly.
-
-    No view is made up to fill a device: attention would see it.
-    """
-    count = max(n for n in range(1, len(devices) + 1) if views % n == 0)
-    return Mesh(np.array(devices[:count]), (AXIS,), axis_types=(AxisType.Auto,))
-
-
-def everywhere(params: Params, mesh: Mesh) -> Params:
-    """Return parameters on every device of a mesh."""
-    return jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "mesh", "reference"))

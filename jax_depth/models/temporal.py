@@ -30,6 +30,7 @@ from jax_depth.models.dpt import FusionBlock, next_size, predict, reassemble, to
 from jax_depth.models.layers import Dense, LayerNorm, gelu
 from jax_depth.models.output import Output
 from jax_depth.models.precision import einsum
+from jax_depth.models.sharding import by_frame, by_position
 
 MODULES = 4
 ATTENTIONS = 2
@@ -197,10 +198,16 @@ class TemporalModule(nn.Module):
     """One transformer block along time, added to its input.
 
     Its last layer is zero at initialisation, so that an untrained one is the identity.
+
+    Attributes:
+        axis: of a mesh that shares out the frames, inside `jax.shard_map`; `n` and
+            `count` are those of one device then, which gets all frames of some
+            positions while they are looked at along time.
     """
 
     frames: int
     dtype: Any = jnp.float32
+    axis: str | None = None
 
     @nn.compact
     def __call__(
@@ -214,6 +221,8 @@ class TemporalModule(nn.Module):
         n, h, w, c = x.shape
         y = Dense(c, self.dtype, name="proj_in")(GroupNorm(name="norm")(x))
         y = y.reshape(n // count, count, h * w, c)
+        if self.axis is not None:
+            y = by_position(y, self.axis)
         kept = []
         for j in range(ATTENTIONS):
             z = LayerNorm(1e-5, name=f"norm_{j}")(y)
@@ -223,6 +232,8 @@ class TemporalModule(nn.Module):
             kept.append(cache)
         z = LayerNorm(1e-5, name="mlp_norm")(y)
         y = y + GatedMlp(self.dtype, name="mlp")(z)
+        if self.axis is not None:
+            y = by_frame(y, self.axis, h * w)
         y = Dense(c, self.dtype, name="proj_out")(y.reshape(n, h, w, c))
         return x + y, tuple(kept)
 
@@ -232,6 +243,7 @@ class VideoHead(nn.Module):
 
     config: VideoHeadConfig
     dtype: Any = jnp.float32
+    axis: str | None = None
 
     @nn.compact
     def __call__(
@@ -267,10 +279,11 @@ class VideoHead(nn.Module):
             past = None
             if state is not None:
                 past = state.caches[ATTENTIONS * m : ATTENTIONS * (m + 1)]
-            module = TemporalModule(config.frames, dtype, name=f"temporal_{m}")
+            name = f"temporal_{m}"
+            module = TemporalModule(config.frames, dtype, self.axis, name=name)
             x, kept = module(x, count, past, None if state is None else state.frame)
             caches.extend(kept)
-            named[f"temporal_{m}"] = x
+            named[name] = x
             return x
 
         stages = [reassemble(i, x, config, dtype) for i, x in enumerate(maps)]
@@ -301,9 +314,13 @@ class VideoHead(nn.Module):
 
 
 class VideoDepthAnything(nn.Module):
-    """Encoder and head; see `jax_depth.apply`, the usual way in."""
+    """Encoder and head; see `jax_depth.apply`, the usual way in.
+
+    `axis`: of a mesh that shares out the frames, see `clips.clip_depth_sharded`.
+    """
 
     config: ModelConfig
+    axis: str | None = None
 
     @nn.compact
     def __call__(self, pixels: Float[Array, "b t h w 3"]) -> Float32[Array, "b t h w"]:
@@ -360,4 +377,4 @@ class VideoDepthAnything(nn.Module):
 
     def _head(self) -> VideoHead:
         dtype = jnp.dtype(self.config.dtype)
-        return VideoHead(self._head_config(), dtype, name="head")
+        return VideoHead(self._head_config(), dtype, self.axis, name="head")
