@@ -213,17 +213,17 @@ def main() -> None:
         with VideoWriter(args.video, 15) as writer:
             for k, picture in enumerate(clip.pictures):
                 writer.write(picture, k / 15)
-    estimator = _estimator(args.model, args.size, args.random)
+    estimator = open_model(args.model, args.size, args.random)
     values, seconds = _infer(estimator, clip)
     rows = {
         way: flicker(clip, *found) for way, found in ways(values, clip.pictures).items()
     }
-    document = {"ways": rows, "truth": {"tae": _floor(clip)}}
+    document = {"ways": rows, "truth": {"tae": floor(clip)}}
     document["milliseconds"] = seconds | {"place": _cost(values, clip.pictures)}
     print(json.dumps(document, indent=2))
 
 
-def _estimator(name: str, size: int | None, random: bool) -> Any:
+def open_model(name: str, size: int | None, random: bool) -> Any:
     import jax
 
     import jax_depth
@@ -259,7 +259,7 @@ def _cost(values: np.ndarray, pictures: np.ndarray) -> float:
     return 1e3 * float(np.median(taken))
 
 
-def _floor(clip: RenderedClip) -> float:
+def floor(clip: RenderedClip) -> float:
     """Return the TAE of the truth itself: rounding to pixels, and hidden surfaces."""
     half = len(clip.depths) // 2
     return temporal_alignment_error(
