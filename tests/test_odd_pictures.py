@@ -6,16 +6,19 @@ import struct
 import warnings
 
 import cv2
+import imagecodecs
 import numpy as np
 import pillow_heif
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from jax_depth.formats.image import read_image
 
 RNG = np.random.default_rng(0)
 UNIT = RNG.random((13, 21, 5))
+WIDE = np.arange(192, dtype=np.uint16).reshape(12, 16) * 16
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(range(256)) * 8
 
 
@@ -71,6 +74,24 @@ def test_zero_may_be_white(tmp_path, dtype):
     tifffile.imwrite(path, array, photometric="miniswhite", metadata=None)
     got = as_unit(read_image(path))
     np.testing.assert_allclose(got, 1 - UNIT[:, :, [0, 0, 0]], rtol=0, atol=0.5 / 255)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", "<>")
+def test_black_and_white(tmp_path, photometric, big, order):
+    path, lit = tmp_path / "page.tif", UNIT[:, :, 0] > 0.5
+    options = {"photometric": photometric, "bigtiff": big, "byteorder": order}
+    tifffile.imwrite(path, lit, metadata=None, **options)
+    expected = (lit ^ (photometric == "miniswhite"))[..., None] * np.uint8([255] * 3)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_colour_differences_without_compression_are_no_damage(tmp_path):
+    path = tmp_path / "video.tif"
+    tifffile.imwrite(path, stored("uint8", 3), photometric="ycbcr", metadata=None)
+    with pytest.raises(ValueError, match=r"video\.tif.*Interpretation 6.*convert"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb"])
@@ -250,6 +271,21 @@ def test_raw_files_are_known_by_name(tmp_path, name):
         (b"#?RADIANCE\n" + bytes(40), "Radiance"),
         (b"FUJIFILMCCD-RAW " + bytes(40), "camera raw"),
         (b"\0\0\0\x18ftypcrx " + bytes(40), "camera raw"),
+        (b"\0MRM" + bytes(40), "camera raw"),
+        (b"II\x1a\0\0\0HEAPCCDR" + bytes(40), "camera raw"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "drawing"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>" + bytes(40), "drawing"),
+        (b"%PDF-1.4\n" + bytes(40), "PDF"),
+        (b"<!DOCTYPE html><title>404</title>" + bytes(40), "web page.*again"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        (b"\0\0\0\x18ftypisom" + bytes(40), "jax-depth video"),
+        (b"\x1a\x45\xdf\xa3" + bytes(40), "jax-depth video"),
+        (b"II\xbc\1" + bytes(40), "JPEG XR"),
+        (b"PK\3\4" + bytes(40), "zip"),
+        (b"\x93NUMPY" + bytes(40), "NumPy"),
+        (imagecodecs.jpeg8_encode(WIDE, bitspersample=12), "JPEG of 12 bits"),
+        (imagecodecs.ljpeg_encode(WIDE), "JPEG coded without loss"),
+        (imagecodecs.jpegls_encode(WIDE), "JPEG coded as JPEG-LS"),
     ],
 )
 def test_what_is_not_read_is_called_by_its_name(tmp_path, monkeypatch, data, words):
@@ -268,6 +304,15 @@ def test_heic_where_its_package_is_installed(tmp_path):
     got = read_image(path)
     assert got.shape == smooth.shape
     assert np.abs(got.astype(int) - smooth).mean() < 3  # lossy, 4:2:0
+
+
+def test_a_png_with_a_long_profile_or_text(tmp_path):
+    path, pixels = tmp_path / "proof.png", stored("uint8", 3)
+    text = PngInfo()
+    text.add_text("Comment", "x" * 3_000_000, zip=True)
+    profile = bytes(range(256)) * 8192
+    Image.fromarray(pixels).save(path, icc_profile=profile, pnginfo=text)
+    np.testing.assert_array_equal(read_image(path), pixels)
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -10,6 +10,7 @@ from PIL import Image
 
 av = pytest.importorskip("av")
 
+from jax_depth.formats.image import read_image  # noqa: E402
 from jax_depth.video.frames import Selection  # noqa: E402
 from jax_depth.video.reading import open_source  # noqa: E402
 
@@ -21,11 +22,22 @@ MATRICES = [
 ]
 
 
-def film(path, pictures, aspect=None, transfer=None, matrix=None, tag=None, deep=False):
+def film(
+    path,
+    pictures,
+    aspect=None,
+    transfer=None,
+    matrix=None,
+    tag=None,
+    deep=False,
+    interlaced=False,
+):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = form = "yuv420p10le" if deep else "yuv420p"
+        if interlaced:
+            stream.options = {"x264-params": "tff=1"}
         if tag:
             stream.codec_context.colorspace = tag
         if aspect:
@@ -69,7 +81,13 @@ def test_display_matrix(tmp_path, matrix):
 
 @pytest.mark.parametrize(
     ("aspect", "shape"),
-    [((64, 45), (64, 137)), ((1, 2), (128, 96)), ((1, 1), (64, 96))],
+    [
+        ((64, 45), (64, 137)),
+        ((1, 2), (128, 96)),
+        ((1, 1), (64, 96)),
+        ((1, 4000), (64, 96)),
+        ((4000, 1), (64, 96)),
+    ],
 )
 def test_pixels_that_are_not_square(tmp_path, aspect, shape):
     path = tmp_path / "disc.mp4"
@@ -127,3 +145,72 @@ def test_animated_pictures(tmp_path, suffix):
         assert path.name in str(error)
     else:
         assert len(list(cut)) < 4 and path.name in cut.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("notes.txt", "hello\nworld\n" * 50),
+        ("drawn.ans", "\x1b[31mhello" * 50),
+        ("list.mp4", "ffconcat version 1.0\nfile other.mp4\n"),
+        ("live.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nother.mp4\n"),
+        ("call.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=video 50123 RTP/AVP 96\n"),
+        ("drawing.svg", "<svg/>"),
+        ("zeros.mp4", "\0" * 5000),
+    ],
+)
+def test_what_is_no_clip(tmp_path, name, text):
+    film(tmp_path / "other.mp4", [QUARTERS] * 2)
+    (tmp_path / name).write_text(text)
+    with pytest.raises((OSError, ValueError), match=rf"{name}' (cannot|holds video)"):
+        open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize("with_film", [False, True])
+def test_a_cover_is_no_clip(tmp_path, with_film):
+    path = tmp_path / "record.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        streams = [(cover, QUARTERS[:32, :32] // 2)]
+        if with_film:
+            other = container.add_stream("libx264", rate=25)
+            other.width, other.height, other.pix_fmt = 96, 64, "yuv420p"
+            streams.append((other, QUARTERS))
+        for stream, picture in streams:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = 0, Fraction(1, 25)
+            container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+            container.mux(stream.encode(None))
+    if with_film:
+        assert next(iter(open_source(path))).pixels.shape == QUARTERS.shape
+    else:
+        with pytest.raises(ValueError, match="only a cover picture"):
+            open_source(path)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_jpeg_of_a_clip_is_turned_by_its_exif(tmp_path, turn):
+    # Its frame has side data of a kind that PyAV 18 has no name for.
+    path, image = tmp_path / "still.jpg", Image.fromarray(QUARTERS)
+    exif = image.getexif()
+    exif[274] = turn
+    image.save(path, exif=exif, quality=98)
+    colours = quarter_colours(read_image(path))
+    assert quarter_colours(next(iter(open_source(path))).pixels) == colours
+
+
+def test_interlaced_is_said(tmp_path):
+    path = tmp_path / "tape.mkv"
+    film(path, [QUARTERS] * 2, interlaced=True)
+    with pytest.warns(UserWarning, match=r"tape\.mkv' is interlaced: .* bwdif"):
+        assert len(list(open_source(path))) == 2
+
+
+def test_frames_above_the_limit_of_pictures(tmp_path, monkeypatch):
+    path = tmp_path / "large.mp4"
+    film(path, [QUARTERS] * 2)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    with pytest.raises(ValueError, match=r"large.mp4' has frames of 96x64 pixels"):
+        open_source(path)

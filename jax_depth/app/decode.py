@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 from jax_depth.app.limits import MEBIBYTE, Limits
 from jax_depth.app.refusal import Refusal
 from jax_depth.formats.image import Pixels, read_image
-from jax_depth.formats.unread import is_heif, unread_kind
+from jax_depth.formats.unread import is_heif, is_raw, unread_kind
 
 # Of the formats Pillow knows, those of photos. Others run foreign programs (EPS starts
 # Ghostscript) or are too rarely tested to meet a stranger's bytes.
@@ -51,6 +51,9 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
             422, f"{label} is damaged ({_line(error)}); send it again"
         ) from None
     with image:
+        header = _header(source)
+        if image.format == "TIFF" and is_raw(Path(name), header):
+            raise Refusal(415, f"{label} {unread_kind(Path(name), header)}")
         if image.width * image.height > limits.pixels:
             size = f"{image.width} x {image.height}"
             raise Refusal(413, _too_many_pixels(label, size, limits))
@@ -62,16 +65,19 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
 
 def _what_else(source: bytes | Path, name: str) -> str:
     """Return what a file of no known format is, and what to send instead."""
-    if isinstance(source, bytes):
-        header = source[:32]
-    else:
-        with source.open("rb") as file:
-            header = file.read(32)
+    header = _header(source)
     kind = unread_kind(Path(name), header)
     if kind is None or is_heif(header):
         kind = "is a HEIC photo" if kind else "is not a picture of a known format"
         kind += "; send a JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PPM"
     return kind
+
+
+def _header(source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source[:32]
+    with source.open("rb") as file:
+        return file.read(32)
 
 
 def check_bytes(size: int, limits: Limits, label: str = "the picture") -> None:

@@ -14,6 +14,15 @@ _END = b"\xff\xd9"
 _PROBES = (bytes([0x55]) * 256, bytes([0xA9]) * 256)
 
 
+def whole_jpeg(image: Image.Image) -> Image.Image | None:
+    """Return an open JPEG that lacks its end marker only, loaded; None of others."""
+    stream = getattr(image, "fp", None)
+    if image.format not in ("JPEG", "MPO") or stream is None or stream.closed:
+        return None
+    stream.seek(0)
+    return with_end_marker(stream.read())
+
+
 def with_end_marker(data: bytes) -> Image.Image | None:
     """Return the decoded picture of a JPEG without its end marker, or None.
 

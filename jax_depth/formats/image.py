@@ -20,7 +20,8 @@ from jaxtyping import Float32, UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from jax_depth.formats.cut_jpeg import with_end_marker
+from jax_depth.formats.cut_jpeg import whole_jpeg
+from jax_depth.formats.opening import open_picture
 from jax_depth.formats.tiff_pictures import (
     Tags,
     first_directory,
@@ -32,7 +33,13 @@ from jax_depth.formats.tiff_pictures import (
     read_tiff,
     tags_of,
 )
-from jax_depth.formats.unread import is_heif, is_raw, unread_kind
+from jax_depth.formats.unread import (
+    by_signature,
+    is_raw,
+    jpeg_kind,
+    kind_of_open_jpeg,
+    unread_kind,
+)
 
 Pixels: TypeAlias = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 
@@ -183,22 +190,23 @@ def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
     None for a sound TIFF that Pillow does not know the pixels of.
     """
     header = file.read(32)
-    if is_heif(header):
-        _register_heif()
     if is_big_endian_bigtiff(header):
         return None
+    other = by_signature(header)
+    if other is not None:
+        raise OSError(f"{label} {other}")
     file.seek(0)
     try:
         # Pillow warns at half the size at which it refuses; the refusal is enough.
         with _open_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file)
+            image = open_picture(file, header)
     except MemoryError:
         raise
     except Exception as error:
         if not isinstance(error, UnidentifiedImageError):
             raise _decoding_error(label, error) from error
-        kind = unread_kind(path, header)
+        kind = jpeg_kind(file) or unread_kind(path, header)
         if kind is not None:
             raise OSError(f"{label} {kind}") from error
         if first_directory(file):
@@ -222,15 +230,6 @@ def _odd_tiff(file: BinaryIO, tags: Tags, label: str, upright: bool) -> Pixels:
     except Image.DecompressionBombError as error:
         raise _decoding_error(label, error) from error
     return _turned(pixels, orientation(tags) if upright else 1)
-
-
-def _register_heif() -> None:
-    """Let Pillow read HEIC where the extra `[heif]` is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return
-    pillow_heif.register_heif_opener()
 
 
 def _check_file(path: Path, label: str) -> None:
@@ -280,8 +279,11 @@ def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:
-        whole = _whole_jpeg(image)
+        whole = whole_jpeg(image)
         if whole is None:
+            kind = kind_of_open_jpeg(image)
+            if kind is not None:
+                raise OSError(f"{label} {kind}") from error
             raise _decoding_error(label, error) from error
         image = whole
     mode = image.mode
@@ -313,15 +315,6 @@ def _stream_of(image: Image.Image, label: str) -> BinaryIO:
             "its path instead"
         )
     return stream
-
-
-def _whole_jpeg(image: Image.Image) -> Image.Image | None:
-    """Return a JPEG of which the end marker alone is missing, or None."""
-    stream = getattr(image, "fp", None)
-    if image.format not in ("JPEG", "MPO") or stream is None or stream.closed:
-        return None
-    stream.seek(0)
-    return with_end_marker(stream.read())
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -41,7 +41,7 @@ _READ = (
     ),
     *(_FORMAT, _SUBFILE, _DESCRIPTION, _DNG),
 )
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _WEBP = 50001
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
@@ -120,6 +120,9 @@ def needs_tifffile(tags: Tags) -> bool:
     count = tags.get(_COUNT, (1,))[0]
     if count > 2 and _colours(tags) <= _BLACK_IS_ZERO:
         return True
+    packed = tags.get(_COMPRESSION, (1,))[0] != 1
+    if _colours(tags) == _YCBCR and not packed:
+        return True
     if tags.get(_COMPRESSION, (1,))[0] == _WEBP:
         return True
     numbers = max(tags.get(_FORMAT, (_UNSIGNED,)))
@@ -128,7 +131,6 @@ def needs_tifffile(tags: Tags) -> bool:
     if numbers == _FLOAT:
         # Pillow swaps the bytes of compressed big-endian floats, which libtiff has
         # swapped already.
-        packed = tags.get(_COMPRESSION, (1,))[0] != 1
         return count > 1 or packed or _white_is_zero(tags)
     if bits > 16 or bits in (9, 10, 11, 13, 14, 15):
         return True
@@ -178,9 +180,11 @@ def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w
     if limit and pixels > limit:
         raise Image.DecompressionBombError(f"Image size ({pixels} pixels)")
     array = samples(file, tags, label)[:, :, : 3 if colours == _RGB else 1]
+    if array.dtype == np.bool_:
+        array = array * np.uint8(255)
     if array.dtype.kind == "u":
         bits = max(tags.get(_BITS, (1,)))
-        if bits not in (8, 16):
+        if bits not in (1, 8, 16):
             array = (array / (2**bits - 1)).astype(np.float32)
     if colours == _WHITE_IS_ZERO:
         white = 1 if array.dtype.kind == "f" else 2 ** (8 * array.itemsize) - 1

@@ -12,6 +12,12 @@ from typing import Any
 import numpy as np
 
 from jax_depth.video.animation import Animation, is_animation
+from jax_depth.video.container import (
+    display_matrix,
+    open_file,
+    pixel_aspect,
+    video_stream,
+)
 from jax_depth.video.frames import (
     DEFAULT_RATE,
     Frame,
@@ -127,11 +133,12 @@ class VideoFile:
 
     def _choose_streams(self, audio: bool) -> None:
         streams = self._container.streams
-        if not streams.video:
-            raise ValueError(f"{self._label} holds no video stream")
-        self._stream: Any = streams.video[0]
+        try:
+            self._stream: Any = video_stream(self._av, self._container)
+        except ValueError as error:
+            raise ValueError(f"{self._label} {error}") from None
         self._stream.thread_type = "AUTO"
-        self._aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        self._aspect = pixel_aspect(self._stream)
         transfer = int(self._stream.codec_context.color_trc or 0)
         if transfer in _HDR:
             warnings.warn(
@@ -158,7 +165,7 @@ class VideoFile:
             # Anything else FFmpeg might take for a protocol or a pattern.
             name = f"file:{name}"
         try:
-            return av.open(name, metadata_errors="replace")
+            return open_file(av, name)
         except (av.error.FFmpegError, OSError) as error:
             remedy = "check that it is a whole video file"
             if self.name == PIPE:
@@ -209,6 +216,13 @@ class VideoFile:
             # Half a frame early is rounding of the file's clock.
             if time < -0.5 / self._source_rate or not thinning.takes(time):
                 continue
+            if decoded.interlaced_frame and not given:
+                warnings.warn(
+                    f"{self._label} is interlaced: its frames are taken as they are "
+                    "stored, each of two moments; for better depth take them apart "
+                    "first, for example with ffmpeg's filter bwdif",
+                    stacklevel=2,
+                )
             yield Frame(_shown(decoded, self._aspect), max(time, 0.0))
             given += 1
             if given == self._selection.count:
@@ -344,7 +358,7 @@ def _shown(frame: Any, aspect: Fraction) -> np.ndarray:
         width=width, height=height, format="rgb24", interpolation="BICUBIC", **options
     )
     pixels = frame_rgb.to_ndarray()
-    return _turned(pixels, _display_matrix(frame))
+    return _turned(pixels, display_matrix(frame))
 
 
 def _is_hd(frame: Any) -> bool:
@@ -353,19 +367,6 @@ def _is_hd(frame: Any) -> bool:
     mpv, `mp_csp_guess_colorspace`; FFmpeg's scaler takes all of them for BT.601.
     """
     return frame.width >= 1280 or frame.height > 576
-
-
-def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
-    """Return (a, b, c, d): a pixel at (x, y) is shown at (a x + c y, b x + d y).
-
-    FFmpeg, libavutil/display.h: nine numbers of 16.16 bits, the third and sixth of
-    perspective, the last three of translation.
-    """
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
-            return a, b, c, d
-    return 1, 0, 0, 1
 
 
 def _turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
