@@ -209,6 +209,27 @@ def test_normals_of_a_slanted_plane(tmp_path):
     assert np.abs(picture - 127.5 * (n + 1)).max() <= 1
     flat = scene.normal_map(metric(np.ones((3, 3))), camera)
     np.testing.assert_array_equal(flat, np.broadcast_to([128, 128, 255], (3, 3, 3)))
+    # A rough map, whose single differences say little.
+    rough = np.random.default_rng(0).normal(1, 0.003, (60, 80))
+    noisy = scene.normals(metric(depth.values * rough), camera)
+    assert np.degrees(np.arccos(noisy @ n)).mean() < 4  # of central differences: 7.1
+
+
+def test_normals_keep_edges_and_leave_out_what_is_unknown(room):
+    """Of the rendered box: each pixel's is that of its own face, up to the edge."""
+    found = scene.normals(room.depth, room.camera)
+    _, what = ray_caster.cast()
+    for surface, want in ((1, [0, 1, 0]), (2, [0, 0, 1])):
+        angle = np.degrees(np.arccos(np.clip(found @ want, -1, 1)))[what == surface]
+        assert np.median(angle) < 0.01 and (angle > 5).mean() < 0.03
+    faces = found[what == 0] @ ray_caster.BOX_AXES
+    assert np.median(1 - faces.max(axis=1)) < 1e-6
+    values = room.depth.values.copy()
+    values[:, 100] = 0  # nowhere
+    found = scene.normals(metric(values), room.camera)
+    np.testing.assert_array_equal(found[:, 100], np.tile([0, 0, 1], (HEIGHT, 1)))
+    wall = found[:30, :100] @ [0, 0, 1]
+    assert wall.min() > 1 - 1e-6
 
 
 @pytest.mark.parametrize("kind", ["inverse_depth", "metric_depth"])
