@@ -4,6 +4,8 @@ import argparse
 import collections
 import datetime
 import pathlib
+import sys
+import types
 
 import ml_dtypes
 import numpy as np
@@ -190,29 +192,86 @@ def test_a_name_alone_is_no_prefix(tmp_path, keys):
 @FORMATS
 def test_protocols(tmp_path, protocol, zipped):
     content = {"model": WEIGHTS, "n": np.float64(1), "b": b"\xff", "s": {1}}
+    content["best"] = np.eye(3)[:, ::-1]
     path = saved(tmp_path, content, zipped, pickle_protocol=protocol)
     assert_same(read(path), PLAIN)
 
 
-def test_newer_dtypes_and_numpy_arrays_as_weights(tmp_path):
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_newer_dtypes_and_numpy_arrays_as_weights(tmp_path, protocol):
     values = torch.tensor([1.0, -0.5, 2.0])
     content = {
         "e4m3": values.to(torch.float8_e4m3fn)[1:],
+        "e5m2": values.to(torch.float8_e5m2)[1:],
         "u16": torch.tensor([1, 65535], dtype=torch.uint16),
         "c64": torch.tensor([1 + 2j]),
         "numpy": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         "big": np.arange(3, dtype=">f4"),
     }
     assert_same(
-        read(saved(tmp_path, content)),
+        read(saved(tmp_path, content, pickle_protocol=protocol)),
         {
             "e4m3": np.float32([-0.5, 2]).astype(ml_dtypes.float8_e4m3fn),
+            "e5m2": np.float32([-0.5, 2]).astype(ml_dtypes.float8_e5m2),
             "u16": np.uint16([1, 65535]),
             "c64": np.complex64([1 + 2j]),
             "numpy": np.arange(6.0).reshape(2, 3),
             "big": np.arange(3, dtype=np.float32),
         },
     )
+
+
+@FORMATS
+def test_values_that_are_not_those_stored(tmp_path, zipped):
+    lazy = {"neg": torch._neg_view(torch.ones(2)), "conj": torch.ones(2) * 1j}
+    lazy["conj"] = lazy["conj"].conj()
+    for flag, tensor in lazy.items():
+        path = saved(tmp_path, {**WEIGHTS, "a": tensor}, zipped)
+        with pytest.raises(ValueError, match=rf"'a'.*{flag} view"):
+            read(path)
+        assert_same(read(saved(tmp_path, {"model": WEIGHTS, "a": tensor})), PLAIN)
+
+
+def options(module, **values):
+    """Return a dict of a class that training scripts keep their options in."""
+    kind = type("EasyDict", (dict,), {"__module__": module})
+    sys.modules.setdefault(module, types.ModuleType(module)).EasyDict = kind
+    return kind(values)
+
+
+def test_dicts_of_other_names(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "easydict", types.ModuleType("easydict"))
+    beside = options("easydict", lr=1.0, out=[1])
+    assert_same(read(saved(tmp_path, {"model": WEIGHTS, "o": beside})), PLAIN)
+    assert_same(read(saved(tmp_path, options("easydict", model=WEIGHTS))), PLAIN)
+
+
+def test_a_tensor_over_several_processes(tmp_path):
+    from torch.distributed.tensor import DTensor
+
+    # As its class pickles itself; a mesh would need processes.
+    class Sharded:
+        def __reduce__(self):
+            shape, flat = (2,), (torch.float32, torch.strided, torch.device("cpu"))
+            args = (DTensor, flat[0], shape, (1,), 0, flat[1], flat[2], False)
+            rebuild = torch._utils._rebuild_wrapper_subclass
+            return torch._tensor._rebuild_from_type_v2, (rebuild, DTensor, args, None)
+
+    beside = {"model": WEIGHTS, "a": Sharded()}
+    assert_same(read(saved(tmp_path, beside)), PLAIN)
+    with pytest.raises(ValueError, match=r"'a'.*DTensor; gather it"):
+        read(saved(tmp_path, {**WEIGHTS, "a": Sharded()}))
+
+
+def test_a_folder_of_torch_distributed_names_the_tool(tmp_path):
+    (tmp_path / ".metadata").write_bytes(b"\x80\x04.")
+    with pytest.raises(ValueError, match="dcp_to_torch"):
+        read(tmp_path)
+
+
+def test_the_content_says_the_format(tmp_path):
+    path = saved(tmp_path, WEIGHTS)
+    assert_same(read(path.rename(tmp_path / "x.safetensors")), PLAIN)
 
 
 def test_what_is_not_data_is_refused_by_name(tmp_path):

@@ -114,16 +114,31 @@ def _tensor(storage, dtype, offset, shape, stride) -> Tensor:
     return Tensor(storage, dtype, offset, shape, stride)
 
 
-def _tensor_v2(storage=None, offset=None, shape=None, stride=None, *_) -> Tensor:
+def _tensor_v2(
+    storage=None, offset=None, shape=None, stride=None, _grad=None, _hooks=None, *more
+) -> Tensor | Opaque:
     dtype = storage.dtype if isinstance(storage, Storage) else None
-    return _tensor(storage, dtype, offset, shape, stride)
+    return _as_stored(more) or _tensor(storage, dtype, offset, shape, stride)
 
 
-def _tensor_v3(storage, offset, shape, stride, _grad, _hooks, dtype, *_) -> Any:
+def _tensor_v3(storage, offset, shape, stride, _grad, _hooks, dtype, *more) -> Any:
     known = _V3_DTYPES.get(dtype.text) if isinstance(dtype, Name) else None
     if known is None:
         return Opaque(f"tensor of {kind_of(dtype)}")
-    return _tensor(storage, known, offset, shape, stride)
+    return _as_stored(more) or _tensor(storage, known, offset, shape, stride)
+
+
+def _as_stored(more: tuple) -> Opaque | None:
+    """Return what a tensor is whose values are not those that are stored, or None.
+
+    Upstream: `torch._utils.set_tensor_metadata`, views that negate when they are read.
+    """
+    for metadata in more[:1]:
+        flags = metadata.entries if isinstance(metadata, Record) else {}
+        for flag in ("neg", "conj"):
+            if flags.get(flag) not in (None, False):
+                return Opaque(f"tensor that is stored as its {flag} view (clone it)")
+    return None
 
 
 def _parameter(tensor: Any, *_) -> Any:
@@ -134,11 +149,24 @@ def _parameter(tensor: Any, *_) -> Any:
 
 def _from_type(function: Any, _kind: Any, arguments: Any, *_) -> Any:
     """Return the tensor inside a subclass or one with attributes."""
-    if not isinstance(function, Name) or function.text not in _REBUILDS:
+    if not isinstance(function, Name) or not isinstance(arguments, tuple):
         raise Refused("describes a malformed tensor")
-    if not isinstance(arguments, tuple):
+    if function.text == _WRAPPER:
+        return _of_several(kind_of(arguments[0]) if arguments else "")
+    if function.text not in _REBUILDS:
         raise Refused("describes a malformed tensor")
     return _REBUILDS[function.text](*arguments)
+
+
+def _of_several(name: str) -> Opaque:
+    """Return what a class of torch.distributed or of options is; none is run."""
+    last = name.rpartition(".")[2]
+    if "tensor" in last.lower():
+        return Opaque(
+            f"tensor of several processes ({last}; gather it with full_tensor() or "
+            "`get_model_state_dict` first)"
+        )
+    return Opaque(last)
 
 
 def _shape(items: Any = ()) -> tuple:
@@ -173,6 +201,12 @@ def _numpy_dtype(code: Any = None, *_) -> NumpyDtype:
     return NumpyDtype(code)
 
 
+def _numpy_buffer(payload=None, dtype=None, shape=None, order=None, *_) -> NumpyArray:
+    """Return an array of protocol 5; one whose axes are permuted is not resolved."""
+    known = order in ("C", "F")
+    return NumpyArray((1, shape, dtype, order == "F", payload) if known else ())
+
+
 def _encode(text: Any = None, encoding: Any = None, *_) -> Encoded:
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
         raise Refused("holds bytes in a form that pickle does not write")
@@ -184,6 +218,21 @@ _REBUILDS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor_v2,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
 }
+
+
+_WRAPPER = "torch._utils._rebuild_wrapper_subclass"
+# Tensors over several processes, and their meshes.
+_DISTRIBUTED = "torch.distributed."
+# Options of training scripts; typing is what omegaconf keeps their types by.
+_OPTIONS = ("omegaconf.", "typing.")
+# Dicts with another name.
+_DICTS = (
+    *("easydict.EasyDict", "addict.addict.Dict", "yacs.config.CfgNode"),
+    *("mmengine.config.config.ConfigDict", "mmcv.utils.config.ConfigDict"),
+    *("pytorch_lightning.utilities.parsing.AttributeDict",),
+    *("lightning.fabric.utilities.data.AttributeDict",),
+    *("lightning_fabric.utilities.data.AttributeDict",),
+)
 
 
 def _opaque(kind: str) -> Callable[..., Opaque]:
@@ -211,9 +260,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_meta_tensor_no_storage": _opaque(
         "tensor without values (_rebuild_meta_tensor_no_storage)"
     ),
-    "torch._utils._rebuild_wrapper_subclass": _opaque(
-        "tensor without values (_rebuild_wrapper_subclass)"
-    ),
+    _WRAPPER: _opaque("tensor without values (_rebuild_wrapper_subclass)"),
     "torch._utils._rebuild_device_tensor_from_numpy": _opaque("tensor of a device"),
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _opaque(
         "tensor of a device"
@@ -223,10 +270,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _record,
     "collections.defaultdict": _record,
     "collections.Counter": _opaque("Counter"),
+    **{name: lambda *_: Record() for name in _DICTS},
     "_codecs.encode": _encode,
     "numpy.dtype": _numpy_dtype,
     "numpy._core.multiarray.scalar": _opaque("numpy scalar"),
     "numpy._core.multiarray._reconstruct": lambda *_: NumpyArray(),
+    "numpy._core.numeric._frombuffer": _numpy_buffer,
     # Written by tools of training scripts: options, paths, dates.
     "argparse.Namespace": _opaque("Namespace"),
     "types.SimpleNamespace": _opaque("SimpleNamespace"),
@@ -263,6 +312,7 @@ _NUMPY_CONSTANTS = frozenset(
 _MOVED = {
     "__builtin__": "builtins",
     "numpy.core.multiarray": "numpy._core.multiarray",
+    "numpy.core.numeric": "numpy._core.numeric",
     "pathlib._local": "pathlib",
     "torch._storage": "torch.storage",
 }
@@ -278,6 +328,7 @@ def look_up(module: str, name: str) -> Name:
     full = f"{module}.{name}"
     known = (
         full in _FUNCTIONS
+        or full.startswith((_DISTRIBUTED, *_OPTIONS))
         or (module == "torch" and (name in _TORCH_CONSTANTS or name in _STORAGES))
         or (module == "torch.cuda" and name in _STORAGES)
         or (module in ("torch", "torch.storage") and name in _UNTYPED_NAMES)
@@ -302,6 +353,8 @@ def apply(name: Any, arguments: Any) -> Any:
         Refused: not a function of the table, or not the arguments torch writes.
     """
     function = _FUNCTIONS.get(name.text) if isinstance(name, Name) else None
+    if isinstance(name, Name) and name.text.startswith((_DISTRIBUTED, *_OPTIONS)):
+        return _of_several(name.text)
     if function is None or type(arguments) is not tuple or len(arguments) > 256:
         raise Refused(f"calls a {kind_of(name)}, which torch does not write")
     try:

@@ -16,6 +16,7 @@ from typing import Any
 from jax_depth_convert.pickle_names import apply, build, look_up, rebuild_storage
 from jax_depth_convert.pickle_values import (
     Name,
+    Opaque,
     Record,
     Refused,
     Sequence,
@@ -125,8 +126,11 @@ class _Machine:
         self.push(tuple(reversed(items)))
 
     def set_items(self, items: list[Any]) -> None:
-        if len(items) % 2 or not isinstance(target := self.stack[-1], Record):
-            raise Refused(f"sets items of a {kind_of(self.stack[-1])}")
+        target = self.stack[-1]
+        if len(items) % 2 or not isinstance(target, Record | Opaque):
+            raise Refused(f"sets items of a {kind_of(target)}")
+        if isinstance(target, Opaque):
+            return
         for key, value in zip(items[::2], items[1::2], strict=True):
             target.add(key, value)
 
@@ -134,7 +138,7 @@ class _Machine:
         target = self.stack[-1]
         if isinstance(target, Sequence):
             target.items.extend(items)
-        elif kind_of(target) not in ("deque", "set"):
+        elif not isinstance(target, Opaque):
             raise Refused(f"appends to a {kind_of(target)}")
 
     def name(self, module: Any, name: Any) -> None:

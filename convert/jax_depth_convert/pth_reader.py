@@ -261,9 +261,11 @@ def _view(path: Path, tensor: Tensor, storages, limit: int) -> np.ndarray:
             f"{path}: damaged ({described} reaches beyond its storage of {count}); "
             f"{_REMEDY}"
         )
-    values = raw[: count * dtype.itemsize].view(dtype)[tensor.offset : last + 1]
     steps = tuple(s * dtype.itemsize for s in stride)
-    return np.lib.stride_tricks.as_strided(values, shape, steps, writeable=False)
+    start = tensor.offset * dtype.itemsize
+    view = np.ndarray(shape, dtype, raw.data, start, steps)
+    view.flags.writeable = False
+    return view
 
 
 def _bytes_of(path: Path, storage: Storage, storages) -> np.ndarray:

@@ -72,10 +72,21 @@ def read(path: str | os.PathLike, *, nest: str | None = None) -> dict[str, np.nd
 
 
 def weights_in(directory: Path) -> Path:
-    """Return the weight file of a directory in the hub's naming."""
+    """Return the weight file of a directory in the hub's naming.
+
+    Raises:
+        FileNotFoundError: it holds none.
+        ValueError: it is a checkpoint of torch.distributed.
+    """
     for name in HUB_NAMES:
         if (directory / name).is_file():
             return directory / name
+    if (directory / ".metadata").is_file():
+        raise ValueError(
+            f"{directory}: is a checkpoint of torch.distributed; make one file of it: "
+            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            f"{directory} model.pth"
+        )
     raise FileNotFoundError(
         f"{directory}: holds none of {', '.join(HUB_NAMES)}; give the weight file"
     )
@@ -89,12 +100,15 @@ def _read_file(path: Path, nest: str | None = None) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: the file is empty; download it again")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     length = int.from_bytes(head[:8], "little")
-    if path.suffix == ".safetensors" or (head[8:9] == b"{" and length < 1 << 40):
+    pickled = head[:2] == b"PK" or head[:1] == b"\x80"
+    if head[8:9] == b"{" and length < 1 << 40:
+        pickled = False
+    if not pickled and (path.suffix == ".safetensors" or head[8:9] == b"{"):
         _refuse_foreign(path, text)
         if nest is not None:
             raise ValueError(f"{path}: a safetensors file has no nests; leave nest out")
         return read_safetensors(path)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
+    if pickled:
         saved = read_pth(path)
         return saved.arrays(find_weights(path, saved.content, nest))
     _refuse_foreign(path, text)
