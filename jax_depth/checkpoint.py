@@ -130,7 +130,7 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
     if config.encoder.depth > len(leaves):
         raise ValueError(
             f"{directory / CONFIG}: encoder.depth is {config.encoder.depth}, and "
-            f"{WEIGHTS} has {len(leaves)} tensors in all; take both of one model"
+            f"{WEIGHTS} has {len(leaves)} tensors in all; take both from one model"
         )
     # What `save` checked needs no second check, which would trace the whole network.
     if read_metadata(directory / WEIGHTS).get("checked") != _seal(leaves, text):

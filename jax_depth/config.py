@@ -261,8 +261,8 @@ class ModelConfig:
         if self.max_depth is not None and self.kind != "metric_depth":
             raise ValueError(
                 f"model {self.name!r}: kind {self.kind!r} and max_depth "
-                f"{self.max_depth} do not fit; a metric model may have a max_depth in "
-                "metres, every other kind has None"
+                f"{self.max_depth} do not match; a metric model may have a max_depth "
+                "in metres, every other kind has None"
             )
         if (self.kind == "features") != (self.head is None):
             raise ValueError(
@@ -335,7 +335,7 @@ def from_json(
     try:
         document = json.loads(text)
     except RecursionError:
-        raise ValueError("the model description is nested too deep") from None
+        raise ValueError("the model description is nested too deeply") from None
     except ValueError as error:  # not JSON, or a number of thousands of digits
         raise ValueError(
             f"the model description is not JSON: {str(error)[:200]}"

@@ -255,8 +255,8 @@ class DepthMap:
         scale, shift = fit(x, y, "scale_shift")
         if not scale > 0:
             raise ValueError(
-                f"the fitted scale is {scale:.3g}: the maps order near and far "
-                "oppositely"
+                f"the fitted scale is {scale:.3g}: the maps order near and far in "
+                "opposite ways"
             )
         return DepthMap(
             (scale * self.values.astype(np.float64) + shift).astype(np.float32),
@@ -350,8 +350,8 @@ class DepthMap:
         """
         if self.sky is None:
             raise ValueError(
-                f"the map by {self.model or 'an unknown model'} says nothing of sky, "
-                "so none can be filled; depth-anything-3-mono-large does"
+                f"the map by {self.model or 'an unknown model'} predicted no sky, so "
+                "none can be filled; use depth-anything-3-mono-large"
             )
         values = fill_sky(self.values, self.sky, farthest)
         confidence = self.confidence

@@ -260,7 +260,7 @@ def by_focal_length(
         raise ValueError("give a camera or known distances, not both")
     if depth.metres_per_focal is None:
         raise ValueError(
-            f"a camera makes no metres of a map of kind {depth.kind!r} by "
+            f"a camera gives no metres for a map of kind {depth.kind!r} by "
             f"{depth.model or 'an unknown model'}; that is for "
             "depth-anything-3-metric-large, fresh from its estimator: give known "
             "distances"

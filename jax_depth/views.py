@@ -144,7 +144,7 @@ class Views:
             writers[path.suffix](path, points, colours)
         else:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise FileExistsError(f"{path}: is there already; give a new folder")
+                raise FileExistsError(f"{path}: already exists; give a new folder")
             path.mkdir(parents=True, exist_ok=True)
             write_colmap(
                 path, self.photos, self._placed(), points, colours, pixels, views

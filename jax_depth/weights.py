@@ -104,8 +104,8 @@ def read_params(
         entry = _entry_of(str(source))
         if model is not None:
             raise ValueError(
-                f"{source}: `model` says what a weight file holds and does not go "
-                "with a name; leave it out"
+                f"{source}: `model` says what a weight file holds and cannot be "
+                "combined with a name; leave it out"
             )
         params, config = _load_entry(entry)
     # Stored in half precision a model is small; it computes from float32 all the same.

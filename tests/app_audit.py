@@ -134,7 +134,7 @@ def test_audit_finds_nothing_serious(browser, server, axe, width, scheme):
         page.until("#message", "600 x 400")
         page.until("#scene button").click()
         page.until("#scene-build").click()
-        page.until("#scene-note", "distances as stated")
+        page.until("#scene-note", "distances as entered")
         page.wait.until(lambda _: page.all("#mesh canvas"))
         widths = set()
         for tab in ("Photo", "Several photos", "Video"):

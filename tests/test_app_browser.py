@@ -270,7 +270,7 @@ def test_a_mesh_is_shown_and_downloaded(page, downloads, tmp_path):
     page.until("#message", "600 x 400")
     page.until("#scene button").click()
     page.until("#scene-build").click()
-    page.until("#scene-note", "distances as stated, 1 to 4 m")
+    page.until("#scene-note", "distances as entered, 1 to 4 m")
     canvas = page.wait.until(lambda _: page.all("#mesh canvas"))[0]
 
     def colours(_):

@@ -178,7 +178,7 @@ def test_a_photo_comes_on_stdin_and_goes_on_stdout(fake, monkeypatch, capfdbinar
     [
         (["-", "--format", "npy,exr"], "one --format, not npy,exr"),
         (["-", "--json"], "leave --json out"),
-        (["-", "a.png"], "the depth of one photo, not of 2"),
+        (["-", "a.png"], "a single photo, not of 2"),
     ],
 )
 def test_what_stdout_cannot_hold(fake, words, sentence, capsys):
@@ -313,7 +313,7 @@ def test_folders_and_lists_without_photos(fake, capsys):
     err = capsys.readouterr().err.splitlines()
     assert "the folder 'none' holds no photos" in err[0]
     assert "'binary.txt' is not a text file of paths" in err[1]
-    assert "'blank.txt' names no photo" in err[2]
+    assert "'blank.txt' lists no photo" in err[2]
     assert "an empty path was given" in err[3]
     assert not os.path.exists("depth_out")
     assert fake.loads == []

@@ -77,7 +77,7 @@ def test_folders_are_matched_by_name_and_missing_partners_named(work, model, cap
     seen = capsys.readouterr()
     failed = {row["name"]: row["sentence"] for row in json.loads(seen.out)["failed"]}
     assert failed == {
-        "lidar/d.png": "'lidar/d.png' has no photo of its name",
+        "lidar/d.png": "'lidar/d.png' has no photo of the same name",
         "photos/b.png": "'photos/b.png' has no depth map 'lidar/b.*'",
         "photos/in/c.jpg": "'photos/in/c.jpg' has several depth maps: c.npy and c.png",
     }

@@ -57,7 +57,7 @@ def pairs(folder):
         (["smoke", "--workdir", "own/images/a.png"], 1, "a.png is a file; give anot"),
         (["smoke", "--set", "a=1"], 2, "no setting is called 'a'"),
         (["smoke", "--workdir", "W", "--process", "1"], 2, "go together"),
-        (["smoke", "--workdir", "W", "--set", "data.size=30"], 2, "take 28"),
+        (["smoke", "--workdir", "W", "--set", "data.size=30"], 2, "use 28"),
         (["smoke", "--workdir", "W", "--data", "pairs:none.csv"], 1, "none.csv"),
         (["smoke", "--workdir", "W", "--held-out", "pairs:no.csv"], 1, "no.csv"),
         (["smoke", "--workdir", "W", "--init", "smal"], 2, "'smal'; "),
@@ -67,7 +67,7 @@ def pairs(folder):
         (["--resume", "own"], 2, "own: it holds no run, recipe.json is missing"),
         (["--resume", "own", "--workdir", "W"], 2, "leave RECIPE and --workdir out"),
         ([], 2, "name a recipe"),
-        (["smoke", "--eval-only", "--workdir", "W"], 2, "holds no checkpoint to judge"),
+        (["smoke", "--eval-only", "--workdir", "W"], 2, "W holds no checkpoint"),
         (
             ["smoke", "--workdir", "W", "--set", "optimizer.warmup=300"],
             2,

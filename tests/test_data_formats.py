@@ -260,7 +260,7 @@ def test_samples_refuse_contradictions():
     mask = np.ones(target.shape, bool)
     with pytest.raises(ValueError, match="in unit 'mm' is unknown"):
         Sample(rgb, target, mask, "metric_depth", "mm", "x")
-    with pytest.raises(ValueError, match="come together"):
+    with pytest.raises(ValueError, match="target, mask and kind"):
         Sample(rgb, target, None, "metric_depth", "m", "x")
     with pytest.raises(ValueError, match="mask must be bool"):
         Sample(rgb, target, mask[1:], "metric_depth", "m", "x")

@@ -144,7 +144,7 @@ def test_align_to_refuses_what_cannot_be(disparity):
     for one, other, sentence in (
         (disparity, make(np.eye(3)), "are 43x31 and 3x3"),
         (disparity, make(disparity.values, "depth"), "inverse_depth cannot be aligned"),
-        (disparity, make(-disparity.values), "order near and far oppositely"),
+        (disparity, make(-disparity.values), "order near and far"),
         (flat, disparity, r"this map is constant \(1\)"),
         (disparity, flat, r"the other map is constant \(1\)"),
     ):

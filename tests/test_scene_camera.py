@@ -76,7 +76,7 @@ def test_millimetres_and_the_sensors_resolution(tmp_path):
                 "ExifImageWidth": 4000,
                 "ExifImageHeight": 3000,
             },
-            "of a picture that was cropped since",
+            "has been cropped",
         ),
         ((400, 300), {"FocalLengthIn35mmFilm": 0}, "no focal length"),
     ],

@@ -64,7 +64,7 @@ def test_a_loss_and_an_optimizer_of_ones_own(tmp_path):
     saved = json.loads((tmp_path / "recipe.json").read_text())
     assert saved["loss"]["terms"][0]["loss"] == f"{__name__}:l1"
     # Another optimizer's state is no damage: nothing is set aside.
-    with pytest.raises(ValueError, match=r"checkpoints/3 is of another optimizer"):
+    with pytest.raises(ValueError, match=r"checkpoints/3 .*another --workdir"):
         train(recipe(*SHORT), DATA, tmp_path, loss=l1)
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"3"}
 
@@ -220,7 +220,7 @@ def test_rates_by_group():
 
 @pytest.mark.slow
 def test_the_best_by_what_nobody_measures_is_refused_at_the_start(tmp_path):
-    with pytest.raises(ValueError, match=r"run\.best='d4' is none of abs_rel, d1, "):
+    with pytest.raises(ValueError, match=r"run\.best='d4' .*abs_rel, d1, "):
         train(recipe(*SHORT, "run.best=d4"), DATA, tmp_path)
     assert not (tmp_path / "checkpoints" / "3").exists()
 

@@ -83,7 +83,7 @@ def test_steps_without_a_finite_gradient_end_the_run_with_names(tmp_path, monkey
         (["model.architecture=dinov2-small"], "is a bare encoder"),
         (["model.architecture=vits"], "is unknown"),
         (["model.init=tiny"], "is model 'tiny': .* do not fit model 'smoke-smoke'"),
-        (["model.frozen=encoder/stem"], "no parameter lies under 'encoder/stem'"),
+        (["model.frozen=encoder/stem"], "'encoder/stem', so none is frozen"),
     ],
 )
 def test_what_does_not_fit_is_said(changes, message, tmp_path):

@@ -175,7 +175,7 @@ def test_a_run_stopped_while_it_compiles_has_lost_nothing(tmp_path, monkeypatch)
 
 def test_a_folder_holds_one_run(tmp_path):
     with locked(tmp_path):
-        sentence = rf"{tmp_path} is being trained in by process {os.getpid()} on "
+        sentence = rf"{tmp_path} is in use by process {os.getpid()} on "
         with pytest.raises(OSError, match=sentence):
             run(tmp_path, "run.steps=2", "optimizer.warmup=1")
     assert not (tmp_path / "log.jsonl").exists()
@@ -222,7 +222,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path, damage
 def test_of_damaged_checkpoints_alone_nothing_is_begun(tmp_path):
     run(tmp_path, "run.steps=2", "run.save_every=2", "optimizer.warmup=1")
     shutil.rmtree(tmp_path / "checkpoints" / "2" / "state")
-    with pytest.raises(ValueError, match=r"2 is damaged .* none is left .* begin anew"):
+    with pytest.raises(ValueError, match=r"2 is damaged .* none is left .*: remove it"):
         run(tmp_path, "run.steps=3", "optimizer.warmup=1")
 
 

@@ -257,5 +257,5 @@ def _write_original(params, config, destination: Path, dtype, unused) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise OSError(
-            f"{destination}: cannot be written ({reason}); give another place"
+            f"{destination}: cannot be written ({reason}); choose another place"
         ) from None

@@ -101,7 +101,7 @@ def model_card(
     # A name can be reused for another network; then nothing is known of its source.
     if entry is not None and entry.config.encoder != config.encoder:
         entry = None
-    licence = entry.licence if entry else "not stated by whoever made this folder"
+    licence = entry.licence if entry else "not stated by the maker of this folder"
     front = [
         "library_name: jax-depth",
         "pipeline_tag: "

@@ -75,7 +75,7 @@ def find_weights(
         trail.append(name)
         content = content.entries[name]
     else:
-        raise ValueError(f"{path}: nested too deep; save one model.state_dict()")
+        raise ValueError(f"{path}: nested too deeply; save one model.state_dict()")
     if not _holds_tensors(content):
         keys = ", ".join(shown(key, 40) for key in list(content.entries)[:5])
         keys = keys or (content.foreign[0] if content.foreign else "nothing")

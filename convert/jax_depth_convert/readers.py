@@ -114,8 +114,8 @@ def _read_file(path: Path, nest: str | None = None) -> dict[str, np.ndarray]:
     _refuse_foreign(path, text)
     if head[257:262] == b"ustar":
         raise ValueError(
-            f"{path}: written by a torch older than 0.4 (a tar archive); load and save "
-            "it with torch once"
+            f"{path}: written by a torch older than 0.4 (a tar archive); load it with "
+            "torch and save it again"
         )
     raise ValueError(
         f"{path}: not a PyTorch or safetensors file; give a .pth, .pt, .bin or "

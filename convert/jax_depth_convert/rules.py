@@ -170,7 +170,7 @@ def match(
         hits = [(rule, path) for rule in rules if (path := _path_of(rule, key))]
         if len(hits) > 1:
             problems.append(
-                f"{shown(key)} matches {len(hits)} rules: a fault of the table"
+                f"{shown(key)} matches {len(hits)} rules: a fault in the table"
             )
         elif not hits or hits[0][1] not in targets:
             unexpected.append(key)
@@ -325,7 +325,7 @@ def _shape_problems(rule: Rule, key: str, tensor: Any, target: Any) -> list[str]
         return [f"{key!r} has shape {found}, the model needs {needed}"]
     dtype = np.dtype(tensor.dtype)
     if dtype.kind != "f" and not dtype.name.startswith(("bfloat16", "float8")):
-        return [f"{key!r} holds {dtype}, weights are real and floating"]
+        return [f"{key!r} holds {dtype}, weights must be real floating-point numbers"]
     return []
 
 

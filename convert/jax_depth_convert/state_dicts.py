@@ -97,8 +97,8 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
     width = _sizes(state, "cls_token", 3, -1)
     if not width:
         raise ValueError(
-            f"a {layout} layout without a cls_token of shape (1, 1, width) is not "
-            "complete; give the file as it was published"
+            f"a {layout} layout without a cls_token of shape (1, 1, width) is "
+            "incomplete; give the file as it was published"
         )
     blocks = [int(hit[1]) for key in state if (hit := _BLOCK.fullmatch(key))]
     registers = _sizes(state, "register_tokens", 3, 1)
@@ -245,7 +245,7 @@ def _layout_to_write(config: ModelConfig, layout: Layout) -> PublishedLayout:
     row = layout_of(published_keys(config), layout)
     if row is None:
         raise ValueError(
-            f"model {config.name!r}: nobody publishes it in the {layout} layout; use "
+            f"model {config.name!r}: it is not published in the {layout} layout; use "
             "layout='original'"
         )
     return row
@@ -279,7 +279,7 @@ def _as_array(key: str, value: Any) -> Any:
     except (TypeError, RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise ValueError(
-            f"{shown(key)} cannot be seen as a NumPy array ({reason}); give "
+            f"{shown(key)} cannot be viewed as a NumPy array ({reason}); give "
             "tensor.detach().cpu().float().numpy()"
         ) from None
 

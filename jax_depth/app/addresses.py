@@ -1,4 +1,4 @@
-"""Names by which a server may be called, and paths below the one it answers at."""
+"""Names under which a server may be reached, and paths below its own."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 
 def is_loopback(name: str) -> bool:
-    """Whether only programs of this machine reach an address by a name."""
+    """Whether only programs on this machine reach an address by this name."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -31,7 +31,7 @@ def is_host(name: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """Return the name in a Host header in small letters, without port and brackets."""
+    """Return the name in a Host header in lower case, without port and brackets."""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
@@ -39,7 +39,7 @@ def host_name(host: str) -> str:
 
 
 def local_path(scope: Scope) -> str:
-    """Return the path of a request without the one that a proxy has taken off."""
+    """Return the path of a request without the prefix that a proxy strips."""
     path = scope["path"]
     root = scope.get("root_path", "")
     return path[len(root) :] if root and path.startswith(f"{root}/") else path

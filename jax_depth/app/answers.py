@@ -1,4 +1,4 @@
-"""Refusals as answers over HTTP, which arrive."""
+"""Refusals as HTTP answers that reach the client."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ class HearOut:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Whoever waits for "100 Continue" sends nothing before it.
+        # A client that waits for "100 Continue" sends nothing before it.
         ended = "expect" in Headers(scope=scope)
 
         async def heard() -> Message:

@@ -44,8 +44,8 @@ class Batcher:
     """A thread that owns the device, and a queue of bounded length before it.
 
     The picture that has waited longest decides what is computed next: it, and with it
-    the others of its model and size that wait, up to `batch_size`. Nobody waits for a
-    batch to fill: while one is computed the next ones gather.
+    the others of its model and size that wait, up to `batch_size`. Nothing waits for a
+    batch to fill: while one is computed the next gathers.
     """
 
     def __init__(self, capacity: int, batch_size: int):
@@ -83,7 +83,7 @@ class Batcher:
             seconds: after which the picture is given up if it still waits.
 
         Returns:
-            A future of the result; cancelling it takes the picture out of the queue.
+            A future of the result; cancelling it removes the picture from the queue.
 
         Raises:
             Refusal: 429 the queue is full, 503 the server stops.
@@ -162,7 +162,7 @@ class Batcher:
 
 
 def too_slow() -> Refusal:
-    """Return what is said to a user whose time is up."""
+    """Return the refusal for a picture whose time is up."""
     return Refusal(
         504, "the server is busy and did not get to the picture in time; try later"
     )
@@ -176,7 +176,7 @@ def _compute(batch: list[_Waiting]) -> None:
         if len(batch) == 1:
             batch[0].future.set_exception(error)
             return
-        # One of them is to blame, or together they are too large.
+        # One of them is at fault, or together they are too large.
         for item in batch:
             _compute([item])
         return

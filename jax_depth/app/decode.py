@@ -1,4 +1,4 @@
-"""What a user sent to pixels, within the limits."""
+"""A user's file to pixels, within the limits."""
 
 import io
 from pathlib import Path
@@ -30,7 +30,7 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
 
     Raises:
         Refusal: 413 too many bytes or pixels, 415 no picture of a known format, 422
-            empty, damaged, or pixels of a kind that is not taken.
+            empty, damaged, or pixels of a kind that is not accepted.
     """
     label = repr(name) if name else "the picture"
     size = len(source) if isinstance(source, bytes) else source.stat().st_size

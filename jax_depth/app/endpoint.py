@@ -1,7 +1,7 @@
 """`POST /depth`: a picture in the body, depth in the answer.
 
-Documented in docs/app.md. The answer to a mistake is one sentence as plain text, with
-a status that says the same.
+Documented in docs/app.md. An error is answered with one sentence of plain text and the
+matching status.
 """
 
 import difflib
@@ -79,7 +79,7 @@ def _options(given: Mapping[str, str]) -> dict[str, str]:
         raise Refusal(422, f"format {form!r} is unknown; give {', '.join(FORMATS)}")
     if form == "exr" and importlib.util.find_spec("OpenEXR") is None:
         raise Refusal(
-            422, "this server writes no EXR, which needs jax_depth[exr]; take npz"
+            422, "this server writes no EXR, which needs jax_depth[exr]; use npz"
         )
     return dict(given)
 

@@ -1,4 +1,4 @@
-"""The HTTP server, which ends when what is in work has ended."""
+"""The HTTP server, which stops when current work is done."""
 
 import asyncio
 import copy
@@ -13,15 +13,15 @@ from jax_depth.app.limits import MEBIBYTE
 from jax_depth.app.server import Application
 from jax_depth.app.stopping import Work
 
-# Seconds that what is in work gets when the server is told to stop, and that open
-# pages get afterwards.
+# Seconds that current work gets when the server is told to stop, and that open pages
+# get afterwards.
 GRACE, _FAREWELL = 30.0, 2
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, which goes on answering while what is in work ends.
+    """uvicorn, still answering while current work finishes.
 
-    A first SIGTERM or Ctrl-C refuses new work and waits, a second one waits no longer.
+    A first SIGTERM or Ctrl-C refuses new work and waits; a second one ends the wait.
     """
 
     def __init__(self, config: uvicorn.Config, work: Work, grace: float):
@@ -60,8 +60,8 @@ def http_server(
 
     Args:
         app: what is served.
-        grace: seconds that what is in work gets to end.
-        root_path: that a proxy takes off the paths of requests.
+        grace: seconds that current work gets to finish.
+        root_path: that a proxy strips from the paths of requests.
         access_log: whether every request is a line on stderr.
     """
     config = uvicorn.Config(
@@ -95,7 +95,7 @@ def _log_config() -> dict[str, Any]:
 
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:
-    """Leave out that open pages were cut off when the server stopped."""
+    """Tell whether a log record is more than open pages cut off by the stop."""
     error = record.exc_info and record.exc_info[1]
     cut_off = isinstance(error, asyncio.CancelledError)
     return not cut_off and "graceful shutdown exceeded" not in record.getMessage()

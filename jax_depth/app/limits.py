@@ -1,4 +1,4 @@
-"""What one server takes on, so that nobody can fill its memory, disk or queue."""
+"""What one server accepts, so that nobody can fill its memory, disk or queue."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ MEBIBYTE = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Bounds of a server; everything beyond one is refused with a sentence.
+    """Bounds of a server; anything beyond one is refused with a message.
 
     Attributes:
         upload_bytes: of one file.

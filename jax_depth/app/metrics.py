@@ -23,15 +23,15 @@ class Metrics:
 
     Attributes:
         requests: answers to requests for depth, by status.
-        pictures: seconds from a picture's arrival to its depth, by model, whoever
-            asked: a request, or the page.
-        together: pictures computed in the call of the device that a picture was in.
+        pictures: seconds from a picture's arrival to its depth, by model, whether a
+            request or the page asked.
+        together: pictures computed in the same device call as a picture.
         in_work: pictures in work or waiting.
         queue: of these, those that wait for the device.
     """
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start at zero."""
         self._registry = CollectorRegistry()
         where = {"registry": self._registry, "namespace": "jax_depth"}
         self.requests = Counter("requests", "Answers of /depth.", ["status"], **where)
@@ -44,15 +44,15 @@ class Metrics:
         )
         self.together = Histogram(
             "batch_pictures",
-            "Pictures in the call of the device that a picture was in.",
+            "Pictures computed in the same device call as a picture.",
             buckets=_TOGETHER,
             **where,
         )
         self.in_work = Gauge(
-            "pictures_in_work", "Pictures in work or waiting.", **where
+            "pictures_in_work", "Pictures being computed or waiting.", **where
         )
         self.queue = Gauge(
-            "pictures_waiting", "Those that wait for the device.", **where
+            "pictures_waiting", "Pictures waiting for the device.", **where
         )
         ProcessCollector(registry=self._registry)
 

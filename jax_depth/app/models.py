@@ -29,7 +29,8 @@ _USUAL_PHOTOS = (
     (3000, 3000),
 )
 # Seconds without a user before anything is compiled in the background, and until it is
-# looked at again. Who starts a server mostly drops a photo at once, and another soon.
+# looked at again. People who start a server mostly drop a photo at once, and another
+# soon after.
 _QUIET, _PATIENCE = 15.0, 0.5
 # Seconds that a compilation gets to end when the server stops.
 _LAST = 1.0
@@ -48,8 +49,8 @@ def load_models(
         Estimators by the names that users choose from: those of their configs.
 
     Raises:
-        ValueError, FileNotFoundError, ConnectionError: from `load`; or two models are
-            called the same, or one needs more than photos.
+        ValueError, FileNotFoundError, ConnectionError: from `load`; or two models share
+            a name, or one needs more than photos.
     """
     models: dict[str, Estimator] = {}
     for name in names:
@@ -99,8 +100,9 @@ def warm_up(estimator: Estimator, batcher: Batcher) -> Iterator[None]:
 
     A program is for one size and one number of pictures, up to the batch size in
     powers of two. Those of single pictures are ready when the block begins, since the
-    first user is alone. The others are made during it, while no user was there for a
-    while and beside the batcher, so that one who comes then does not wait for them.
+    first user is alone. The others are made during it, when no user has been there for
+    a while and outside the batcher, so that a user who comes then does not wait for
+    them.
     """
     blanks = [np.zeros((1, *shape, 3), np.float32) for shape in _shapes(estimator)]
     pool = ThreadPoolExecutor(os.cpu_count(), "jax-depth-warm-up")

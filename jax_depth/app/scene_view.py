@@ -42,8 +42,8 @@ class SceneView:
         self._service, self._store, self._folder = service, store, folder
         with gr.Accordion("In three dimensions", open=False, elem_id="scene"):
             gr.HTML(
-                "<p>A metric model knows metres. Of any other, say how far the nearest "
-                "and the farthest point are.</p>"
+                "<p>A metric model gives metres. For any other, say how far the "
+                "nearest and the farthest point are.</p>"
             )
             with gr.Row():
                 self._near = gr.Number(
@@ -77,7 +77,7 @@ class SceneView:
     def connect(
         self, photo: gr.Image, token: gr.State, outdated: Sequence[Any]
     ) -> None:
-        """Say whose result is shown.
+        """Connect the view to the result it shows.
 
         Args:
             photo, token: of the photo tab.
@@ -143,15 +143,15 @@ def _write(
         if depth.unit == "m":
             distances = "distances by the model"
         elif near is None or far is None:
-            raise ValueError(f"{depth.model} knows no metres; state both distances")
+            raise ValueError(f"{depth.model} gives no metres; enter both distances")
         else:
             depth = scene.between(depth, near, far)
-            distances = f"distances as stated, {near:g} to {far:g} m"
+            distances = f"distances as entered, {near:g} to {far:g} m"
         if not view:
             camera, source = scene.find_camera(photo, shape)
         else:
             camera = scene.camera_from_view(shape, view)
-            source = f"{view:g} degrees across the longer side, as stated"
+            source = f"{view:g} degrees across the longer side, as entered"
         made = scene.Scene(
             result.photo, depth, camera, max_points=_POINTS, fill=_can_fill()
         )
@@ -170,7 +170,7 @@ def _can_fill() -> bool:
 
 
 def _first_view(surface: Surface) -> dict[str, Any]:
-    """Return where the photo was taken from, as a viewer that orbits is told.
+    """Return where the photo was taken from, in the terms of an orbiting viewer.
 
     Returns:
         tall, wide: tangents of half the photo's angles of view.

@@ -138,7 +138,7 @@ class Settings:
 
     @property
     def look_changes(self) -> list[Any]:
-        """Events after which a map is to be coloured anew."""
+        """Events after which a map is coloured again."""
         ends = [self.low.submit, self.low.blur, self.high.submit, self.high.blur]
         return [self.colours.change, self.range.change, *ends]
 

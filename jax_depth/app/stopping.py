@@ -1,4 +1,4 @@
-"""How a server stops: what is in work ends, what is new is refused."""
+"""How a server stops: current work finishes, new work is refused."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ _DELIVERY = re.compile(
 
 
 def stopping() -> Refusal:
-    """Return what is said to a user who comes, or still waits, at the end."""
+    """Return the refusal for a user who arrives, or still waits, at the end."""
     return Refusal(503, "the server is stopping; send the picture again later")
 
 
 class Work:
-    """What a server works on, so that it can end when that is done.
+    """What a server is working on, so that it can stop when that is done.
 
     Attributes:
         stopping: whether nothing new is taken.
@@ -69,7 +69,7 @@ class Work:
 
     @contextlib.contextmanager
     def clip(self) -> Iterator[None]:
-        """Count the block, in any thread, as work that asks by itself when to end."""
+        """Count the block, in any thread, as work that itself checks when to end."""
         token = object()
         self._clips.add(token)
         try:
@@ -95,7 +95,7 @@ class Work:
 
 
 class Door:
-    """ASGI middleware that counts requests for depth, and closes when it is told to."""
+    """ASGI middleware that counts requests for depth, and closes on demand."""
 
     def __init__(self, app: ASGIApp, work: Work):
         """Wrap an application."""
@@ -111,8 +111,8 @@ class Door:
         if self._work.stopping and not _DELIVERY.fullmatch(path):
             await as_answer(stopping(), Connection="close")(scope, receive, send)
             return
-        # Whoever leaves in the middle of an upload wants no answer, and nobody who
-        # reads the log a traceback.
+        # A client that leaves in the middle of an upload wants no answer, and whoever
+        # reads the log no traceback.
         with contextlib.suppress(ClientDisconnect):
             if path == "/depth":
                 await self._count(scope, receive, send)

@@ -75,7 +75,7 @@ class VideoTab:
                 key = gr.HTML(_key(COLORMAPS[0]), elem_id="film-legend")
         colours = self._settings.colours
         colours.change(_key, colours, key, api_visibility="private")
-        # One clip at a time: the others of the queue are told their place.
+        # One clip at a time: the others are shown their place in the queue.
         running = start.click(
             self._run,
             [clip, span, *self._settings.inputs],
@@ -93,7 +93,7 @@ class VideoTab:
         )
 
     def _run(self, clip: str | None, span: str, *settings: Any) -> Iterator[tuple]:
-        """Yield the message and the film as it goes on."""
+        """Yield the message and the film as it progresses."""
         try:
             if clip is None:
                 raise Refusal(422, "drop a video first")
@@ -183,7 +183,7 @@ class _Film:
         return progress_html(self._done, self._total, seconds, "frames")
 
     def summary(self) -> str:
-        """Return what was done, and what was wrong with the video."""
+        """Return what was done, and the video's problems."""
         seconds = time.perf_counter() - self._start
         lines = [f"{self._done // self._passes} frames in {seconds:.1f} seconds"]
         notes = [note.replace(str(self._clip), self._clip.name) for note in self._notes]
@@ -196,7 +196,7 @@ class _Film:
 
 
 class _Stopped(Exception):
-    """Nobody waits for the film any more."""
+    """Raised when nobody waits for the film any more."""
 
 
 def _key(colours: str) -> str:
@@ -205,7 +205,7 @@ def _key(colours: str) -> str:
 
 
 def av_installed() -> bool:
-    """Whether there is what reads and writes videos, of `jax_depth[video]`."""
+    """Whether the packages of `jax_depth[video]` are installed."""
     return importlib.util.find_spec("av") is not None
 
 

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         estimator = load_estimator(args)
         labelling.run(estimator, quiet=args.quiet)
     except KeyboardInterrupt:
-        labelling.say("interrupted; the same command goes on")
+        labelling.say("interrupted; run the same command again to continue")
         return INTERRUPTED
     return _summary(args, labelling)
 

@@ -266,7 +266,7 @@ def _refuse_other_counts(outdir: Path, count: int) -> None:
         if match and int(match[2]) != count:
             raise UsageError(
                 f"{outdir} holds labels of a run in {int(match[2])} parts "
-                f"({path.name}); go on with --shard I/{int(match[2])}, or choose "
+                f"({path.name}); continue with --shard I/{int(match[2])}, or choose "
                 "another folder with -o"
             )
 

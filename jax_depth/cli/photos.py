@@ -98,7 +98,7 @@ def _from_word(word: str, outdir: Path) -> Iterator[Photo | Problem]:
         return
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
-        yield Problem(word, f"'{word}' names no photo: it is empty")
+        yield Problem(word, f"'{word}' lists no photo: it is empty")
     for line in lines:
         yield from _from_line(line, outdir)
 

@@ -118,8 +118,8 @@ def with_focal_length(
         return depth.to_metric(camera=camera)
     # The same text is printed once, however many photos it is true of.
     warnings.warn(
-        f"{depth.model} gives depth without a unit where a photo's file does not tell "
-        "its focal length; state it with --focal for metres",
+        f"{depth.model} gives depth without a unit where a photo's file does not state "
+        "its focal length; give it with --focal for metres",
         stacklevel=2,
     )
     return depth

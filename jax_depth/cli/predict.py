@@ -163,12 +163,12 @@ def _estimator(args: argparse.Namespace, formats: list[str]) -> Any:
         )
     if args.fill_sky and "sky" not in network_row(estimator.config).says:
         raise UsageError(
-            f"--fill-sky: {name} says nothing of sky; leave it out, or take "
+            f"--fill-sky: {name} predicts no sky; leave it out, or use "
             "depth-anything-3-mono-large"
         )
     if args.focal is not None and not by_focal_length:
         raise UsageError(
-            f"--focal: {name} makes no metres of a focal length; leave it out, or take "
+            f"--focal: {name} needs no focal length; leave it out, or use "
             "depth-anything-3-metric-large"
         )
     return estimator

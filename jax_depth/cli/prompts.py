@@ -109,7 +109,7 @@ class Prompts:
             problems.append(Problem(str(photo.path), sentence))
         if any(os.path.isdir(word) for word in words):
             problems += [
-                Problem(str(path), f"'{path}' has no photo of its name")
+                Problem(str(path), f"'{path}' has no photo of the same name")
                 for name in maps.keys() - used
                 for path in maps[name]
             ]

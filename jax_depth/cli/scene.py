@@ -182,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
     def prepare(jobs: Sequence[Job]) -> tuple[Any, Callable[..., None]]:
         if args.point and len(jobs) > 1:
             raise UsageError(
-                f"--point states a distance in one photo, but {len(jobs)} were given; "
+                f"--point gives a distance in one photo, but {len(jobs)} were given; "
                 "run it once for each, or use --near and --far"
             )
         estimator = _estimator(args)
@@ -222,7 +222,7 @@ def _estimator(args: argparse.Namespace) -> Any:
     if needing and kind != "metric_depth" and not (stated or by_focal_length):
         raise UsageError(
             f"--format {needing[0]} needs metres, but {estimator.config.name} gives "
-            f"{kind} of unknown scale; state it with --near and --far or two or more "
+            f"{kind} of unknown scale; set it with --near and --far or two or more "
             "--point, or use a metric model"
         )
     if kind == "metric_depth" and args.near is not None:
@@ -251,8 +251,8 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
         depth = depth.to_metric(camera=camera)
     if needing and depth.unit is None:
         raise ValueError(
-            f"{depth.model} makes metres of a focal length, which the file does not "
-            "tell; state it with --focal, --intrinsics or --fov, or give --near and "
+            f"{depth.model} needs a focal length for metres, which the file does not "
+            "state; give it with --focal, --intrinsics or --fov, or give --near and "
             "--far"
         )
     whole = scene.Scene(
@@ -285,7 +285,7 @@ def _camera(photo: Path, shape: tuple[int, int], args: argparse.Namespace) -> An
     if needed and source.startswith("assumed"):
         # The same text is printed once, however many photos it is true of.
         warnings.warn(
-            f"field of view {source}; state it with --fov, --focal or --intrinsics",
+            f"field of view {source}; set it with --fov, --focal or --intrinsics",
             stacklevel=2,
         )
     return camera, source

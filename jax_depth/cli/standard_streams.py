@@ -41,14 +41,15 @@ def check_stdout(
             f"-o - writes one file; give one --format, not {','.join(formats)}"
         )
     if args.json:
-        raise UsageError("-o - has the result on standard output; leave --json out")
+        raise UsageError("-o - writes the result to standard output; leave --json out")
     if sys.stdout.isatty():
         raise UsageError(
-            "-o - writes the bytes of a file, which a terminal cannot show; add > FILE"
+            "-o - writes the bytes of a file, which a terminal cannot show; redirect "
+            "them with > FILE"
         )
     found = find_photos(words, args.outdir, stdin=Path("stdin"))
     if (count := sum(map(len, found))) != 1:
-        raise UsageError(f"-o - writes the depth of one photo, not of {count}")
+        raise UsageError(f"-o - writes the depth of a single photo, not of {count}")
 
 
 @contextlib.contextmanager

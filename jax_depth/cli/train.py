@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     data = _data(args, recipe)
     if args.eval_only and not data.judges():
-        raise UsageError("--eval-only needs something to judge by; give --held-out")
+        raise UsageError("--eval-only needs data to evaluate on; give --held-out")
     try:
         history = train(recipe, data, args.workdir, judge_only=args.eval_only)
     except StartError as error:
@@ -161,7 +161,7 @@ def _conclude(args: argparse.Namespace, recipe: Any, history: Any) -> int:
     else:
         text = (
             f"{args.workdir}: {done} of {total} steps; jax-depth train --resume "
-            f"{args.workdir} goes on"
+            f"{args.workdir} continues it"
         )
     if jax.process_index() == 0:
         conclude(args, document, text)
@@ -185,20 +185,20 @@ def _take_from_folder(args: argparse.Namespace) -> None:
     if args.resume is None:
         if args.recipe is None:
             raise UsageError(
-                "name a recipe, as in `jax-depth train finetune`, or a run to go on "
-                "with: --resume DIR"
+                "name a recipe, as in `jax-depth train finetune`, or a run to "
+                "continue: --resume DIR"
             )
         return
     if args.recipe is not None or args.workdir is not None:
         raise UsageError(
             "--resume takes recipe and folder of the run; leave RECIPE and --workdir "
-            "out, and change settings by --set"
+            "out, and change settings with --set"
         )
     args.workdir = _local(args.resume, "--resume")
     if not (args.workdir / record.RECIPE).is_file():
         raise UsageError(
             f"--resume {args.workdir}: it holds no run, {record.RECIPE} is missing; "
-            "begin one with `jax-depth train RECIPE --workdir DIR`"
+            "start one with `jax-depth train RECIPE --workdir DIR`"
         )
     args.recipe = str(args.workdir / record.RECIPE)
     given = (args.data, args.pseudo, args.held_out)
@@ -232,14 +232,15 @@ def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
     except ValueError as error:
         raise UsageError(str(error)) from None
     if args.eval_only and not record.steps_in(args.workdir, recipe):
-        raise UsageError(f"{args.workdir} holds no checkpoint to judge; train first")
+        raise UsageError(f"{args.workdir} holds no checkpoint to evaluate; train first")
     if forgotten:
         key, (old, new) = next(iter(forgotten.items()))
         more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
         raise UsageError(
             f"{args.workdir} holds a run with {key}={old!r}, this command has {new!r}"
-            f"{more}; go on with its own by `jax-depth train --resume {args.workdir}`, "
-            f"say the change by --set {key}={new}, or give another --workdir"
+            f"{more}; continue with its own by `jax-depth train --resume "
+            f"{args.workdir}`, state the change with --set {key}={new}, or give "
+            "another --workdir"
         )
 
 
@@ -426,4 +427,4 @@ def _connect(args: argparse.Namespace) -> None:
     try:
         jax.distributed.initialize(*given)
     except (RuntimeError, ValueError) as error:
-        raise UsageError(f"the processes could not meet: {error}") from None
+        raise UsageError(f"the processes could not connect: {error}") from None

@@ -214,8 +214,8 @@ def _check_model(args: argparse.Namespace, estimator: Any) -> None:
             )
     elif args.streaming or args.stitch != "steady":
         raise UsageError(
-            f"--streaming and --stitch are of models of clips, and "
-            f"{estimator.config.name!r} sees single pictures; take "
+            f"--streaming and --stitch are for models of clips, but "
+            f"{estimator.config.name!r} sees single pictures; use "
             "video-depth-anything-small, or leave them out"
         )
 

@@ -17,5 +17,5 @@ def clip_range(args: argparse.Namespace, config: Any) -> Any:
     if text in modes:
         return text
     if text == "photo":
-        raise UsageError("--range photo is of predict; use stream, clip or frame")
+        raise UsageError("--range photo is for predict; use stream, clip or frame")
     return shown_range(text, config, args, ", ".join(modes))

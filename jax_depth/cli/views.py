@@ -113,11 +113,11 @@ def run(args: argparse.Namespace) -> int:
     begin = time.monotonic()
     results = {name: args.outdir / FORMATS[name] for name in args.format}
     if "colmap" in results and results["colmap"].exists():
-        raise UsageError(f"'{results['colmap']}' is there already; give another -o")
+        raise UsageError(f"'{results['colmap']}' already exists; give another -o")
     pictures, names, problems = _pictures(args.paths, args.outdir, args.fps)
     _report(problems)
     if not pictures:
-        raise UsageError("no picture is left to make a scene of")
+        raise UsageError("no picture is left to make a scene from")
     make_folder(args.outdir)
     try:
         estimator = load_estimator(args)
@@ -198,8 +198,8 @@ def _check_model(estimator: Any) -> None:
     config = estimator.config
     if network_row(config).axis != "views":
         raise ValueError(
-            f"model {config.name!r} sees single pictures; give an any-view model, "
-            f"--model {DEFAULT_MODEL} say"
+            f"model {config.name!r} sees single pictures; give an any-view model, such "
+            f"as --model {DEFAULT_MODEL}"
         )
 
 

@@ -128,7 +128,7 @@ class Hypersim(Dataset):
         return rows
 
 
-_OR_STANDARD = "or give cameras=standard to take every camera for the usual one"
+_OR_STANDARD = "or give cameras=standard to use the standard camera for every scene"
 _OR_ALL = "or give split=all"
 
 

@@ -202,8 +202,8 @@ class Loader:
             last = next(reversed(self.unreadable.values()), "on another host")
             raise TooManyUnreadable(
                 f"{count} samples could not be read, more than the limit of "
-                f"{self.unreadable_limit}; mend the data or raise the limit, "
-                f"data.unreadable_limit of a recipe; the last: {last}"
+                f"{self.unreadable_limit}; repair the data or raise the limit "
+                f"(data.unreadable_limit in a recipe); the last: {last}"
             )
 
     def _stack(self, step: int, rows: Sequence[Row]) -> LoadedBatch:

@@ -187,13 +187,13 @@ def _from_manifest(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
         if not isinstance(row.get("mask", ""), str):
             raise DatasetError(
                 f"pairs: entry {number} of {path} has mask={row['mask']!r}, which is "
-                "no path of a picture"
+                "not the path of a picture"
             )
         for key in _CAMERA:
             if key in row and not _finite(row[key]):
                 raise DatasetError(
                     f"pairs: entry {number} of {path} has {key}={row[key]!r}, which is "
-                    "no number of pixels"
+                    "not a number of pixels"
                 )
     ignored = dict.fromkeys(k for row in rows for k in row if k not in _KNOWN)
     for key in ignored:
@@ -233,7 +233,7 @@ def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
             reason = f"columns separated by {apart[0]!r}, not by commas"
         raise DatasetError(
             f"pairs: {path} begins with {first[:80]!r}: {reason}; its first line must "
-            "be image,depth and, as wanted, more"
+            "be image,depth and any further columns"
         )
     rows = []
     while True:

@@ -45,7 +45,7 @@ def open_dataset(text: str) -> Dataset:
     """
     dataset, weight = _open(text)
     if weight is not None:
-        raise DatasetError(f"{text}: weight has no meaning for a dataset of its own")
+        raise DatasetError(f"{text}: weight means nothing for a single dataset")
     return dataset
 
 
@@ -103,7 +103,7 @@ def _open(text: str) -> tuple[Dataset, float | None]:
     except ValueError:
         if query:
             raise DatasetError(
-                f"{text!r}: after ? come options as name=value, joined by &"
+                f"{text!r}: options after ? are name=value, joined by &"
             ) from None
         options = {}
     weight = _weight(text, options.pop("weight")) if "weight" in options else None

@@ -71,7 +71,9 @@ class Sample:
         if self.target is None and self.mask is None and self.kind is None:
             return
         if self.target is None or self.mask is None or self.kind is None:
-            raise ValueError(f"{self.name}: target, mask and kind come together")
+            raise ValueError(
+                f"{self.name}: target, mask and kind must be given together"
+            )
         if self.kind not in get_args(Kind) or self.unit not in UNITS[self.kind]:
             raise ValueError(
                 f"{self.name}: a target of kind {self.kind!r} in unit {self.unit!r} is "

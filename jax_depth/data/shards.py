@@ -161,7 +161,9 @@ class Shard:
     def _member(self, name: str) -> bytes:
         info = self._members[name]
         if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{self.path}: {name} is compressed; store members as is")
+            raise ValueError(
+                f"{self.path}: {name} is compressed; store members uncompressed"
+            )
         with open(self.path, "rb") as file:
             file.seek(info.header_offset)
             header = file.read(_LOCAL_HEADER.size)

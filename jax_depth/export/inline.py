@@ -1,7 +1,7 @@
 """A function with its calls and its choices between platforms written out.
 
-jax2onnx knows no `jax.lax.platform_dependent`, and a graph of other runtimes has no use
-for the branches of a CPU that runs XLA.
+jax2onnx does not know `jax.lax.platform_dependent`, and a graph of other runtimes has
+no use for the branches of a CPU that runs XLA.
 """
 
 from collections.abc import Callable, Sequence

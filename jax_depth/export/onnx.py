@@ -48,13 +48,13 @@ def write_onnx(
             float32 (batch, h, w, 3), normalised; with it of the photo.
         preprocessing: take "photo", uint8 RGB (batch, h, w, 3) of any size, resize and
             normalise it as `preprocess` does, and bring the depth back to its size.
-            Not of Depth Anything 3, whose resize by area has no operator.
+            Not for Depth Anything 3, whose resize by area has no operator.
 
-    Beside "depth" the file has an output "confidence" or "sky" where the model does.
+    Beside "depth" the file has an output "confidence" or "sky" where the model has one.
 
     Raises:
         ValueError: jax2onnx is missing, the model is too large for one file or does not
-            compute in float32, or the size or `preprocessing` does not suit it.
+            compute in float32, or it cannot take that size or `preprocessing`.
         OSError: the file cannot be written.
     """
     convert = _jax2onnx()
@@ -72,7 +72,7 @@ def write_onnx(
         if config.resample not in PROTOCOLS:
             raise ValueError(
                 f"model {config.name!r} resizes pictures by {config.resample!r}, which "
-                "no ONNX file does here; leave out the preprocessing (--preprocess)"
+                "cannot be exported to ONNX; leave out the preprocessing (--preprocess)"
             )
         network = processing_size(
             *size, config.image_size, config.encoder.patch_size, config.resample

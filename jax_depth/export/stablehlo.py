@@ -37,7 +37,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def export_program(params: Params, config: ModelConfig) -> export.Exported:
     """Return depth of single pictures for any batch and size on all platforms.
 
-    Models of several views see one each.
+    Models of several views see one view each.
 
     Its arguments are a flat dict of float32 weights, named as in a native model
     directory ("encoder/norm/scale"), and pixels, float32 (b, h, w, 3) with h and w
@@ -78,7 +78,7 @@ def write_stablehlo(
 
     Args:
         params: nested dict of arrays.
-        config: the model, with the dtype it shall compute in.
+        config: the model, with the dtype to compute in.
         path: the file.
         weights: False leaves them out; a native model directory's `model.safetensors`
             holds them by the same names.

@@ -13,7 +13,7 @@ _COLLAPSED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 def local(path: str | os.PathLike[str], what: str = "") -> Path:
     """Return a path, if it is one.
 
-    Everything here reads and writes files of a mounted file system: of `gs://…` a
+    Everything here reads and writes files of a mounted file system: from `gs://…` a
     library further down would make a local folder called `gs:`.
 
     Args:
@@ -21,7 +21,7 @@ def local(path: str | os.PathLike[str], what: str = "") -> Path:
         what: it is for, as in "--workdir".
 
     Raises:
-        ValueError: it is an address with a scheme; the sentence says what to do.
+        ValueError: it is an address with a scheme; the message says what to do.
     """
     text = os.fspath(path)
     pattern = _ADDRESS if isinstance(path, str) else _COLLAPSED

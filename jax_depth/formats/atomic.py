@@ -16,9 +16,9 @@ _FULL = 1 << 16
 
 
 def temporary_name(folder: Path, suffix: str = "tmp") -> str:
-    """Return a hidden name that tells which process it is of.
+    """Return a hidden name that says which process it belongs to.
 
-    What a killed process left in the folder is removed at a process's first call.
+    A process's first call removes what killed processes left in the folder.
     """
     if folder not in _swept:
         _swept.add(folder)
@@ -50,7 +50,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
-# Folders may be shared by machines, whose processes share no numbers.
+# Folders may be shared by machines, whose process numbers are unrelated.
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{8}\.(?:tmp|new)")
 _swept: set[Path] = set()
@@ -119,7 +119,7 @@ def new_directory(
         temporary.mkdir()
     except OSError as error:
         raise type(error)(
-            f"{directory}: cannot be made ({error.strerror}); give another place"
+            f"{directory}: cannot be made ({error.strerror}); choose another place"
         ) from None
     try:
         yield temporary

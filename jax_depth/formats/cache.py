@@ -21,11 +21,11 @@ def cache_directory() -> Path:
 
 
 def measured(machine: str) -> Mapping[str, Any]:
-    """Return name -> JSON value of what was measured on a machine, maybe nothing.
+    """Return name -> JSON value of what was measured on a machine, possibly nothing.
 
     Args:
-        machine: what the values hold for; whoever moves the cache to another machine
-            finds nothing.
+        machine: what the values hold for; a cache moved to another machine holds
+            nothing for it.
     """
     found = _all().get(machine)
     return found if isinstance(found, dict) else {}
@@ -34,7 +34,7 @@ def measured(machine: str) -> Mapping[str, Any]:
 def keep_measured(machine: str, name: str, value: Any) -> Path:
     """Keep a JSON value beside what is known of a machine; return the file.
 
-    Two processes that write at once may lose the values of one: measured again.
+    If two processes write at once, one's values may be lost; they are measured again.
 
     Raises:
         OSError: the file cannot be written.

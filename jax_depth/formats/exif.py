@@ -67,19 +67,19 @@ def camera_from_view(shape: tuple[int, int], degrees: float) -> Intrinsics:
 def find_camera(
     photo: str | os.PathLike | Image.Image | None, shape: tuple[int, int]
 ) -> tuple[Intrinsics, str]:
-    """Return the camera that a photo's EXIF data tell of, or a stated assumption.
+    """Return the camera that a photo's EXIF data describe, or a stated assumption.
 
     In this order: the focal length equivalent to 35 mm film, by the diagonal; the
     focal length in millimetres with the resolution of the focal plane; 60 degrees
-    across the longer side. EXIF data of a photo that was cropped since (its sides are
-    in another proportion than the data say) are not used.
+    across the longer side. EXIF data of a photo that has been cropped (its aspect ratio
+    differs from what the data say) are not used.
 
     Args:
         photo: a file, an image of Pillow, or None for a picture without either.
         shape: height and width of the upright photo in pixels.
 
     Returns:
-        The camera, and in a few words where it is from; an assumption starts with
+        The camera, and in a few words where it comes from; an assumption starts with
         "assumed".
     """
     try:
@@ -108,7 +108,7 @@ def _exif_focal(photo: Any, shape) -> tuple[tuple[float, float] | None, str]:
     if all(stored) and abs(stored[0] * height / (stored[1] * width) - 1) > _SAME_ASPECT:
         # Turned on disk by a program that left the sizes as they were.
         if abs(stored[1] * height / (stored[0] * width) - 1) > _SAME_ASPECT:
-            return None, "its EXIF data are of a picture that was cropped since"
+            return None, "its EXIF data are those of a picture that has been cropped"
         stored, turned = stored[::-1], not turned
     if equivalent := _number(tags, base.FocalLengthIn35mmFilm):
         focal = equivalent / _FULL_FRAME_DIAGONAL * math.hypot(height, width)

@@ -33,8 +33,8 @@ def photos_in(
         on_error: called with the error of a folder that cannot be listed.
 
     Yields:
-        A photo and None; or what somebody may take for one, a camera raw file, a
-        picture of a format that is not read, a linked folder that is not searched, and
+        A photo and None; or something that could be taken for one (a camera raw file, a
+        picture of a format that is not read, a linked folder that is not searched) and
         the sentence that says so.
     """
     searched: set[str] = set()

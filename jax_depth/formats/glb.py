@@ -1,4 +1,4 @@
-"""glTF 2.0 in one binary file: a point cloud, or a mesh that wears the photo.
+"""glTF 2.0 in one binary file: a point cloud, or a mesh textured with the photo.
 
 https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html: metres, y up, -z forward,
 front faces counter-clockwise. Colours are the photo's own light, so materials are unlit
@@ -96,7 +96,7 @@ def write_glb_mesh(
         pixels: column and row in the photo of each point.
         photo: uint8 RGB; larger than 4096 pixels it is shrunk to that.
         camera: of the photo.
-        behind: a second surface, which wears colours of its own.
+        behind: a second surface, which has colours of its own.
 
     Raises:
         ValueError: the photo is of another size than the camera's picture.

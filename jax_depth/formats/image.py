@@ -311,7 +311,7 @@ def _stream_of(image: Image.Image, label: str) -> BinaryIO:
     stream = getattr(image, "fp", None)
     if stream is None or stream.closed:
         raise ValueError(
-            f"{label} is a TIFF that Pillow has already decoded, and not rightly; give "
+            f"{label} is a TIFF that Pillow has already decoded, and wrongly; give "
             "its path instead"
         )
     return stream
@@ -410,10 +410,9 @@ def _decoding_error(label: str, error: Exception) -> Exception:
         size = -(-int(found[1]) // 1_000_000) if found else 0
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         return ValueError(
-            f"{label} has {size} megapixels, more than the {limit} that are read "
-            "unasked; shrink it, or if you trust it allow its size: "
-            f"`--max-megapixels {size}`, in Python "
-            f"`jax_depth.formats.allow_megapixels({size})`; it takes some "
+            f"{label} has {size} megapixels, more than the {limit} read by default; "
+            f"shrink it, or if you trust it allow its size: `--max-megapixels {size}`, "
+            f"in Python `jax_depth.formats.allow_megapixels({size})`; it takes some "
             f"{max(1, round(size * 8 / 1000))} GB of memory"
         )
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""JSON that people hand in: read whole, of a bounded size, numbers as numbers are."""
+"""JSON from users: read whole, of a bounded size, with finite numbers only."""
 
 import json
 import os
@@ -11,7 +11,7 @@ _MAX_DIGITS = 40
 
 
 def require_regular(path: str | os.PathLike) -> None:
-    """Refuse what is no regular file: opening a named pipe would wait for ever.
+    """Refuse anything but a regular file: opening a named pipe would hang.
 
     Raises:
         FileNotFoundError: there is nothing.
@@ -36,8 +36,8 @@ def parse_json(text: str | bytes, **hooks: Any) -> Any:
         hooks: passed to `json.loads`.
 
     Raises:
-        ValueError: not JSON; NaN, an infinity or a number of too many digits; or
-            nested too deep.
+        ValueError: not JSON; NaN, an infinity or a number of too many digits; or nested
+            too deeply.
     """
     try:
         return json.loads(
@@ -48,7 +48,7 @@ def parse_json(text: str | bytes, **hooks: Any) -> Any:
             **hooks,
         )
     except RecursionError:
-        raise ValueError("is nested too deep") from None
+        raise ValueError("is nested too deeply") from None
 
 
 def read_json(path: str | os.PathLike) -> Any:

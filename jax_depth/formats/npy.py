@@ -21,7 +21,7 @@ def write_npy(path: Path, values: Float32[np.ndarray, "h w"]) -> None:
 
 @naming
 def read_npy(path: Path | str) -> Stored:
-    """Read numbers (h, w), or with one axis of length 1 besides.
+    """Read numbers (h, w), possibly with one more axis of length 1.
 
     Raises:
         OSError, ValueError: missing, damaged, or of another shape.
@@ -49,7 +49,7 @@ def _check_header(file: Any, size: int, path: Path | str) -> None:
     )
     shape, _, dtype = read(file)
     if min(shape, default=0) < 0:
-        raise ValueError(f"{path} has the shape {shape}, which cannot be")
+        raise ValueError(f"{path} has the shape {shape}, which is impossible")
     check_pixels(path, *shape)
     needed = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and needed > size:

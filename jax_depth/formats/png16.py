@@ -95,7 +95,7 @@ def read_png(source: Path | str | io.BytesIO) -> Stored:
     except ValueError:
         raise ValueError(
             f"{source} has depth-scale {texts['scale'][:40]!r} and depth-offset "
-            f"{texts['offset'][:40]!r}, which do not both make sense as numbers"
+            f"{texts['offset'][:40]!r}, which are not both usable numbers"
         ) from None
     return Stored(offset + scale * values.astype(np.float64), texts)
 

@@ -1,4 +1,4 @@
-"""Float32 with next to nothing around it: Sintel's `.dpt`, and nothing at all."""
+"""Float32 with little or nothing around it: Sintel's `.dpt`, and bare numbers."""
 
 from pathlib import Path
 

@@ -49,7 +49,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         Tensor name to array, in the file's order; bfloat16 as `ml_dtypes.bfloat16`.
 
     Raises:
-        ValueError: the file is truncated, foreign or inconsistent; one sentence.
+        ValueError: the file is truncated, foreign or inconsistent.
     """
     text, size = _read_header(path)
     header = _parse_header(path, text)

@@ -76,7 +76,7 @@ def naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def check_pixels(path: Path | str, *shape: int) -> None:
-    """Refuse what unpacks into more than a map can be, before memory is taken for it.
+    """Refuse what unpacks into more than a map can be, before allocating memory for it.
 
     Raises:
         ValueError: the shape has more pixels than 1000 million, or than
@@ -87,8 +87,8 @@ def check_pixels(path: Path | str, *shape: int) -> None:
     if (pixels := math.prod(shape)) > limit:
         size = -(-pixels // 1_000_000)
         raise ValueError(
-            f"{path} announces {size} megapixels, more than the "
-            f"{limit // 1_000_000:.0f} that are read of a map; check the file, or if "
+            f"{path} declares {size} megapixels, more than the "
+            f"{limit // 1_000_000:.0f} that a map may have; check the file, or if "
             f"you trust it call `jax_depth.formats.allow_megapixels({size})`"
         )
 
@@ -102,10 +102,10 @@ def numbers(array: np.ndarray, path: Path | str) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{path} holds {array.dtype} values, not real numbers")
     if array.dtype.itemsize > 4 and array.dtype.kind == "f" and array.size:
-        # Otherwise they would turn infinite without a word.
+        # Otherwise they would silently become infinite.
         largest = np.max(np.abs(array), where=np.isfinite(array), initial=0)
         if largest > np.finfo(np.float32).max:
-            raise ValueError(f"{path} holds {largest:g}, more than float32 reaches")
+            raise ValueError(f"{path} holds {largest:g}, more than float32 can hold")
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
         array = array[0] if array.shape[0] == 1 else array[:, :, 0]
     if array.ndim != 2 or not array.size:

@@ -3,7 +3,7 @@
 TIFF 6.0 lets samples lie plane after plane, count down from white, be signed or float,
 and lets a file begin with a thumbnail. Pillow decodes 8 bits of all that and 16 bits of
 some; the rest comes out garbled, negative or refused without a reason. Those files are
-read by `tifffile`, the extra `[tiff]`, or refused in a sentence.
+read by `tifffile`, the extra `[tiff]`, or refused.
 """
 
 import logging
@@ -48,7 +48,7 @@ _KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
 
 def first_directory(file: BinaryIO) -> Tags | None:
-    """Return what a TIFF file says of its first picture; None for what is no TIFF.
+    """Return what a TIFF file says of its first picture; None if it is not a TIFF.
 
     Pillow's own parser, without decoding a pixel: a file whose pixels Pillow does not
     know has tags all the same. A directory that is damaged is left to Pillow's reader.
@@ -73,7 +73,7 @@ def first_directory(file: BinaryIO) -> Tags | None:
 
 
 def is_big_endian_bigtiff(header: bytes) -> bool:
-    """Tell a kind of TIFF that Pillow takes for a damaged one."""
+    """Tell whether a TIFF is of a kind that Pillow takes for a damaged one."""
     return header.startswith(b"MM\0+")
 
 
@@ -203,11 +203,10 @@ def samples(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c
         import tifffile
     except ImportError:
         raise OSError(
-            f"{label} is a TIFF of {_kind(tags)} samples that Pillow does not read "
-            "rightly; pip install 'jax-depth[tiff]' reads it, or convert it to 8-bit "
-            "RGB"
+            f"{label} is a TIFF of {_kind(tags)} samples that Pillow reads wrongly; "
+            "pip install 'jax-depth[tiff]' reads it, or convert it to 8-bit RGB"
         ) from None
-    # What it has to say of a damaged file is in the sentence below.
+    # What it says about a damaged file is in the message below.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         file.seek(0)

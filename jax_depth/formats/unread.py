@@ -1,4 +1,4 @@
-"""What a file is that Pillow does not show as the photo it stands for, in one sentence.
+"""What a file is that Pillow does not show as the photo it holds.
 
 Told by the first bytes where they are a signature, else by the name: a file that was
 renamed is still called what it is.

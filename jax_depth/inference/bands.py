@@ -6,7 +6,7 @@ a few of them together are a small dense matrix, and BLAS multiplies those many 
 faster than NumPy gathers. Channels that lie side by side are multiplied at once by a
 matrix that has each weight on a diagonal.
 
-The products are kept so small that OpenBLAS does not share them out among threads of
+The products are kept small enough that OpenBLAS does not split them among threads of
 its own: pictures are prepared in several threads already.
 """
 

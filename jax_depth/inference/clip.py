@@ -1,4 +1,4 @@
-"""The frames of a clip to depth that is consistent in time: `Estimator.clip`.
+"""Depth of a clip's frames that is consistent in time: `Estimator.clip`.
 
 Upstream: DepthAnything/Video-Depth-Anything `video_depth_anything/video_depth.py`
 (windows, stitching, the size of wide frames) and `video_depth_stream.py` (streaming).
@@ -33,7 +33,7 @@ from jax_depth.models.architectures import sees_clips
 from jax_depth.models.output import Output
 from jax_depth.models.sharding import everywhere, mesh_of
 
-# Frames wider than this are processed smaller, so that their area stays bounded.
+# Frames wider than this are processed at a smaller size, to bound their area.
 _WIDE, _RATIO = 1.78, 1.777
 
 
@@ -49,19 +49,19 @@ def clip(
             ...
 
     Video Depth Anything sees 32 frames at a time, in windows that share ten; scale and
-    shift of relative models are fitted from window to window, metres stay as they are.
+    shift of relative models are fitted from window to window; metres stay as they are.
     A model of single pictures sees each frame by itself, and the maps of a relative one
     are aligned to those before. Frames are read as they are needed and at most a window
-    of them is kept, so the clip may be of any length. Where the size of the frames
-    changes a new clip begins.
+    of them is kept, so the clip may have any length. Where the size of the frames
+    changes, a new clip begins.
 
     Args:
         frames: any iterable of arrays (h, w, 3) RGB, uint8 or float in [0, 1], or of
             whatever else the estimator takes. OpenCV's arrays are BGR: give
             `frame[..., ::-1]`.
-        streaming: each map as soon as its frame is there, from what a window of
-            earlier frames left behind: for cameras, and less exact. Of Video Depth
-            Anything; of other models every clip is computed so.
+        streaming: compute each map as soon as its frame arrives, from what a window of
+            earlier frames left behind: for cameras, and less exact. For Video Depth
+            Anything; other models compute every clip this way.
         stitch: how windows are brought to one scale: "exact" is the authors' own, and
             makes every map flat after an opening without contrast; "steady" equals it
             elsewhere and does not.
@@ -70,8 +70,8 @@ def clip(
         A `DepthMap` at the frame's own size for each frame, in order.
 
     Raises:
-        ValueError: an unknown `stitch`, or a model or engine that cannot; while
-            iterating, a frame that is no picture, by its number.
+        ValueError: an unknown `stitch`, or a model or engine that cannot run clips;
+            while iterating, a frame that is not a picture, named by its number.
         FileNotFoundError, OSError: while iterating, a frame's file cannot be read.
     """
     check_stitch(stitch)

@@ -56,22 +56,22 @@ def load(
             transformers directory; a `.safetensors` or `.pth` file, together with
             `model`.
         dtype: "float32", or "bfloat16" for matrix products and convolutions.
-        size: short side in pixels pictures are processed at; by default the
-            model's own, 518 for Depth Anything. Larger gives finer detail. Of Depth
-            Anything 3 the long side, 504 by default; of Prompt Depth Anything the
-            long side at most, 1008 by default, since it enlarges nothing.
+        size: short side in pixels at which pictures are processed; by default the
+            model's own, 518 for Depth Anything. Larger gives finer detail. For Depth
+            Anything 3 the long side, 504 by default; for Prompt Depth Anything the
+            largest long side, 1008 by default, since it enlarges nothing.
         resample: "original" preprocesses as the authors' code, "transformers" as
             transformers' processor; by default the model's own, "original" for
             every published one.
         model: which model a bare weight file holds.
         batch_size, devices, engine: see `Estimator`.
-        keep_memory: let this process keep the memory it frees, which on Linux saves
-            XLA on CPU a tenth to two fifths of its time. It concerns the whole
-            process, for good, and raises its memory; see `keep_freed_memory`.
+        keep_memory: let this process keep the memory it frees, which on Linux saves XLA
+            on CPU a tenth to two fifths of its time. It affects the whole process,
+            permanently, and raises its memory; see `keep_freed_memory`.
 
     Raises:
-        ValueError, FileNotFoundError, ConnectionError: as `read_params`, in one
-            sentence with the remedy; or from `Estimator`.
+        ValueError, FileNotFoundError, ConnectionError: as `read_params`, with the
+            remedy; or from `Estimator`.
     """
     check_engine(engine)
     if keep_memory:
@@ -98,7 +98,7 @@ class Estimator:
 
     It can be pickled, deep-copied and sent to workers that were started afresh
     (multiprocessing's "spawn", joblib, Ray): weights go by value, and programs are
-    compiled again. In a forked child it refuses to compute, in one sentence.
+    compiled again. In a forked child it refuses to compute.
 
     Attributes:
         config: the model.
@@ -128,15 +128,14 @@ class Estimator:
             size: short side in pixels; None for the model's own.
             resample: which published preprocessing; None for the model's own.
             batch_size: None for 1 per CPU device and 8 per GPU or TPU.
-            devices: None for all local devices; several share a batch. Of XLA only.
+            devices: None for all local devices; several share a batch. For XLA only.
             engine: "xla" runs on every platform of JAX. "openvino" runs the same
-                network, translated from `forward`, on the CPU and needs the package
-                of that name; how its results differ says
-                `jax_depth.inference.engines.openvino`. There is no fallback from
-                one to the other. "auto" is what `jax-depth bench` found fastest for
-                this model and dtype on this machine, with its batch size unless one
-                is given, and XLA where nothing was measured; a line on stderr says
-                which was taken.
+                network, translated from `forward`, on the CPU and needs the package of
+                that name; `jax_depth.inference.engines.openvino` says how its results
+                differ. There is no fallback from one to the other. "auto" is what
+                `jax-depth bench` found fastest for this model and dtype on this
+                machine, with its batch size unless one is given, and XLA where nothing
+                was measured; a line on stderr says which was chosen.
 
         Raises:
             ValueError: a bare encoder, an unknown `resample` or `engine`, a size or
@@ -216,8 +215,8 @@ class Estimator:
                 list or tuple of those. OpenCV's arrays are BGR: give
                 `image[..., ::-1]`.
             camera: `Intrinsics` of the pictures, in their pixels, for models whose
-                metres need a focal length; without it that in a file's EXIF data is
-                taken, and where there is none the map is "depth", without a unit.
+                metres need a focal length; without it the one in a file's EXIF data is
+                used, and if there is none the map is "depth", without a unit.
 
         Returns:
             A `DepthMap` at the picture's own size, or a list of them in order.
@@ -225,9 +224,9 @@ class Estimator:
         Raises:
             FileNotFoundError, ValueError, OSError: a picture cannot be read; the
                 message names it. Missing, empty and unreadable files are found before
-                the first picture is computed on. A file that proves damaged later
-                leaves the maps made until then in the exception's attribute `maps`,
-                None for the others.
+                the first picture is computed. If a file proves damaged later, the maps
+                made by then are in the exception's attribute `maps`, None for the
+                others.
         """
         if not isinstance(images, (list, tuple)):
             picture = read_image(images)
@@ -257,12 +256,12 @@ class Estimator:
 
         Pictures are decoded and prepared ahead in as many threads as there are cores,
         and a few batches are in memory at a time, so `items` may be endless. A picture
-        that fails does not touch the others.
+        that fails does not affect the others.
 
         Args:
-            items: pictures as `__call__` takes one, or anything that `read` makes one
-                of. Advanced in the caller's thread; what it raises is raised here,
-                after the results of the items before.
+            items: pictures as `__call__` takes them, or anything from which `read`
+                makes one. Advanced in the caller's thread; what it raises is raised
+                here, after the results of the items before.
             read: item -> picture; called in the threads.
             camera: as in `__call__`.
             threads: to read and prepare in.
@@ -317,7 +316,7 @@ class Estimator:
         else:
             refuse_without_prompt(self.config)
             result = self._engine.run(pixels)
-        # Engines give depth alone where a model has no more to say.
+        # Engines return depth alone where a model predicts nothing more.
         return result if isinstance(result, Output) else Output(result)
 
     def finish(
@@ -333,7 +332,7 @@ class Estimator:
             output: of one picture: arrays (h, w) of NumPy, see `item_of`.
             shape: rows and columns of the picture.
             camera: as when called.
-            image: the picture, of whose file the focal length is read.
+            image: the picture, from whose file the focal length is read.
         """
         if self.resample in bounded.METHODS:
             return finish_bounded(self, output, shape, camera, image)

@@ -59,7 +59,7 @@ def measure(
         try:
             yield _time(params, config, size, engine, dtype, batch, clock, share)
         except (ValueError, RuntimeError, MemoryError) as error:
-            if not number:  # not even the plain way: the model itself
+            if not number:  # not even the plain way works: the model is at fault
                 raise
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
             yield Timing(engine, dtype, batch, problem=problem)

@@ -55,7 +55,7 @@ def _grown(values: Any, grow: Callable[..., np.ndarray]) -> np.ndarray | None:
 
 
 def _camera_of(image: Any, shape: tuple[int, int]) -> Intrinsics | None:
-    """Return the camera that a photo's own data tell of; an array has none."""
+    """Return the camera that a photo's own data describe; an array has none."""
     if not isinstance(image, str | os.PathLike | Picture):
         return None
     camera, source = find_camera(image, shape)

@@ -19,10 +19,9 @@ def keep_freed_memory() -> bool:
     system to clear tens of thousands of pages. Calling this once, before the first
     prediction, stops that.
 
-    The price: it concerns the whole process, cannot be undone, and the process stays
-    at its largest size, up to some 190 MB more for a ViT-S at 518 pixels. So a program
-    has to ask for it; nothing in this library calls it unasked but the command line,
-    which owns its process.
+    The price: it affects the whole process, cannot be undone, and the process stays at
+    its largest size, up to about 190 MB more for a ViT-S at 518 pixels. So a program
+    has to ask for it; only the command line, which owns its process, calls it unasked.
 
     Returns:
         True if the C library is glibc and took every setting. False elsewhere (macOS,

@@ -1,4 +1,4 @@
-"""How a picture comes to a network, and how its map comes back: the only two ways.
+"""How a picture reaches a network, and how its map comes back: the only two ways.
 
 `to_network` and `from_network` are functions of the config, and whatever shows a
 network pictures (`Estimator`, evaluation, training and its judge) calls them.
@@ -65,8 +65,8 @@ def preprocess(
             give `image[..., ::-1]`.
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
-            Larger shows finer detail and costs more. For "shrink_area" the long side
-            at most.
+            Larger shows finer detail and costs more. For "shrink_area" the largest long
+            side.
         resample: "original" or "transformers", see above; `config.resample` by
             default, which is the authors' own for every published model.
         max_tokens: refuse pictures that would become more patches than this.
@@ -167,7 +167,7 @@ def to_network(
 def from_network(
     values: Float32[np.ndarray, "h w"], config: ModelConfig, size: tuple[int, int]
 ) -> Float32[np.ndarray, "h2 w2"]:
-    """Bring what a network gave for a picture to the picture's own size.
+    """Resize what a network gave for a picture to the picture's own size.
 
     Args:
         values: the map.
@@ -244,8 +244,8 @@ def processing_size(
         rows, columns = _shrunk(height, width, size, multiple)
         if not rows or not columns:
             raise ValueError(
-                f"{label} of {width} x {height} pixels has a side of less than a patch "
-                f"of {multiple} pixels at the network, and is not enlarged; "
+                f"{label} of {width} x {height} pixels would have a side below one "
+                f"patch of {multiple} pixels at the network, and is not enlarged; "
                 "resample='transformers' enlarges"
             )
         _check_processing_size(
@@ -268,7 +268,7 @@ def processing_size(
 
 
 def check_options(size: int, resample: str, multiple: int) -> None:
-    """Raise ValueError for what no picture can be processed with."""
+    """Raise ValueError for options with which no picture can be processed."""
     if resample not in get_args(Resample):
         known = ", ".join(map(repr, get_args(Resample)))
         raise ValueError(f"resample {resample!r} is not known; use one of {known}")

@@ -19,7 +19,7 @@ from jax_depth.formats.units import METRES
 # Known values that fill an unknown one (DepthAnything/PromptDA#3: k = 4).
 _NEIGHBOURS = 4
 # Metres of the farthest known value outside which a unit is taken for wrong. Nobody
-# stores metres as whole numbers, so of those less is believed.
+# stores metres as whole numbers, so the bound for those is lower.
 _LEAST, _MOST, _MOST_WHOLE = 0.01, 1000.0, 100.0
 # How much better a prompt must fit the photo when turned by 90 degrees.
 _TURNED = 0.1
@@ -39,12 +39,12 @@ def read_prompt(
             this is "m", as every sensor's is.
         name: what messages call it; its path by default.
 
-    Unknown values become the mean of the four nearest known ones, the nearer the
-    heavier, with a warning that says how many there were.
+    Unknown values become the mean of the four nearest known ones, weighted by nearness,
+    with a warning that says how many there were.
 
     Raises:
         ValueError: not a map (h, w), nothing known in it, values that no sensor
-            measures in that unit, or a file of something else than metres.
+            measures in that unit, or a file of something other than metres.
         FileNotFoundError, OSError: the file cannot be read.
     """
     if unit not in METRES:
@@ -60,7 +60,7 @@ def read_prompt(
         if values.dtype.itemsize == 1:
             raise ValueError(
                 f"{label} has 8-bit pixels: a picture of depth, not depth; give the "
-                "sensor's own map, a 16-bit PNG in millimetres say"
+                "sensor's own map, a 16-bit PNG in millimetres for example"
             )
         unit = "mm"
     metres = values.astype(np.float64) * METRES[unit]
@@ -106,9 +106,9 @@ def filled(metres: Float[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
 def check_upright(
     prompt: Float32[np.ndarray, "h w"], photo: tuple[int, int], name: str | None
 ) -> None:
-    """Refuse a prompt that lies where the photo stands, or the other way round.
+    """Refuse a landscape prompt for a portrait photo, or the other way round.
 
-    Phones store the photo with a note that it is to be turned, the depth without.
+    Phones store the photo with an EXIF orientation, and its depth without one.
 
     Args:
         prompt: the map.
@@ -136,7 +136,9 @@ def _stored(lidar: Any, label: str) -> Stored:
     try:
         return Stored(np.asarray(lidar))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{label} is no array (h, w) of numbers: {error}") from None
+        raise ValueError(
+            f"{label} is not an array (h, w) of numbers: {error}"
+        ) from None
 
 
 def _own_unit(stored: Stored, label: str) -> str:
@@ -146,7 +148,7 @@ def _own_unit(stored: Stored, label: str) -> str:
         raise ValueError(f"{label} holds {kind}, not metres")
     unit = stored.texts.get("unit", "m")
     if unit not in METRES:
-        raise ValueError(f"{label} states the unit {unit!r}, which is no length")
+        raise ValueError(f"{label} states the unit {unit!r}, which is not a length")
     return unit
 
 

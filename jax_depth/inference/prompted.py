@@ -1,4 +1,4 @@
-"""A photo and a coarse depth map to metres: `Estimator.prompted`.
+"""Metres from a photo and a coarse depth map: `Estimator.prompted`.
 
 Upstream: DepthAnything/PromptDA `promptda/promptda.py` (`predict`), which leaves the
 map at the network's size; bringing it to the photo's is ours.
@@ -36,12 +36,12 @@ def prompted(self: Any, image: Any, lidar: Any, unit: str = "m") -> Any:
             and non-positive values are unknown and are filled from the nearest known
             ones first; a warning says how many.
         unit: of the numbers in `lidar`: "m", "cm", "mm", "km" or "in"; see
-            `inference.prompt.read_prompt` for files that know their own.
+            `inference.prompt.read_prompt` for files that state their own.
 
     Returns:
         A `DepthMap` of kind "metric_depth" at the picture's own size, or a list of
-        them in order. It never leaves the range of its prompt, and a prompt that is
-        one value everywhere returns it.
+        them in order. It never leaves the range of its prompt; for a constant prompt it
+        is that constant.
 
     Raises:
         ValueError: the model takes no prompt, there are not as many prompts as
@@ -111,12 +111,12 @@ def check_takes_prompts(estimator: Any) -> None:
 
 
 def refuse_without_prompt(config: ModelConfig) -> None:
-    """Raise ValueError if a model cannot say anything of a photo alone."""
+    """Raise ValueError if a model cannot predict from a photo alone."""
     if takes_prompts(config):
         raise ValueError(
             f"model {config.name!r} needs a coarse depth map beside each photo: use "
             "estimator.prompted(image, lidar), `jax-depth predict --prompt` on the "
-            "command line, or a model of photos alone"
+            "command line, or a model that takes photos alone"
         )
 
 

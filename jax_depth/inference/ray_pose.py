@@ -1,10 +1,10 @@
 """Cameras from Depth Anything 3's rays, instead of from its camera head.
 
 A view's rays are what a homography makes of its pixels: rotation times the inverse of
-its intrinsics. It is found in spite of outliers and taken apart.
+its intrinsics. It is fitted robustly and then decomposed.
 
-Upstream: ByteDance-Seed/Depth-Anything-3 `utils/ray_utils.py`, which draws its samples
-anew at every call. Here they are always the same, and the last fit is of all inliers.
+Upstream: ByteDance-Seed/Depth-Anything-3 `utils/ray_utils.py`, which draws new samples
+at every call. Here they are always the same, and the last fit uses all inliers.
 """
 
 import functools
@@ -29,8 +29,8 @@ def cameras_from_rays(
 ) -> tuple[Float32[np.ndarray, "v 3 4"], Float32[np.ndarray, "v 3 3"]]:
     """Return extrinsics and intrinsics, as `Output` has them, of every view.
 
-    As upstream a principal point beside the middle of the picture is not recovered:
-    the split into a rotation and intrinsics assumes it there, and gives it back nearly.
+    As upstream, an off-centre principal point is not recovered: the split into a
+    rotation and intrinsics assumes it at the centre, and returns it nearly there.
 
     Args:
         rays: `Output.rays`: direction and origin in the world.

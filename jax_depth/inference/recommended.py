@@ -1,4 +1,4 @@
-"""What `jax-depth bench` found fastest on this machine, kept and taken.
+"""What `jax-depth bench` found fastest on this machine, stored and used.
 
 It is in the file that also says how bfloat16 products are computed here, see
 `formats.cache`, and holds for this CPU or accelerator and this version of jax.
@@ -28,7 +28,7 @@ class Timing:
         engine, dtype, batch_size: as `jax_depth.load` takes them.
         seconds: of one picture, the median of the runs; None if it failed.
         runs: how many were timed.
-        problem: why it failed, in a sentence.
+        problem: why it failed.
     """
 
     engine: str
@@ -40,7 +40,7 @@ class Timing:
 
 
 def remember(config: ModelConfig, found: Iterable[Timing]) -> Path:
-    """Keep what is recommended for a model, one way a dtype; return the file.
+    """Store what is recommended for a model, one way per dtype; return the file.
 
     Raises:
         OSError: it cannot be written.
@@ -59,7 +59,7 @@ def recommended(config: ModelConfig, dtype: Dtype) -> Timing | None:
 
 
 def resolved(config: ModelConfig, *, only_xla: bool = False) -> tuple[Timing, str]:
-    """Return what engine "auto" takes for a model, and a sentence that says so.
+    """Return what engine "auto" chooses for a model, and a sentence that says so.
 
     The recommendation for `config.dtype` if it was measured on this machine and can be
     followed, else XLA.

@@ -1,7 +1,7 @@
 """The one loop over pictures: read, prepared, computed and brought back at once.
 
-Whoever has many pictures (a list, a folder, a benchmark, the frames of a clip) gives
-them to `stream` with what takes the three steps of a picture, an `Estimator` as a rule.
+Anything with many pictures (a list, a folder, a benchmark, the frames of a clip) gives
+them to `stream` with what takes the three steps of a picture, usually an `Estimator`.
 """
 
 import collections
@@ -61,11 +61,11 @@ def stream(
     with_source: bool = False,
     beside: Callable[[Any, np.ndarray], np.ndarray] | None = None,
 ) -> Generator[tuple[Any, Any]]:
-    """Yield every item with its result, or with the exception that it met, in order.
+    """Yield every item with its result, or with the exception it raised, in order.
 
     Items are read and prepared, and results brought back, in threads of their own.
     Pictures of one size are run in batches; a batch that fails is run picture by
-    picture, since one of them is to blame, or together they are too large. A few
+    picture, since one of them may be at fault, or together they may be too large. A few
     batches are in memory at a time, however many items there are.
 
     Args:
@@ -197,7 +197,7 @@ class _Stream:
                 yield entry.item, entry.result()
 
     def _proceed(self, more: bool) -> bool:
-        """Wait for the one thing that helps most; False where nothing is left.
+        """Wait for whatever helps most; return False when nothing is left.
 
         What is run together depends on the order of the items alone, not on which
         thread was quick: a batch that is not full waits while more can come.
@@ -232,7 +232,7 @@ class _Stream:
         return inputs, picture.shape[:2], None if name is None else source
 
     def _group(self) -> None:
-        """Put the next prepared picture to those of its size; run what is due."""
+        """Add the next prepared picture to those of its size; run what is due."""
         entry = self._preparing.popleft()
         error = entry.prepared.exception()
         if error is not None:
@@ -269,7 +269,7 @@ class _Stream:
             self._running.append((batch, output))
 
     def _collect(self) -> None:
-        """Fetch the result that was begun first and bring it back in the threads."""
+        """Fetch the result that was started first and finish it in the threads."""
         batch, output = self._running.popleft()
         try:
             output = jax.device_get(output)

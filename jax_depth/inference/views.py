@@ -1,4 +1,4 @@
-"""Several pictures of one place through an any-view model: `Estimator.views`.
+"""Several pictures of one place, seen by an any-view model: `Estimator.views`.
 
 Upstream: ByteDance-Seed/Depth-Anything-3 `api.py` (sizes, given cameras, alignment to
 them) and `model/da3.py` (`NestedDepthAnything3Net`: metres by a second network).
@@ -61,34 +61,35 @@ def views(
 ) -> Views:
     """Predict depth, cameras and poses of several pictures of one place.
 
-    Time of the blocks that look at all views grows with the square of their number.
+    The time of the blocks that attend across views grows with the square of their
+    number.
 
     Args:
-        images: RGB, as when the estimator is called with one, of one place; one is
+        images: pictures of one place, RGB, each as the estimator takes one; one is
             enough.
         cameras: of each picture, `Intrinsics` in its own pixels or a matrix (3, 3);
-            with `poses`, they guide the network.
+            with `poses`, they condition the network.
         poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in any
-            unit, which then is that of the depth.
-        reference: which view the world stands on, where poses are not given: "first",
-            "middle", or chosen by the network by "saddle_balanced" or
+            unit, which then is the unit of the depth.
+        reference: which view defines the world frame, where poses are not given:
+            "first", "middle", or the network's choice, "saddle_balanced" or
             "saddle_sim_range".
-        metric: "depth-anything-3-metric-large", or an estimator of it: brings depth and
-            poses to metres. Nested models do so by themselves.
-        fit: "crop" cuts pictures whose sizes at the network differ to what all have;
-            "refuse" names them.
+        metric: "depth-anything-3-metric-large", or an estimator of it: scales depth and
+            poses to metres. Nested models do so themselves.
+        fit: "crop" crops pictures whose sizes at the network differ to the size they
+            share; "refuse" raises an error that names them.
         pose_from: "rays" takes cameras and poses from the rays that the network gives
             beside depth, instead of from its camera head.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: a picture cannot be read, the model is
-            none of several views, or arguments contradict each other.
+        FileNotFoundError, ValueError, OSError: a picture cannot be read, the model does
+            not take several views, or arguments contradict each other.
     """
     config = self.config
     if architectures.network_row(config).axis != "views":
         raise ValueError(
             f"model {config.name!r} sees single pictures; views need an any-view "
-            "model, depth-anything-3-small say"
+            "model, such as depth-anything-3-small"
         )
     if isinstance(images, str | os.PathLike) or not isinstance(images, Sequence):
         raise ValueError("views takes a list of pictures of one place; give [picture]")
@@ -137,7 +138,7 @@ def views(
 
 
 def _run_views(params, pixels, config: ModelConfig, reference, conditions) -> Output:
-    """Run the any-view network on as many devices as share out the views evenly."""
+    """Run the any-view network on as many devices as divide the views evenly."""
     mesh = mesh_of(params, pixels.shape[1], "views")
     if mesh is not None:
         # Late, as above.
@@ -161,7 +162,7 @@ def _to_network(photo, estimator) -> tuple[np.ndarray, bounded.Window]:
 
 
 def _of_one_size(inputs, photos, labels, fit: Fit):
-    """Cut every picture to the smallest height and width, or refuse to."""
+    """Crop every picture to the smallest height and width, or refuse."""
     sizes = [window.size for _, window in inputs]
     if len(set(sizes)) == 1:
         return inputs
@@ -172,7 +173,8 @@ def _of_one_size(inputs, photos, labels, fit: Fit):
         )
         raise ValueError(
             "pictures of one place must reach the network at one size, and these "
-            f"differ: {found}; crop them, or let fit='crop' cut them to what all have"
+            f"differ: {found}; crop them, or let fit='crop' crop them to the size they "
+            "share"
         )
     rows, columns = (min(size[axis] for size in sizes) for axis in (0, 1))
     result = []
@@ -198,12 +200,14 @@ def _known_cameras(cameras, poses, photos) -> tuple[list, list] | None:
             ("cameras", "poses") if cameras is None else ("poses", "cameras")
         )
         raise ValueError(
-            f"{there} without {missing} cannot guide the network; give both or neither"
+            f"{there} without {missing} cannot condition the network; give both or "
+            "neither"
         )
     for name, things in (("cameras", cameras), ("poses", poses)):
         if len(things) != count:
             raise ValueError(
-                f"{count} pictures and {len(things)} {name} do not fit; give one each"
+                f"{count} pictures and {len(things)} {name} do not match; give one per "
+                "picture"
             )
     return (
         [_intrinsics(i, camera) for i, camera in enumerate(cameras)],
@@ -282,7 +286,7 @@ def _pose(extrinsics: np.ndarray) -> Pose:
 
 
 def _metric_network(estimator, params, metric):
-    """Return (params, config) of the network that knows metres, or None."""
+    """Return (params, config) of the network that gives metres, or None."""
     if metric is None:
         config = estimator.config.metric
         if config is None:
@@ -294,7 +298,7 @@ def _metric_network(estimator, params, metric):
         metric = load(metric, dtype=estimator.config.dtype)
     if metric.config.canonical_focal is None:
         raise ValueError(
-            f"metric={metric.config.name!r} does not know metres by a focal length; "
+            f"metric={metric.config.name!r} does not give metres from a focal length; "
             "give 'depth-anything-3-metric-large' or an estimator of it"
         )
     return on_one_device(metric.params), metric.config

@@ -1,4 +1,4 @@
-"""A clip in windows: which frames a network sees together, and one scale for all.
+"""A clip in windows: which frames a network sees together, on one scale.
 
 Video Depth Anything sees 32 frames at once. Its authors cut a clip so that each window
 begins with ten frames of the one before (`video_depth_anything/video_depth.py`,
@@ -78,13 +78,13 @@ class Stitcher:
 
         Args:
             stitch: "exact" is the authors' own. A film that begins black, or with
-                nothing in sight, makes it flat for good: what it is fitted to has no
-                spread. "steady" fits such a window to the frames that it shares with
+                nothing in sight, makes everything after it flat: what is fitted to has
+                no spread. "steady" fits such a window to the frames that it shares with
                 the one before, and is "exact" everywhere else.
             align: whether scale and shift are free; False for metres.
 
         Raises:
-            ValueError: another `stitch`.
+            ValueError: an unknown `stitch`.
         """
         check_stitch(stitch)
         self._steady, self._align = stitch == "steady", align
@@ -166,7 +166,7 @@ def stitched(
 
 
 def check_stitch(stitch: str) -> None:
-    """Raise ValueError for a way of stitching that there is not."""
+    """Raise ValueError for an unknown way of stitching."""
     if stitch not in get_args(Stitch):
         raise ValueError(
             f"stitch {stitch!r} is unknown; use {' or '.join(get_args(Stitch))}"

@@ -150,7 +150,7 @@ def stream_step(
     if [x.shape for x in jax.tree.leaves(state)] != shapes:
         raise ValueError(
             f"pixels of {pixels.shape} do not continue this stream, whose frames have "
-            "another size or number; begin a new one with stream_init"
+            "another size or number; start a new one with stream_init"
         )
     module = architectures.network(config)
     output, named = module.apply(
@@ -171,6 +171,6 @@ def _of_clips(config: ModelConfig) -> ModelConfig:
     if not architectures.sees_clips(config):
         raise ValueError(
             f"model {config.name!r} sees single pictures and has no stream; give "
-            "frames to jax_depth.apply, or take a video-depth-anything model"
+            "frames to jax_depth.apply, or use a video-depth-anything model"
         )
     return config

@@ -277,6 +277,6 @@ def _understood(conditions: dict[str, Any], config: ModelConfig) -> dict[str, An
     if "prompt" in takes and "prompt" not in given:
         raise ValueError(
             f"model {config.name!r} needs a prompt: coarse depth in metres, shape "
-            "(batch, rows, columns); without one use a model of pictures alone"
+            "(batch, rows, columns); without one use a model that takes pictures alone"
         )
     return given

@@ -120,7 +120,7 @@ def from_json(value: Any) -> Products:
     names = [field.name for field in dataclasses.fields(Products)]
     known = get_args(Way)
     if not isinstance(value, dict) or any(value.get(n) not in known for n in names):
-        raise ValueError(f"{value!r} is no way to compute bfloat16 products")
+        raise ValueError(f"{value!r} is not a way to compute bfloat16 products")
     return Products(*(value[name] for name in names))
 
 

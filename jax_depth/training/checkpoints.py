@@ -135,8 +135,8 @@ class Checkpoints:
                 reason = _shortly(error)
                 if "tree structures do not match" in str(error):
                     raise ValueError(
-                        f"the checkpoint {self._folder / str(number)} is of another "
-                        "optimizer or of other parameters than this run's; go on with "
+                        f"the checkpoint {self._folder / str(number)} belongs to "
+                        "another optimizer or other parameters than this run's; use "
                         "its own, or give another --workdir"
                     ) from None
             if _everywhere(state is not None):
@@ -152,7 +152,7 @@ class Checkpoints:
         if notes:
             raise ValueError(
                 "; ".join(notes) + f"; none is left in {self._folder}: remove it to "
-                "begin anew"
+                "start afresh"
             )
         return None, notes
 
@@ -194,8 +194,8 @@ def full(need: int, free: int) -> str:
     """Say that a disk is full."""
     return (
         f"no space left: a checkpoint takes {need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB "
-        f"are free, {max(need - free, 0) / 1e6:,.1f} MB are missing; free them, and "
-        "the same command goes on"
+        f"are free, {max(need - free, 0) / 1e6:,.1f} MB are missing; free them and run "
+        "the same command again"
     )
 
 

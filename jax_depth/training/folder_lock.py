@@ -31,8 +31,8 @@ def locked(workdir: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise BlockingIOError(
-                f"{workdir} is being trained in by {holder}; wait for it or end it, or "
-                "give another --workdir"
+                f"{workdir} is in use by {holder}; wait for it, end it or give another "
+                "--workdir"
             ) from None
         except OSError:
             yield

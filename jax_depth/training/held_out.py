@@ -100,7 +100,9 @@ def evaluate_held_out(
             pictures.append(panel(sample.rgb, target, mask, pred, metric, caption))
     means, judged, unreadable = _combined(results, unreadable)
     if not judged and report is not None:
-        report(f"none of {count} held-out pictures could be judged, the last: {reason}")
+        report(
+            f"none of {count} held-out pictures could be evaluated, the last: {reason}"
+        )
     return means | {"images": judged, "unreadable": unreadable}, pictures
 
 

@@ -246,7 +246,7 @@ def _judge(run: Run, journal: Journal, step: int, due: list[HeldOut]) -> None:
     best = run.recipe.run.best
     # Where not one picture could be judged there are counts alone.
     if best not in found and len(found) > 2 * len(due) + 2:
-        raise ValueError(f"run.best={best!r} is none of {', '.join(sorted(found))}")
+        raise ValueError(f"run.best={best!r} must be one of {', '.join(sorted(found))}")
 
 
 def _judged(

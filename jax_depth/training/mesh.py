@@ -34,7 +34,8 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     count = len(devices)
     if fsdp < 1 or count % fsdp:
         raise ValueError(
-            f"run.fsdp={fsdp} does not divide the {count} devices; take a divisor"
+            f"run.fsdp={fsdp} does not divide the {count} devices; use a divisor of "
+            "that number"
         )
     shape = (count // fsdp, fsdp)
     # Chips in a torus may have to be split within one of its directions, as 2 of 4,

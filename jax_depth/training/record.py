@@ -76,8 +76,8 @@ def _judge(judge: HeldOut) -> str:
 def write(workdir: Path, recipe: Recipe, data: str, first: int = 0) -> None:
     """Write what is in force from a step on, each file whole or not at all.
 
-    `recipe.json` is the newest; every one that was in force is kept as
-    `recipe-STEP.json`, STEP being the first it was not in force before.
+    `recipe.json` is the newest; every one that has been in force is kept as
+    `recipe-STEP.json`, STEP being the first it applied to.
 
     Args:
         workdir: of the run.
@@ -222,7 +222,7 @@ def changes_since(workdir: Path, recipe: Recipe, data: str) -> list[str]:
         before, judged_before = map(_absolute_lines, (before, judged_before))
         if before != now:
             notes.append(
-                "the data changed since the run began; its order is new from here"
+                "the data changed since the run began; its order starts afresh here"
             )
         # Earlier versions did not write it.
         if judged_before and judged_before != judged:

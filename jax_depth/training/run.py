@@ -123,7 +123,7 @@ class Run:
             raise ValueError(
                 f"loss.feature_reference={settings.feature_reference}: its tokens are "
                 f"{config.encoder.width} wide, the model's "
-                f"{self.config.encoder.width}; take an encoder of the same size"
+                f"{self.config.encoder.width}; use an encoder of the same size"
             )
         encoder = {"encoder": params["encoder"]}
         config = dataclasses.replace(config, head=None, kind="features", max_depth=None)

@@ -57,17 +57,17 @@ def model_config(recipe: Recipe) -> ModelConfig:
     if network_row(config).says:
         raise ValueError(
             f"model.architecture={settings.architecture} cannot be trained here yet: "
-            "recipes have no loss for its kind of depth; take a depth-anything-v2 model"
+            "recipes have no loss for its kind of depth; use a depth-anything-v2 model"
         )
     patch = config.encoder.patch_size
     if recipe.data.size % patch:
         raise ValueError(
             f"data.size={recipe.data.size} is not a multiple of {patch}, the patch "
-            f"size of {settings.architecture}; take "
+            f"size of {settings.architecture}; use "
             f"{max(1, round(recipe.data.size / patch)) * patch}"
         )
     if settings.scan and not hasattr(config.encoder, "scan"):
-        raise ValueError(f"model.scan is not for {settings.architecture}")
+        raise ValueError(f"model.scan does not apply to {settings.architecture}")
     config = with_encoder(config, remat=settings.remat, scan=settings.scan)
     assert config.head is not None
     if settings.kind != config.kind:
@@ -156,7 +156,7 @@ def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
     if settings.init_parts == "all" and known not in (config.kind, "features"):
         warnings.warn(
             f"model.init={settings.init} predicts {known}, this run {config.kind}, so "
-            "its head begins far off; model.init_parts=encoder draws a new head",
+            "its head starts far off; model.init_parts=encoder draws a new head",
             stacklevel=1,
         )
     leaves = checkpoint.flatten(loaded)

@@ -99,7 +99,7 @@ def init_state(
     flat = cast(Flat, traverse_util.flatten_dict(dict(params), sep="/"))
     for prefix in frozen:
         if not any(_under(name, prefix) for name in flat):
-            raise ValueError(f"no parameter lies under {prefix!r}, so none is frozen")
+            raise ValueError(f"no parameter is under {prefix!r}, so none is frozen")
     held = {
         k
         for k in flat
@@ -108,8 +108,8 @@ def init_state(
     trained = {k: v for k, v in flat.items() if k not in held}
     if not trained:
         raise ValueError(
-            f"nothing learns: model.frozen={', '.join(frozen)} holds every parameter; "
-            "leave one out"
+            f"nothing would be trained: model.frozen={', '.join(frozen)} freezes every "
+            "parameter; leave one out"
         )
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -90,7 +90,7 @@ class Watch:
         if self._row >= self._limit:
             raise NotFinite(
                 f"{self._row} steps in a row had no finite gradient and were skipped; "
-                "look at the data or lower optimizer.learning_rate; the samples were "
+                "check the data or lower optimizer.learning_rate; the samples were "
                 f"{', '.join(self._names[-20:])}"
             )
         return values

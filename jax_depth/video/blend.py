@@ -1,4 +1,4 @@
-"""Depth of a film that stands still where the picture stands still."""
+"""Keeps a film's depth still where the picture stands still."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -6,25 +6,25 @@ from PIL import Image, ImageFilter
 
 # Share of the past that is kept where nothing changes.
 KEEP = 0.9
-# Values of the network that one block of the comparison is wide: large enough that a
+# Width of one block of the comparison in the network's values: large enough that a
 # camera's noise averages out.
 _BLOCK = 4
-# Difference in brightness, of 255, of a block that is certainly something new.
+# Difference in brightness, of 255, at which a block certainly shows something new.
 _CHANGE = 6.0
 
 
 class Blend:
-    """Mixes each map with those before it, the less the more the picture changed.
+    """Blends each map with those before it, less where the picture changed more.
 
-    Alignment (`jax_depth.video.stabilize`) undoes what scale and shift can, but a
-    network also answers the noise of a camera with depth that boils. Here
+    Alignment (`jax_depth.video.stabilize`) undoes what scale and shift can, but camera
+    noise also makes a network's depth boil. Here
 
         shown = keep * past + (1 - keep) * map,
         keep = share * exp(-(change of brightness / 6)^2)
 
     for each pixel, brightness being averaged over small blocks and the largest change
     among neighbours counting, since a network's depth reaches over the edges of things.
-    It is causal. Made for looking: values of files are left alone.
+    It is causal, and for display only: saved values are left alone.
     """
 
     def __init__(self, share: float = KEEP):
@@ -34,7 +34,9 @@ class Blend:
             ValueError: another share.
         """
         if not 0 <= share < 1:
-            raise ValueError(f"the share {share:g} of the past must be in 0 to below 1")
+            raise ValueError(
+                f"the share {share:g} of the past must be at least 0 and below 1"
+            )
         self._share = share
         self._past: np.ndarray | None = None
         self._light: np.ndarray | None = None

@@ -21,7 +21,7 @@ from jax_depth.video.writing import VideoWriter
 
 
 class ClipWriter(Protocol):
-    """Takes frame after frame; the file is whole after `close`, however few came."""
+    """Takes frame after frame; after `close` the file is complete, however few came."""
 
     def write(self, result: FrameDepth) -> None: ...
     def close(self) -> bool:
@@ -46,7 +46,8 @@ class FilmWriter:
             writer: of the file.
             colormap: a name from `jax_depth.outputs.colormap.COLORMAPS`.
             beside: put the frame on the left, as `run_video.py` of Depth Anything.
-            legend: say below which colour is near, with the range of each frame.
+            legend: add a legend below: which colour is near, and the range of each
+                frame.
         """
         self._writer, self._colormap = writer, colormap
         self._beside, self._legend = beside, legend
@@ -93,8 +94,8 @@ class FrameFolderWriter:
         if folder.exists() and not (folder / "frames.csv").exists():
             if not folder.is_dir() or any(folder.iterdir()):
                 raise ValueError(
-                    f"'{folder}' exists and holds something else than frames of depth; "
-                    "choose another output folder"
+                    f"'{folder}' exists and holds something other than frames of "
+                    "depth; choose another output folder"
                 )
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("[0-9]*.png"):
@@ -127,7 +128,7 @@ class FrameFolderWriter:
         self._count += 1
 
     def close(self) -> bool:
-        """Close the table; say whether a frame is in it."""
+        """Close the table; return whether it has a frame."""
         self._table.close()
         return self._count > 0
 

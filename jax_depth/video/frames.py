@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
 from jax_depth.formats.image import as_bytes, read_image
 
-# Frames a second where a source has no times of its own and nobody says.
+# Frames a second where a source has no times of its own and none is given.
 DEFAULT_RATE = Fraction(25)
 
 
@@ -42,7 +42,7 @@ class Selection:
 
     Attributes:
         start: seconds to pass over.
-        rate: frames a second at most; None for all of them. Of a source without times,
+        rate: frames a second at most; None for all of them. For a source without times,
             a folder, it is the rate at which its frames are shown, and all are taken.
         count: frames at most; None for all.
 
@@ -100,10 +100,10 @@ class Source(Protocol):
     Attributes:
         name: what messages call it.
         rate: frames a second, as selected.
-        expected: about how many frames will come; None when nobody knows.
-        problems: after iteration, one sentence for everything that was not whole.
+        expected: about how many frames will come; None when unknown.
+        problems: after iteration, one sentence for everything that was incomplete.
         audio: the stream whose packets are in `packets`; None without.
-        packets: (packet, seconds) of audio, in order, as reading comes by them.
+        packets: (packet, seconds) of audio, in order, as reading meets them.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[Frame]: ...
     def close(self) -> None:
-        """Let go of the file; safe to call twice."""
+        """Release the file; safe to call twice."""
         ...
 
 

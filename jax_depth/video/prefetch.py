@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Seconds to wait for the thread to notice that nobody listens any more. It may sit in
-# a read that never ends, of a pipe for one, and is left behind then.
+# Seconds to wait for the thread to notice that nobody listens any more. It may be stuck
+# in a read that never ends, of a pipe for example, and is then left behind.
 _PATIENCE = 3.0
 
 

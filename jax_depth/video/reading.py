@@ -56,8 +56,8 @@ def open_source(
         label: what messages call a file, where that is not its name.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: it cannot be read, or holds no frame
-            that is wanted; one sentence with the remedy.
+        FileNotFoundError, OSError, ValueError: it cannot be read, or holds no wanted
+            frame; the message has the remedy.
     """
     word = word_of(source)
     if os.path.isdir(word):
@@ -274,7 +274,8 @@ class VideoFile:
     def _report(self, given: int, whole: bool) -> None:
         breaks_off = any("breaks off" in text for text in self.problems)
         end = None if breaks_off or not whole else self._early_end()
-        # Of the packet torn at the break its decoder's threads complain or do not.
+        # The decoder's threads may or may not complain about the packet torn at the
+        # break.
         damaged = max(self._damaged - (breaks_off or end is not None), 0)
         if damaged:
             what = "frame is" if damaged == 1 else "frames are"
@@ -307,7 +308,7 @@ class VideoFile:
             )
 
     def _early_end(self) -> str | None:
-        """Return what to say of a file that ended before the length it announced."""
+        """Return what to say about a file that ended before its announced length."""
         end, seconds = self._last + self._selection.start, self._seconds()
         if self._camera or seconds is None:
             return None

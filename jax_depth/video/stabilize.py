@@ -2,7 +2,8 @@
 
 A relative model leaves scale and shift free, and they jump from frame to frame. Here
 each frame gets the scale and shift that bring it closest to the frames before it, and
-pictures get a range of values that follows slowly. A cut to another scene starts anew.
+pictures get a range of values that follows slowly. A cut to another scene starts
+afresh.
 
 `step` handles one frame and `stabilize` a whole clip by `lax.scan` over it; both are
 pure and give the same numbers. `Stream` is `step` with a memory, for maps of any size.
@@ -10,7 +11,7 @@ pure and give the same numbers. `Stream` is `step` with a memory, for maps of an
 The fit is symmetric: scale is the ratio of the weighted standard deviations of the past
 and of the frame. Least squares would shrink contrast a little with every frame, as
 every regression on noisy values does, and a thousand frames would end up grey. Weights
-are Cauchy's, found in a few steps, so that what moves counts little.
+are Cauchy's, found in a few steps, so that moving things count little.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ class Settings:
 
     Attributes:
         align: find scale and shift; without, values stay and only the range follows.
-        lags: which frames before the current one it is aligned to.
+        lags: the earlier frames that the current one is aligned to, counted back.
         steps: of reweighting.
         follow: share of the way that the range shown goes to a frame's own.
         percentiles: of the values of a frame that its range reaches over.
@@ -158,7 +159,7 @@ def step(
     ordered = jnp.sort(depth.ravel())
     own = _range_of(ordered, settings)
     middle = ordered[(np.array([0.1, 0.5, 0.9]) * ordered.size).astype(int)]
-    # A constant map, a black frame for one, says nothing and is passed over.
+    # A constant map, such as a black frame, says nothing and is skipped.
     flat = ordered[-1] - ordered[0] <= jnp.float32(1e-6) * jnp.abs(ordered).max()
     colors = _histogram(picture)
     first = state.frames == 0

@@ -55,7 +55,7 @@ class FrameDepth:
     Attributes:
         frame: the picture and its time.
         values: scale * (what the network gave) + shift, at its own size.
-        steady: the same, mixed with the past for looking at, see `Blend`.
+        steady: the same, blended with the past for display, see `Blend`.
         placed: scale and shift, the range to show, and whether a scene begins.
         to_map: brings values to the frame's size.
         extremes: smallest and largest value of the whole clip, where that is known.
@@ -114,9 +114,9 @@ class VideoDepth:
             selection: which frames.
             range: what pictures of the maps should span, and whether values are
                 aligned:
-                - "frame": each its own smallest and largest value, as the original
-                  `run_video.py`; it flickers.
-                - "stream": values of relative models are aligned to the frames before
+                - "frame": each has its own smallest and largest value, as in the
+                original `run_video.py`; it flickers. - "stream": values of relative
+                models are aligned to the frames before
                   (metres stay as they are), the range follows slowly, and what is
                   shown keeps part of the past where the picture stands still.
                 - "clip": one range for all frames, of the model's own values. Takes
@@ -125,13 +125,13 @@ class VideoDepth:
             audio: keep the packets of the audio, see `Source`.
             settings: of "stream".
             smooth: share of the past that "stream" shows, see `Blend`; 0 for none.
-                Models of clips are steady by themselves: theirs is not mixed.
-            streaming, stitch: of models of clips, see `Estimator.clip`.
+                Models of clips are steady by themselves and are not blended.
+            streaming, stitch: for models of clips, see `Estimator.clip`.
             on_measured: called after every frame of the first of two passes.
 
         Raises:
             FileNotFoundError, OSError, ValueError: as `open_source`; a range that is
-                none of these; or "clip" of a camera, which has no end.
+                none of these; or "clip" for a camera, which has no end.
         """
         source = word_of(source)
         if not isinstance(range, str):
@@ -202,7 +202,7 @@ class VideoDepth:
                         if self._on_measured is not None:
                             self._on_measured()
             except KeyboardInterrupt:
-                self.interrupted = True  # what was measured is still worth a file
+                self.interrupted = True  # what was computed is still worth a file
             finally:
                 first.close()
             if not len(spool):
@@ -228,7 +228,7 @@ class VideoDepth:
         return FrameDepth(frame, values, steady, placed, to_map, extremes)
 
     def close(self) -> None:
-        """Let go of the source and of what was spooled."""
+        """Release the source and what was spooled."""
         self.source.close()
         self._forget_copy()
 

@@ -41,7 +41,7 @@ _HELD = {
 }
 # Of animated pictures: how FFmpeg stores their pixels.
 _PIXELS = {"gif": "pal8", "webp": "yuv420p"}
-# 256 colours chosen anew for each picture of a GIF.
+# 256 colours, chosen for each picture of a GIF.
 _PALETTES = "palettegen=stats_mode=single", "paletteuse=new=1"
 # Ticks a second: whole for every usual frame rate, also 30000/1001.
 _CLOCK = 90000
@@ -58,7 +58,7 @@ class _Nothing(Exception):
 class VideoWriter:
     """Writes a video, and audio packets beside it.
 
-    The file is complete once `close` has run, also after an error or Ctrl-C: it then
+    The file is complete once `close` has run, even after an error or Ctrl-C: it then
     holds the pictures written so far.
     """
 
@@ -166,7 +166,7 @@ class VideoWriter:
         formats = {".mkv": "matroska"}
         form = formats.get(self.suffix, self.suffix.removeprefix("."))
         encoder, settings = CODECS[self.codec]
-        # SVT-AV1 prints its settings on stderr unless told to tell of errors only.
+        # SVT-AV1 prints its settings on stderr unless told to report errors only.
         os.environ.setdefault("SVT_LOG", "1")
         temporary = self._file.enter_context(atomic(self.path))
         try:
@@ -227,7 +227,7 @@ class VideoWriter:
         return self._encoded(lambda: self._stream.encode(frame))
 
     def _encoded(self, encode: Callable[[], Any]) -> Any:
-        """Return what `encode` does; a refusal is one sentence."""
+        """Return what `encode` returns; a refusal becomes one sentence."""
         assert self.size is not None
         try:
             return encode()
@@ -294,7 +294,7 @@ def codec_for(path: Path, codec: str | None) -> str:
     """Return the codec of a film at `path`, the usual one of its format when None.
 
     Raises:
-        ValueError: unknown suffix or codec, or they do not go together.
+        ValueError: unknown suffix or codec, or they do not fit together.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:

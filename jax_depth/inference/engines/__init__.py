@@ -19,7 +19,7 @@ EngineChoice = Literal["xla", "openvino", "auto"]
 
 
 class Runs(Protocol):
-    """What `Estimator` needs of an engine."""
+    """What `Estimator` needs from an engine."""
 
     params: Params
     batch_size: int

@@ -1,4 +1,4 @@
-"""Engines and forked processes: a sentence in place of a child that waits for ever."""
+"""Engines and forked processes: an error instead of a child that hangs."""
 
 import os
 
@@ -9,8 +9,8 @@ _owner: int | None = None
 def check_process() -> None:
     """Refuse to compute in a child that was forked off a process with an engine.
 
-    XLA and OpenVINO compute on threads, which a fork does not copy: in the child they
-    would be waited for without end.
+    XLA and OpenVINO compute on threads, which a fork does not copy: the child would
+    wait for them for ever.
 
     Raises:
         RuntimeError: this is such a child.

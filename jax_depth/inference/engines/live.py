@@ -1,4 +1,4 @@
-"""What of a traced function is needed, for those who translate it by equations."""
+"""The needed part of a traced function, for translators that go by equations."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from typing import Any
 def live_equations(jaxpr: Any) -> list[Any]:
     """Return the equations of a jaxpr that its results depend on, in order.
 
-    XLA drops the others; a translator would do their work, or lack a primitive for
-    what nobody asked: the cameras of a network of which depth is wanted, say.
+    XLA drops the others; a translator would do their work, or lack a primitive for what
+    nobody asked for, such as a network's cameras when only depth is wanted.
     """
     live = {id(variable) for variable in jaxpr.outvars}
     kept = []

@@ -1,11 +1,11 @@
-"""OpenVINO: on CPUs faster than XLA, most of all with bfloat16 on AMX units.
+"""OpenVINO: faster than XLA on CPUs, most of all with bfloat16 on AMX units.
 
 The graph is translated from `jax_depth.forward` itself, so it is the same network
 with the same parameters. In float32 its results differ from XLA's by the order of
 sums: at most 1e-4 of a map's standard deviation. In bfloat16 OpenVINO rounds what
 flows between operators too, where this library keeps it float32, so they differ by
-some hundredths of it. A CPU without AMX (flag `amx_bf16` in /proc/cpuinfo) computes
-slower in bfloat16 than in float32.
+some hundredths of it. A CPU without AMX (flag `amx_bf16` in /proc/cpuinfo) is slower in
+bfloat16 than in float32.
 """
 
 import collections
@@ -48,8 +48,8 @@ class OpenVinoEngine:
             )
         if architectures.sees_clips(config):
             raise ValueError(
-                f"engine 'openvino' runs no model of clips, as {config.name!r} is one; "
-                "use engine 'xla'"
+                "engine 'openvino' cannot run models of clips, such as "
+                f"{config.name!r}; use engine 'xla'"
             )
         check_process()
         try:
@@ -83,7 +83,7 @@ class OpenVinoEngine:
     ) -> np.ndarray | Output:
         """Run pixels and return the maps (b, h, w), float32.
 
-        Of a model with more to say than depth an `Output`.
+        An `Output` for a model that predicts more than depth.
 
         Compiled once for each batch and picture size.
 
@@ -129,9 +129,9 @@ class OpenVinoEngine:
 def import_openvino() -> ModuleType:
     """Return the module openvino, imported without its telemetry.
 
-    Otherwise its tools fork this process, beside JAX's threads, to send word of the
-    import over the network. They do nothing of the kind where the package
-    openvino_telemetry is missing, and so it is, while they look for it.
+    Otherwise its tools fork this process, beside JAX's threads, to report the import
+    over the network. They do nothing of the kind where the package openvino_telemetry
+    is missing, and so it is, while they look for it.
 
     Raises:
         ModuleNotFoundError: openvino is not installed.

@@ -46,7 +46,7 @@ _MAX_HEADER = 1 << 16
 
 
 class ExecutableError(ValueError):
-    """An executable that does not serve this process: one sentence that says why."""
+    """An executable that cannot be used by this process; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +56,10 @@ class ExecutableFolder:
     Attributes:
         folder: where they are, `<model>_<dtype>_<b>x<h>x<w>.executable`.
         compile: what makes a program that the folder lacks.
-        strict: True for a folder a user names: a file that does not serve is an error,
-            a missing one a warning, and nothing is written. False for a cache: both
-            are compiled and written for the next process, and beyond `limit` files
-            those unused for longest are removed.
+        strict: True for a folder a user names: an unusable file is an error, a missing
+            one a warning, and nothing is written. False for a cache: both are compiled
+            and written for the next process, and beyond `limit` files those unused for
+            longest are removed.
         limit: files a cache keeps.
     """
 
@@ -76,11 +76,11 @@ class ExecutableFolder:
         Args:
             config: the model.
             params: nested dict of arrays on the device.
-            pixels: (b, h, w, 3) float32 on the device. Batches that several devices
-                share are compiled as ever; executables are for one device.
+            pixels: (b, h, w, 3) float32 on the device. Batches shared by several
+                devices are compiled as usual; executables are for one device.
 
         Raises:
-            ExecutableError: `strict`, and the file does not serve.
+            ExecutableError: `strict`, and the file cannot be used.
         """
         if len(pixels.sharding.device_set) > 1:
             return self.compile(config, params, pixels)
@@ -149,7 +149,7 @@ class _FirstRun:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that nobody else can write programs into, or make it so.
+    """Make a folder, or an existing one, writable for its owner alone.
 
     Raises:
         OSError: it cannot be made.

@@ -27,7 +27,7 @@ _MAX_COMPILED = 32  # executables kept; the one unused longest goes first
 
 
 class XlaEngine:
-    """Compiles `forward` for each (batch, height, width) and shares out batches.
+    """Compiles `forward` per (batch, height, width) and splits batches over devices.
 
     Attributes:
         params: nested dict of arrays, replicated on all devices; under bfloat16 as
@@ -103,7 +103,7 @@ class XlaEngine:
             if key in self._compiled:
                 self._compiled.move_to_end(key)
                 return self._compiled[key]
-        # Outside the lock: whoever has a program does not wait for another's.
+        # Outside the lock: a thread that has its program does not wait for another's.
         if len(inputs) == 1:
             program = self.compile(self._config, params, inputs[0])
         else:
@@ -147,7 +147,8 @@ def compile_forward(
 ) -> Callable[[Params, jax.Array], jax.Array]:
     """Return `forward` of a model, compiled for arguments like these.
 
-    Of a model with more to say than depth `apply_to_pictures`, which gives `Output`.
+    For a model that predicts more than depth, `apply_to_pictures`, which returns
+    `Output`.
 
     Args:
         config: the model.
@@ -172,7 +173,7 @@ def compile_prompted(
     pixels: Float32[jax.Array, "b h w 3"],
     prompt: Float32[jax.Array, "b h2 w2"],
 ) -> Callable[..., jax.Array]:
-    """Return depth of a model that takes prompts, compiled for arguments like these."""
+    """Return depth of a model with prompts, compiled for arguments like these."""
     from jax_depth.models.depth_anything import apply
 
     def function(params, pixels, prompt):
@@ -186,7 +187,7 @@ def _compiled(function, params, *inputs):
     (*others, device) = pixels.sharding.device_set
     if device.platform == "cpu" and not others and len(pixels) > 1:
         function = functools.partial(_one_by_one, function)
-    # A kernel that XLA does not see into has to be told how devices share a batch.
+    # A kernel that is opaque to XLA must be given how devices share a batch.
     mesh = getattr(pixels.sharding, "mesh", None) or Mesh(
         np.array([device]), ("data",), axis_types=(AxisType.Auto,)
     )
@@ -196,7 +197,7 @@ def _compiled(function, params, *inputs):
 
 
 def _padded(x: np.ndarray, count: int) -> np.ndarray:
-    """Fill a batch up with copies of its last: images do not influence each other."""
+    """Pad a batch with copies of its last image: images do not affect each other."""
     if len(x) == count:
         return x
     return np.concatenate([x, np.broadcast_to(x[-1:], (count - len(x), *x.shape[1:]))])
@@ -205,9 +206,9 @@ def _padded(x: np.ndarray, count: int) -> np.ndarray:
 def _one_by_one(function, params, *inputs):
     """Run a batch picture by picture.
 
-    On a CPU a picture keeps every core busy, and what it leaves between operators
-    fits its caches better than that of a batch: a twelfth less time, and the memory
-    of one picture.
+    On a CPU a picture keeps every core busy, and its intermediate results fit the
+    caches better than those of a batch: a twelfth less time, and the memory of one
+    picture.
     """
 
     def run(one):

@@ -131,7 +131,7 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
     {
         "glb": SceneFormat(
             "_mesh.glb",
-            "mesh that wears the photo",
+            "mesh textured with the photo",
             _mesh,
         ),
         "glb-points": SceneFormat(

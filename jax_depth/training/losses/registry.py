@@ -100,7 +100,7 @@ class Term:
             if named and number and isinstance(options or {}, Mapping):
                 return cls(loss, float(weight), dict(options or {}))
         raise ValueError(
-            f"{value!r} is not a term of a loss; write a name or (name, weight, "
+            f"{value!r} is not a loss term; write a name or (name, weight, "
             '{"option": value})'
         )
 
@@ -151,7 +151,7 @@ def _found(loss: str | Loss, kind: Kind) -> Loss:
         if kind not in kinds:
             raise ValueError(
                 f"the loss {loss!r} is for models of {' and '.join(kinds)}, this one "
-                f"is of {kind}; take one of {', '.join(names(kind))}"
+                f"gives {kind}; use one of {', '.join(names(kind))}"
             )
         return function
     module, colon, path = loss.partition(":")
@@ -161,8 +161,8 @@ def _found(loss: str | Loss, kind: Kind) -> Loss:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"the loss {loss!r} cannot be imported ({error}); give it again, as loss= "
-            "of `train` or in a module that can be imported"
+            f"the loss {loss!r} cannot be imported ({error}); pass it again as loss= "
+            "of `train`, or put it into a module that can be imported"
         ) from None
     if not callable(found):
         raise ValueError(
