@@ -40,7 +40,7 @@ def test_one_photo_becomes_a_mesh_and_a_note(fake, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("2 inputs: 2 written to scene_out; ")
     assert err.count("note: field of view assumed 60 degrees") == 1
-    assert "state it with --fov, --focal or --intrinsics" in err
+    assert "with --fov, --focal or --intrinsics" in err
 
 
 def test_every_format_and_the_summary_for_scripts(fake, capsys):
@@ -90,7 +90,7 @@ def test_a_relative_model_needs_its_scale_stated(fake, capsys):
     photo("a.png", low=1, high=4)
     assert main(["scene", "a.png"]) == 2
     err = capsys.readouterr().err
-    assert "fake gives inverse_depth of unknown scale; state it with --near" in err
+    assert "fake gives inverse_depth of unknown scale; set it with --near" in err
     assert main(["scene", "a.png", "--near", "1", "--far", "4", "--edge-angle=0"]) == 0
     z = trimesh.load("scene_out/a_mesh.glb", force="mesh").vertices[:, 2]
     np.testing.assert_allclose(sorted(set(np.round(-z, 4))), [1, 1.3333, 2, 4])

@@ -245,7 +245,7 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path, name):
         ("kitti:/nowhere", "/nowhere does not exist"),
         ("irs:/x?side=left", "no option 'side'"),
         ("vkitti2:/?camera=2", "camera='2' is unknown; known: 0, 1, all"),
-        ("vkitti2:/?camera", "options as name=value"),
+        ("vkitti2:/?camera", "name=value, joined by &"),
         ("irs:/x?weight=heavy", "weight=heavy is not a number"),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_constant_prompt_returns_itself_and_an_empty_one_is_refused():
         (np.ones((0, 4)), "m", r"shape \(0, 4\)"),
         (np.ones((3, 4), bool), "m", "not real numbers"),
         (np.array([["a", "b"]]), "m", "not real numbers"),
-        ([[1.0], [1.0, 2.0]], "m", r"no array \(h, w\)"),
+        ([[1.0], [1.0, 2.0]], "m", r"not an array \(h, w\)"),
         (np.full((3, 4), 2400, np.uint16), "m", r"reach to 2400 m.*unit='mm'"),
         (np.full((3, 4), 400, np.uint16), "m", r"reach to 400 m.*unit='mm'"),
         (np.full((3, 4), 2400.0), "m", r"reach to 2400 m.*unit='mm'"),

@@ -77,7 +77,7 @@ def test_steps_without_a_finite_gradient_end_the_run_with_names(tmp_path, monkey
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["data.size=30"], "data.size=30 is not a multiple of 14, .* take 28"),
+        (["data.size=30"], "data.size=30 is not a multiple of 14, .* use 28"),
         (["run.fsdp=3"], "run.fsdp=3 does not divide the 8 devices"),
         (["data.batch=12"], "batch of 12 pictures .* among 8 devices"),
         (["model.architecture=dinov2-small"], "is a bare encoder"),
