@@ -1,4 +1,4 @@
-"""From any published file or directory to any other, and by which name."""
+"""From any published file or directory to any other, and which model it is."""
 
 import dataclasses
 import difflib
@@ -60,7 +60,7 @@ def load(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: an unknown name, a broken file, weights that do not fit the
-            model, or a file that does not tell which model it is and no `model`.
+            model, or a file that does not say which model it holds, without `model`.
     """
     leaves, config, _ = _load_leaves(Path(source), model, allow_nonfinite, nest)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}

@@ -1,6 +1,6 @@
 """A native model directory with a model card: a repository for the Hugging Face hub.
 
-Whoever downloads it loads it by `jax_depth.load(folder)`. For a folder that
+Once downloaded it loads with `jax_depth.load(folder)`. For a folder that
 transformers loads, see `transformers_folder.py`.
 """
 
@@ -98,7 +98,7 @@ def model_card(
 ) -> str:
     """Return the model card: metadata the hub reads, then Markdown."""
     entry = MODELS.get(config.name)
-    # A name can be reused for another network; then nothing is known of its source.
+    # A name can be reused for another network, whose source is then unknown.
     if entry is not None and entry.config.encoder != config.encoder:
         entry = None
     licence = entry.licence if entry else "not stated by the maker of this folder"

@@ -40,7 +40,7 @@ class PublishedLayout:
     dead: tuple[str, ...] = ()
 
     def marked(self, key: str) -> bool:
-        """Whether a key is one by which the layout is known."""
+        """Whether a key is one that marks the layout."""
         # Below an encoder or a head the same parts of names come again.
         return any(
             mark in key if self.extends else key.startswith(mark) for mark in self.marks
@@ -112,6 +112,6 @@ def layouts_of(state: Any) -> list[PublishedLayout]:
 
 
 def layout_of(keys: str | None, layout: str) -> PublishedLayout | None:
-    """Return one layout of one kind of network, None where nobody publishes it."""
+    """Return one layout of one kind of network, None where it is not published."""
     rows = (row for row in LAYOUTS if (row.keys, row.layout) == (keys, layout))
     return next(rows, None)

@@ -14,7 +14,7 @@ from jax_depth_convert.pickle_values import (
 )
 from jax_depth_convert.prefixes import prefix_of
 
-# What scripts call the weights; of several the first is taken, and it is said which.
+# What scripts call the weights; of several the first is taken, and named.
 NESTS = (
     *("state_dict", "model", "model_state_dict", "model_state", "net", "network"),
     *("net_state_dict", "module", "weights", "params", "generator"),
@@ -29,9 +29,9 @@ def find_weights(
 ) -> dict[str, Tensor | NumpyArray]:
     """Return the one mapping of tensors inside what a training script saved.
 
-    Weights are told by their keys: a dict with keys of a known layout is taken
-    wherever it stands, and what is not a tensor beside those keys is left out. Of
-    unknown keys a dict under one of `NESTS` is taken, or the top level.
+    Weights are recognised by their keys: a dict with keys of a known layout is taken
+    wherever it is, and anything beside those keys that is not a tensor is left out.
+    With unknown keys, a dict under one of `NESTS` is taken, or the top level.
 
     Args:
         path: the file, for messages.
@@ -88,8 +88,8 @@ def find_weights(
 def _tensors(path: Path, record: Record, known: bool) -> dict[str, Any]:
     """Return the entries of the dict that was taken.
 
-    Beside keys of a known layout a number (`epoch`) is certainly no weight; among
-    unknown ones nothing says so.
+    Beside keys of a known layout a number (`epoch`) is certainly not a weight; among
+    unknown keys it might be.
     """
     others = [
         (shown(key), value)

@@ -181,7 +181,7 @@ def _record(items: Any = None, *_) -> Record:
     """Return a dict, empty but for the items that Python 2 gave an OrderedDict."""
     record = Record()
     if isinstance(items, Sequence):
-        # Once only: the same long list again and again would be copied for ever.
+        # Once only: a long list used again and again would be copied each time.
         if items.used:
             raise Refused("holds a dict in a form that torch does not write")
         items.used = True
@@ -308,7 +308,7 @@ _NUMPY_CONSTANTS = frozenset(
     "ndarray bool bool_ float16 float32 float64 complex64 complex128 int8 int16 int32 "
     "int64 uint8 uint16 uint32 uint64".split()
 )
-# Where today's names were: Python 2, NumPy 1, Python 3.13's pathlib.
+# Other places of today's names: Python 2, NumPy 1, Python 3.13's pathlib.
 _MOVED = {
     "__builtin__": "builtins",
     "numpy.core.multiarray": "numpy._core.multiarray",
@@ -347,7 +347,7 @@ _UNTYPED_NAMES = ("UntypedStorage", "_UntypedStorage")
 
 
 def apply(name: Any, arguments: Any) -> Any:
-    """Return what a name makes of its arguments.
+    """Apply a name to its arguments and return the result.
 
     Raises:
         Refused: not a function of the table, or not the arguments torch writes.

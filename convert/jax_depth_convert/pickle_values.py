@@ -1,8 +1,8 @@
 """What a `torch.save` pickle holds, as plain values.
 
-A tensor is where its bytes are said to be, a device or a path is one opaque word.
-Nothing refers to a class of torch or NumPy, nothing is shared between two files, and
-numbers are trusted nowhere: `pth_reader` checks them when it views the bytes.
+A tensor is the stated place of its bytes; a device or a path is one opaque word.
+Nothing refers to a class of torch or NumPy, nothing is shared between two files, and no
+number is trusted: `pth_reader` checks them when it views the bytes.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ _NUMPY_CODES = frozenset(
 
 
 class Refused(Exception):
-    """A sentence, without the file's name, about a pickle that will not be read."""
+    """A pickle is refused; the message lacks the file's name."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Encoded:
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value is, for a sentence."""
+    """Return what a value is, for a message."""
     if isinstance(value, Opaque):
         return value.kind
     if isinstance(value, Name):

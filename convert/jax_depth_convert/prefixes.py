@@ -1,4 +1,4 @@
-"""What wrappers put before the keys of a state dict, told by what follows it."""
+"""What wrappers put before the keys of a state dict, recognised by what follows."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ _DATA_PARALLEL = "module."
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
 # What trainers call the network; taken off only where a known layout follows. Where
-# both halves of Depth Anything follow it may be any other name.
+# both halves of Depth Anything follow, it may be any name.
 _OWNERS = frozenset(
     "module model net network model_ema ema ema_model teacher student generator "
     "depth_model depth_anything da".split()

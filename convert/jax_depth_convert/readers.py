@@ -38,8 +38,8 @@ def read(path: str | os.PathLike, *, nest: str | None = None) -> dict[str, np.nd
 
     Reads `.pth`, `.pt` and `.bin` (both of torch's formats), `.safetensors`, sharded
     checkpoints through their `.index.json`, and a directory that holds one of these
-    under the hub's names. Nothing in a file is executed: of a pickle only what is
-    data is read. The format is told by the content, not by the suffix.
+    under the hub's names. Nothing in a file is executed: from a pickle only data is
+    read. The format is recognised by the content, not by the suffix.
 
     Weights inside a training script's checkpoint (`model`, `state_dict`,
     `model_ema`, ...) are taken out, whatever stands beside them. What wrappers put

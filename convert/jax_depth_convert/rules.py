@@ -1,8 +1,8 @@
 """The engine of every key table: rules that hold in both directions.
 
 A `Rule` says that the tensor called `pattern` in a published file is the leaf at
-`path` of our tree, up to an exchange of axes. Names inside braces stand for numbers
-and connect the two sides, so a rule reads forwards and backwards:
+`path` of our tree, up to an exchange of axes. Names inside braces stand for numbers and
+link the two sides, so a rule works forwards and backwards:
 
     Rule("blocks.{n}.attn.proj.weight", "block_{n}/attn/proj/kernel", "linear")
 
@@ -32,8 +32,8 @@ TRANSFORMS: Mapping[str, tuple[int, ...] | None] = {
     "conv_transpose": (2, 3, 0, 1),  # (in, out, kh, kw) -> (kh, kw, in, out)
 }
 
-# A wholly wrong file has hundreds of problems: then the first few say it all, and
-# none is worth the millisecond that suggesting a near key takes.
+# A wholly wrong file has hundreds of problems: the first few say it all, and suggesting
+# a near key, a millisecond each, is not worth it.
 _MAX_PROBLEMS = 20
 _SHOWN = 2
 _MAX_KEY = 200  # characters; the longest published key has 80
@@ -156,9 +156,9 @@ def match(
         alias raises ValueError if the two differ.
 
     Raises:
-        ValueError: one message with every unexpected, missing, doubled or
-            wrongly shaped key, and every constant that is another; of more than
-            twenty the first two and their number.
+        ValueError: one message with every unexpected, missing, doubled or wrongly
+            shaped key, and every constant that differs; if more than twenty, the first
+            two and how many.
     """
     rules, constants = _sorted_out(rules)
     problems = _constant_problems(constants, state, targets)
@@ -330,7 +330,7 @@ def _shape_problems(rule: Rule, key: str, tensor: Any, target: Any) -> list[str]
 
 
 def _name_problems(rules, unexpected, missing, state, targets) -> list[str]:
-    """Describe keys without a place and places without a key, nearest name beside."""
+    """Describe keys without a place and places without a key, with the nearest name."""
     rules = written(rules)
     expected = [key for path in targets for _, key in _keys_of(rules, path)]
     problems = []

@@ -37,9 +37,9 @@ _KINDS = {"depth_anything": "depth model", "dinov2": "encoder"}
 
 @dataclasses.dataclass(frozen=True)
 class Recognised:
-    """What the names and shapes of a state dict give away.
+    """What the names and shapes of a state dict reveal.
 
-    Not among it: V1, V2 and metric files of one size share all of this.
+    That excludes V1, V2 or metric: files of one size share all of this.
 
     Attributes:
         layout: "original" or "transformers".

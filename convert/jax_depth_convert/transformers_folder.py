@@ -43,7 +43,7 @@ _HEAD_DEFAULTS: Mapping[str, Any] = {
     "depth_estimation_type": "relative",
     "max_depth": 1,
 }
-# What the architecture here is; a file that says otherwise holds another network.
+# The architecture built here; a file that says otherwise holds another network.
 _ENCODER_FIXED: Mapping[str, Any] = {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-6,

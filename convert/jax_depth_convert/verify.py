@@ -1,4 +1,4 @@
-"""How far jax_depth is from PyTorch, on one model: needs torch and transformers.
+"""How far jax_depth is from PyTorch on one model; needs torch and transformers.
 
     python -m jax_depth_convert.verify FILE --model depth-anything-v2-small
     python -m jax_depth_convert.verify --model depth-anything-v2-small

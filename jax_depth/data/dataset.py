@@ -12,7 +12,7 @@ from jax_depth.formats.stored import DAMAGED
 class Dataset(abc.ABC):
     """Random access to samples; reading leaves no state behind, so threads may share.
 
-    Opening one lists its files and reads none of the pictures.
+    Opening one lists its files without reading any picture.
 
     Attributes:
         title: the name of the format, as in the registry.
@@ -36,7 +36,7 @@ class Dataset(abc.ABC):
         Raises:
             IndexError: there is none of that number.
             SampleError: its files are missing, damaged, contradict each other or hold
-                no valid depth; the sentence names it.
+                no valid depth; the message names it.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self!r} has no sample {index}")
@@ -70,7 +70,7 @@ def listed(
         title: the format, for messages.
         root: a folder.
         patterns: globs relative to it.
-        hint: what else the message should say.
+        hint: what the message should add.
 
     Raises:
         DatasetError: `root` is not a folder, or nothing matches.

@@ -38,7 +38,7 @@ class Hypersim(Dataset):
         cameras: "published" uses each scene's own camera from
             `metadata_camera_parameters.csv` (contrib/mikeroberts3000), which must lie
             under `root`: a third of the scenes have shifted or tilted lenses.
-            "standard" takes every camera for the usual one (focal length 886.81 at
+            "standard" uses the standard camera for every scene (focal length 886.81 at
             1024x768), as the published training of Depth Anything V2 does.
 
     Raises:
@@ -148,7 +148,7 @@ def planar_factor(
     uv = np.stack([*np.meshgrid(u, v), np.ones((height, width))])
     ray = np.einsum("ij,jhw->ihw", np.reshape(matrix, (3, 3)), uv)
     factor = np.abs(ray[2]) / np.sqrt((ray**2).sum(0))
-    factor.setflags(write=False)  # it is shared by all who ask
+    factor.setflags(write=False)  # shared by all callers
     return factor
 
 

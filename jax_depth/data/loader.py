@@ -4,8 +4,7 @@ Grain shuffles, repeats, mixes by weight and reads ahead: in threads or, where t
 interpreter's lock is the limit, in processes. The order is that of one endless stream
 of samples: batch `step` of `batch_size` is its elements step * batch_size and
 following, whatever the number of hosts, each of which reads its own rows of every
-batch. So the step is all there is to save, and a run may go on with other hosts than it
-began with.
+batch. So the step is all there is to save, and a run may be resumed on other hosts.
 """
 
 import dataclasses
@@ -43,7 +42,7 @@ class Row(NamedTuple):
 
 
 class TooManyUnreadable(DatasetError):
-    """More samples were unreadable than allowed: one sentence, with their names."""
+    """More samples were unreadable than allowed; the message names them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +63,9 @@ class LoadedBatch:
 class Loader:
     """An endless, shuffled, weighted mixture of datasets.
 
-    Every epoch of each dataset is shuffled anew. Datasets are interleaved in fixed
-    proportion, not drawn: with weights 1 and 2 each run of three samples holds one of
-    the first and two of the second.
+    Every epoch of each dataset is shuffled differently. Datasets are interleaved in
+    fixed proportion, not drawn: with weights 1 and 2 each run of three samples holds
+    one of the first and two of the second.
 
     An unreadable sample is replaced by another of its dataset, drawn from
     (seed, position), reported, and counted in `unreadable`.
@@ -158,7 +157,7 @@ class Loader:
             rows.close()
 
     def batch(self, step: int) -> LoadedBatch:
-        """Return one batch, read here and now: what `batches` yields for that step."""
+        """Return one batch, read at once: what `batches` yields for that step."""
         first = step * self.batch_size + self._first_row
         rows = [self.row(position) for position in range(first, first + self.rows)]
         return self._stack(step, rows)
@@ -287,7 +286,7 @@ def _mixed(
             "for each dataset"
         )
     legs = [
-        # Its own seed each: equal sizes must not mean equal orders.
+        # A seed for each: equal sizes must not mean equal orders.
         grain.MapDataset.source(_Numbers(number, len(dataset)))
         .seed(_grain_seed(seed, number))
         .shuffle()

@@ -28,10 +28,9 @@ class NyuV2(Dataset):
 
     Args:
         root: the `.mat` file, or the folder with it and `splits.mat`.
-        depth: "raw", as measured, a quarter of the pixels missing: what the published
-            zero-shot figures of Depth Anything are reproduced with; or "filled", with
-            the missing ones made up. There is no default, since the two give figures
-            20 % apart.
+        depth: "raw", as measured, a quarter of the pixels missing, which reproduces the
+            published zero-shot figures of Depth Anything; or "filled", with the missing
+            ones made up. There is no default, since the two give figures 20 % apart.
         split: "test", "train" or "all"; the former need `splits.mat`.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Pictures with depth in few large files that Grain reads at any place: ArrayRecord.
+"""Pictures with depth in a few large files that Grain reads in any order: ArrayRecord.
 
     packed.json                                   {"rows": samples there were, ...}
     packed-000000000-000004096-4090.array_record  of samples 0 to 4095, 4090 records
 
-What is where stands in the names of the files, so that opening millions of samples
+File names say which samples they hold, so that opening millions of samples
 lists a folder and reads nothing; a file is opened when a sample of it is wanted. A file
 has its name only when it is complete. Samples that could not be read are missing in
 the third number, and listed in `packed-….failed.txt`.
@@ -120,7 +120,7 @@ class Packer:
         """Write the record of a sample; samples come in the order of their numbers."""
         if self._writer is not None:
             between = range(self._next, min(number, self._end))
-            # A run that goes on may find samples done between those it has to do.
+            # A resumed run may find finished samples between those it has to do.
             if number >= self._end or not all(n in self._failed for n in between):
                 self._complete()
         if self._writer is None:
@@ -164,7 +164,7 @@ class Packer:
         self._start, self._count, self._next = number, 0, number
         while self._start > first and self._start - 1 in self._failed:
             self._start -= 1
-        # Files of several writers, and of one that goes on, end at the same numbers.
+        # Files of several writers, and of a resumed one, end at the same numbers.
         self._end = min((number // self._rows + 1) * self._rows, self._stop)
         self._temporary = self.root / f".packing-{number:09d}"
         # What is in them is compressed already, and read one at a time.
@@ -176,7 +176,7 @@ class Packer:
 def pack(dataset: Dataset, root: Path | str, rows: int = ROWS_PER_FILE) -> int:
     """Write a dataset with depth into a folder; return the number of its records.
 
-    The same call goes on where another ended.
+    The same call resumes where another ended.
 
     Args:
         dataset: to copy; what of it cannot be read is left out and listed.
@@ -198,7 +198,7 @@ def pack(dataset: Dataset, root: Path | str, rows: int = ROWS_PER_FILE) -> int:
 
 
 def begin(root: Path, rows: int, more: dict[str, Any]) -> None:
-    """Make a folder and say what it is to hold.
+    """Make a folder and write down what it will hold.
 
     Raises:
         DatasetError: it holds something else.
@@ -331,7 +331,7 @@ class _Numbers(Sequence[str]):
 
 @dataclasses.dataclass(frozen=True)
 class _Instruction:
-    """What array_record wants to know of a file it shall not open to find out."""
+    """What array_record needs to know about a file, without opening it."""
 
     filename: str
     skip: int

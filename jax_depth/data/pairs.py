@@ -1,4 +1,4 @@
-"""One's own pairs of pictures and depth: a manifest, or two folders.
+"""Your own pairs of pictures and depth: a manifest, or two folders.
 
 A manifest is CSV with a header, or JSONL, with one pair a line:
 
@@ -8,7 +8,7 @@ A manifest is CSV with a header, or JSONL, with one pair a line:
 Paths are relative to the manifest. A mask is a picture: 0 is invalid. Two folders are
 `images/` and `depth/` with files of the same name but for the suffix.
 
-What the numbers mean has to be said, since it cannot be guessed: by columns of the
+What the numbers mean has to be stated, since it cannot be guessed: by columns of the
 manifest, by `pairs.json` in the folder (an object with the same keys), or by options:
 
     kind      metric_depth, depth (no unit) or inverse_depth
@@ -152,7 +152,7 @@ class Pairs(Dataset):
 
 
 def _check_unit(sample: Sample, meaning: Meaning) -> None:
-    """Refuse metric depth that no camera sees."""
+    """Refuse metric depth that no camera can see."""
     if sample.kind != "metric_depth" or sample.target is None:
         return
     median = float(np.median(sample.target[sample.mask]))
@@ -312,7 +312,7 @@ def _meaning(root: Path, number: int, stated: Mapping[str, Any]) -> Meaning:
     """Return what the numbers of one pair mean.
 
     Raises:
-        DatasetError: it is not said, or said wrongly.
+        DatasetError: it is not stated, or stated wrongly.
     """
     where = f"pairs: entry {number} of {root}"
     kinds = get_args(Kind)
@@ -350,7 +350,7 @@ def _meaning(root: Path, number: int, stated: Mapping[str, Any]) -> Meaning:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Return the names, repeated ones with their number behind."""
+    """Return the names, repeated ones with a number appended."""
     seen: dict[str, int] = {}
     for position, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1

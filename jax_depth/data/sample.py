@@ -20,11 +20,11 @@ UNITS: dict[str, tuple[str | None, ...]] = {
 
 
 class DatasetError(ValueError):
-    """A dataset as a whole cannot be used: one sentence that names it."""
+    """A dataset as a whole cannot be used; the message names it."""
 
 
 class SampleError(ValueError):
-    """One sample cannot be used: one sentence that names it and the reason."""
+    """One sample cannot be used; the message names it and the reason."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ def labelled_sample(
     far: float = np.inf,
     intrinsics: Intrinsics | None = None,
 ) -> Sample:
-    """Make a sample whose mask is what can be meant by the values.
+    """Make a sample whose mask covers the meaningful values.
 
     NaN, infinity, depth <= 0, negative inverse depth (unless its shift is unknown),
     and depth beyond `far` are outside the mask.

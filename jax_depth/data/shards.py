@@ -115,7 +115,7 @@ class Shard:
     """Random access to the frames of one shard.
 
     Holds no open file, so threads and processes may share it: zipfile would parse the
-    directory anew for each, which takes longer than decoding a frame.
+    directory again for each, which takes longer than decoding a frame.
 
     Attributes:
         path: of the file.

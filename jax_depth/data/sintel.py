@@ -25,7 +25,7 @@ class Sintel(Dataset):
     Args:
         root: the folder with `training`, or that folder.
         rendering: "final" (with blur, fog and motion blur) or "clean".
-        far: depth beyond which nothing is believed: the sky is at some 1e5. The
+        far: depth beyond which nothing is trusted: the sky is at about 1e5. The
             protocols of evaluation cut off at 70 to 80 themselves (the default is our
             choice).
 

@@ -36,7 +36,7 @@ class TartanAir(Dataset):
         side: "left", "right" or "all".
         cleaning: "da3" leaves out the environment `amusement` and masks what is beyond
             a limit of the environment, as Depth Anything 3 does; "none" keeps all.
-        far: metres beyond which nothing is believed: the sky is rendered at thousands
+        far: metres beyond which nothing is trusted: the sky is rendered at thousands
             of metres (our choice).
 
     Raises:

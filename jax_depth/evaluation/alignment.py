@@ -2,7 +2,7 @@
 
 Everything is float64, of one image. A relative model leaves scale and shift free, so
 the published protocols fit both to the truth first (Ranftl et al. 2020,
-arXiv:1907.01341, section 6); which of the fits below was meant moves the numbers more
+arXiv:1907.01341, section 6); the choice among the fits below moves the numbers more
 than most models do.
 """
 
@@ -60,7 +60,7 @@ class Aligned:
     Attributes:
         depth: float64 (h, w) metres, clipped to the range of the protocol.
         scale, shift: of the fit, in its space.
-        notes: a sentence for everything that makes the fit worth little.
+        notes: a sentence for each reason to doubt the fit.
     """
 
     depth: Float64[np.ndarray, "h w"]
@@ -80,8 +80,7 @@ def align(
     """Return the prediction as depth in metres, fitted to the truth and clipped.
 
     Args:
-        pred: the prediction, finite under the mask; what it is says
-            `alignment.space`.
+        pred: the prediction, finite under the mask; `alignment.space` says what it is.
         depth: truth in metres, positive under the mask.
         mask: pixels to fit, at least one.
         alignment: what to fit.
@@ -114,7 +113,7 @@ def align(
 
 
 def _doubts(x, scale: float, method: Method):
-    """Yield a sentence for everything that makes a fit worth little."""
+    """Yield a sentence for each reason to doubt a fit."""
     if np.ptp(x) == 0:
         yield f"the prediction is constant ({x[0]:g}) on every valid pixel"
     elif scale < 0:

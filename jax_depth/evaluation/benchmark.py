@@ -1,4 +1,4 @@
-"""Benchmarks: pictures with a truth, how a prediction is judged, what is averaged."""
+"""Benchmarks: pictures with ground truth, how they are scored and averaged."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from jax_depth.evaluation.boundary import boundary_f1
 from jax_depth.evaluation.metrics import score
 from jax_depth.evaluation.protocols import DA2K_REPRODUCES, DA2K_SOURCE, Protocol
 
-# What one picture came to, ready for JSON: "metrics" and whatever else is known.
+# The result for one picture, ready for JSON: "metrics" and whatever else is known.
 Judgement = dict[str, Any]
 
 
 @runtime_checkable
 class Benchmark(Interface):
-    """What a run needs of a benchmark.
+    """What a run needs from a benchmark.
 
     Attributes:
         names: of the pictures, in order.
@@ -35,11 +35,11 @@ class Benchmark(Interface):
     @property
     def published(self) -> int | None: ...
     def read(self, index: int) -> tuple[UInt8[np.ndarray, "h w 3"], Any]:
-        """Return a picture and its truth; SampleError when that cannot be."""
+        """Return a picture and its truth; SampleError if that is impossible."""
         ...
 
     def judge(self, depth: DepthMap, truth: Any) -> Judgement:
-        """Judge one prediction; ValueError when that cannot be."""
+        """Score one prediction; ValueError if that is impossible."""
         ...
 
     def means(self, judgements: Sequence[Judgement]) -> dict[str, float]:
@@ -47,11 +47,11 @@ class Benchmark(Interface):
         ...
 
     def badness(self, judgement: Judgement) -> float:
-        """Return by what the worst pictures are found."""
+        """Return the number by which the worst pictures are found."""
         ...
 
     def description(self) -> dict[str, Any]:
-        """Return all that decides the numbers, ready for JSON."""
+        """Return everything that decides the numbers, ready for JSON."""
         ...
 
 
@@ -89,7 +89,7 @@ class DepthBenchmark:
 
     Attributes:
         protocol: how.
-        alignment: of the model at hand, see `default_alignment`.
+        alignment: of the model, see `default_alignment`.
     """
 
     def __init__(self, samples: Dataset, protocol: Protocol, alignment: Alignment):
@@ -128,7 +128,7 @@ class DepthBenchmark:
 
     def means(self, judgements: Sequence[Judgement]) -> dict[str, float]:
         """Return the mean over pictures of every metric."""
-        # Exact sums: they do not depend on who summed what first.
+        # Exact sums: they do not depend on the order of summing.
         names = judgements[0]["metrics"]
         return {
             name: math.fsum(j["metrics"][name] for j in judgements) / len(judgements)

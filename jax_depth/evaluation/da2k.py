@@ -49,7 +49,7 @@ class DA2K:
 
     Raises:
         DatasetError: the folder or its annotations are missing or not in this format;
-            the sentence names the entry.
+            the message names the entry.
     """
 
     def __init__(self, root: Path | str):
@@ -90,7 +90,7 @@ class DA2K:
 
 
 def count_correct(depth: DepthMap, image: PairImage) -> int:
-    """Return in how many pairs the map puts the nearer point nearer.
+    """Return the number of pairs in which the map puts the nearer point nearer.
 
     Ties are wrong, so a constant map scores 0. Compared at the picture's own size.
     """

@@ -1,8 +1,8 @@
 """The metrics of `evaluation.metrics` for use inside a jitted step: batches, masks.
 
 The same definitions over (b, h, w) with static shapes, in the dtype of the prediction:
-float32 on accelerators, float64 under `jax.enable_x64`. `jax-depth eval` itself counts
-in NumPy; these are for loops that must not leave the device.
+float32 on accelerators, float64 under `jax.enable_x64`. `jax-depth eval` itself
+computes in NumPy; these are for loops that must not leave the device.
 """
 
 import jax.numpy as jnp

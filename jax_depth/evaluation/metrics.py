@@ -123,7 +123,7 @@ def depth_metrics(
     - rmse (metres), rmse_log, log10: root mean square, that of g, mean |g| / log 10.
     - silog: sqrt(mean g^2 - mean(g)^2 / 2), as Depth Anything V2.
     - silog_kitti: 100 sqrt(mean g^2 - mean(g)^2), as ZoeDepth, Marigold (per image)
-      and Eigen et al. 2014 (arXiv:1406.2283) with lambda 1, in per cent.
+      and Eigen et al. 2014 (arXiv:1406.2283) with lambda 1, in percent.
     - silog_unbiased: 100 std(g) with n - 1, as UniDepth; 0 for one pixel.
     - silog_loss: 10 sqrt(var(g) + 0.15 mean(g)^2), n - 1, as ZoeDepth's loss.
     - d1, d2, d3: shares with max(pred / depth, depth / pred) < 1.25, 1.25^2, 1.25^3.

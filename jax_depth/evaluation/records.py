@@ -1,4 +1,4 @@
-"""What each picture came to, kept in files so that a run can go on after a stop."""
+"""The result of each picture, kept in files so that a stopped run can resume."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _RESTORED = {"original": "aligned", "transformers": "bicubic"}
 
 
 class Records:
-    """The judgements of one evaluation, one JSON line each, from one or more processes.
+    """The results of one evaluation, one JSON line each, from one or more processes.
 
     A process appends to a file of its own and reads those of all, so processes that
     share a folder share the work and any of them can sum up.
@@ -25,7 +25,7 @@ class Records:
         process: number of this process.
 
     Raises:
-        ValueError: the folder holds records of other settings; the sentence names the
+        ValueError: the folder holds records of other settings; the message names the
             first that differs.
         OSError: a file cannot be read or written.
     """
@@ -40,11 +40,11 @@ class Records:
             self._append({_HEADER: self._settings})
 
     def add(self, index: int, name: str, judgement: Judgement) -> None:
-        """Keep what a picture came to, on disk, before returning."""
+        """Store a picture's result on disk before returning."""
         self._append({"index": index, "name": name, **judgement})
 
     def skip(self, index: int, name: str, reason: str) -> None:
-        """Keep why a picture was passed over."""
+        """Store why a picture was skipped."""
         self._append({"index": index, "name": name, "skipped": reason})
 
     def judged(self) -> dict[int, dict[str, Any]]:

@@ -52,7 +52,7 @@ def judged(lines: Mapping[int, dict[str, Any]]) -> dict[int, Judgement]:
 
 
 def to_csv(lines: Mapping[int, dict[str, Any]]) -> str:
-    """Return one row a picture: number, name, metrics, what else is known, why not."""
+    """Return a row per picture: number, name, metrics, notes, why it was skipped."""
     return csv_text(_row(line) for line in lines.values())
 
 

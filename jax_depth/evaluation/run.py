@@ -23,16 +23,16 @@ def run(
     process: int = 0,
     processes: int = 1,
 ) -> Iterator[tuple[str, str | None]]:
-    """Judge every picture that has no record; yield each one's name as it is done.
+    """Score every picture that has no record; yield each one's name when it is done.
 
-    A picture that cannot be read, predicted or judged is recorded with its reason and
-    does not touch the others.
+    A picture that cannot be read, predicted or scored is recorded with the reason and
+    does not affect the others.
 
     Args:
-        benchmark: pictures and how to judge.
+        benchmark: pictures and how to score them.
         estimator: takes pictures uint8 (h, w, 3) to depth maps of the same sizes, in
             the three steps of `Estimator`.
-        records: where judgements go.
+        records: where results go.
         batch_size: pictures run together; the estimator's own by default.
         process, processes: this process takes every `processes`-th picture.
 

@@ -1,4 +1,4 @@
-"""Which colour is near: a strip of the colours with words, to stand below a picture."""
+"""Which colour is near: a strip of colours with words, to go below a picture."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ class Words:
 def legend_words(
     depth: DepthMap, low: float | None = None, high: float | None = None
 ) -> Words:
-    """Return what the ends of a map's colours mean, for somebody new to it.
+    """Return what the ends of a map's colours mean, for a newcomer.
 
     Args:
         depth: the map; its kind and unit are read.

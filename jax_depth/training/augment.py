@@ -81,7 +81,7 @@ def augment(
     """Return a random view of a frame at `size`, (rows, columns).
 
     A part is cut out of the frame and resized as `to_network` resizes whole pictures,
-    so that a model learns from pictures like those it will be shown.
+    so that a model learns from pictures like those it will see in use.
 
     Args:
         rgb: sRGB picture.

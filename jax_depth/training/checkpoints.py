@@ -40,8 +40,8 @@ _LITTLE = 1 << 20
 class Checkpoints:
     """The checkpoints of one run: the newest ones and the best.
 
-    A checkpoint appears under its final name only when it is complete, so that what
-    a killed process left half written is never read.
+    A checkpoint appears under its final name only when it is complete, so that what a
+    killed process left half-written is never read.
 
     Args:
         workdir: of the run.
@@ -64,7 +64,8 @@ class Checkpoints:
             [
                 LatestN(keep),
                 BestN(
-                    # Of an evaluation without it, as under another setting, the worst.
+                    # For an evaluation without it, as under another setting: the worst
+                    # value.
                     get_metric_fn=self._judged,
                     reverse=not greatest,
                     n=1,
@@ -89,14 +90,14 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, metrics: dict[str, float] | None = None) -> None:
-        """Begin to save a state; it is complete after `wait` at the latest.
+        """Start saving a state; it is complete by the time `wait` returns.
 
         Args:
             state: of the run.
             metrics: of an evaluation of exactly this state.
 
         Raises:
-            OSError: the disk is full; the sentence says how much is missing.
+            OSError: the disk is full; the message says how much is missing.
         """
         number = int(state.step)
         if number in self._manager.all_steps():
@@ -116,7 +117,7 @@ class Checkpoints:
         return TrainState(**fields)
 
     def restore_newest(self, like: TrainState) -> tuple[TrainState | None, list[str]]:
-        """Return the newest state that is sound, and a sentence on each that is not.
+        """Return the newest sound state, and a sentence on each that is not.
 
         A damaged one is set aside as `checkpoints/STEP.damaged`.
 
@@ -167,7 +168,7 @@ class Checkpoints:
         return metrics.get(self._metric, worst)
 
     def wait(self) -> None:
-        """Return when everything begun is on disk."""
+        """Return when every save started is on disk."""
         with self._full():
             self._manager.wait_until_finished()
 
@@ -178,7 +179,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _full(self) -> Iterator[None]:
-        """Turn what a full disk makes of a save into a sentence."""
+        """Turn the errors of a save on a full disk into a clear message."""
         try:
             yield
         except Exception as error:
@@ -208,7 +209,7 @@ def check_space(workdir: Path, state: TrainState) -> None:
     """Check that the first checkpoint and the model beside it will fit on the disk.
 
     Raises:
-        OSError: they will not; nothing has been trained by then.
+        OSError: they will not; nothing has been trained yet.
     """
     model = sum(leaf.nbytes for leaf in jax.tree.leaves((state.average, state.frozen)))
     need, free = size_of(state) + model, shutil.disk_usage(workdir).free
@@ -237,11 +238,11 @@ def gathered(state: TrainState, keep: bool = True) -> Params:
     """Return the nested averaged parameters on the host; every process must call it.
 
     Neither the optimiser's state nor the parameters that are averaged are fetched, and
-    one array is fetched after the other.
+    arrays are fetched one at a time.
 
     Args:
         state: of the run.
-        keep: whether this process wants them; without it the result is empty.
+        keep: whether this process wants them; if not, the result is empty.
     """
     from jax.experimental import multihost_utils
 
@@ -259,7 +260,7 @@ def gathered(state: TrainState, keep: bool = True) -> Params:
 
 
 def _everywhere(mine: bool) -> bool:
-    """Return whether it is so on every process."""
+    """Return whether it is true on every process."""
     if jax.process_count() == 1:
         return mine
     from jax.experimental import multihost_utils

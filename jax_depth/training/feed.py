@@ -47,7 +47,7 @@ class Rows:
 
     def __init__(self, recipe: Recipe):
         self._metric = recipe.model.kind == "metric_depth"
-        # What a metric model cannot say it shall not learn.
+        # A metric model must not learn what it cannot predict.
         most = recipe.model.max_depth or recipe.data.max_depth
         self._far = min(most, recipe.data.max_depth)
         self._data = recipe.data
@@ -65,8 +65,8 @@ class Rows:
         else inverse depth.
 
         Raises:
-            SampleError: the whole sample has no depth the run may learn from, which a
-                wrong unit makes of every one. A crop may well have none.
+            SampleError: the whole sample has no depth the run may learn from, as with a
+                wrong unit throughout. A crop may well have none.
             ValueError: the sample is unlabelled, or has no metres where they are
                 needed.
         """
@@ -102,10 +102,10 @@ class Rows:
 def target_of(
     sample: Sample, metric: bool, min_depth: float, max_depth: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a model learns of a sample, float32 (h, w), and its mask.
+    """Return what a model learns from a sample, float32 (h, w), and its mask.
 
     Pixels outside [min_depth, max_depth] metres are masked, where metres are known;
-    infinitely far ones stay, since inverse depth 0 says as much as any other.
+    infinitely far ones stay, since inverse depth 0 is as informative as any other.
     """
     if metric:
         depth, mask = sample.metric_depth()
@@ -118,7 +118,7 @@ def target_of(
 
 
 def known(sample: Sample, metric: bool) -> np.ndarray:
-    """Return where a sample says something a model of that kind could learn."""
+    """Return where a sample has something a model of that kind could learn."""
     if metric:
         return sample.metric_depth()[1]
     assert sample.mask is not None
@@ -126,7 +126,7 @@ def known(sample: Sample, metric: bool) -> np.ndarray:
 
 
 def out_of_range(sample: Sample, min_depth: float, max_depth: float) -> str:
-    """Say why `target_of` leaves nothing of a sample."""
+    """Return why `target_of` leaves nothing of a sample."""
     if sample.unit is None:
         return "no pixel with a valid depth"
     metres, known = sample.metric_depth()

@@ -14,7 +14,7 @@ from jax_depth.training.recipe import Recipe
 
 # Samples that are read of a dataset, evenly spaced.
 _SAMPLES = 32
-# Share of the known depth below which its unit is in doubt.
+# Share of usable depth below which the unit is in doubt.
 _ENOUGH = 0.9
 _ROWS = 8
 
@@ -26,8 +26,8 @@ def depth_lines(
 
     Args:
         recipe: says which depth is used.
-        datasets: of which up to 32 samples each are read. What cannot be read is left
-            to the loader, which counts it.
+        datasets: up to 32 samples of each are read. Unreadable ones are left to the
+            loader, which counts them.
     """
     metric = recipe.model.kind == "metric_depth"
     far = min(recipe.model.max_depth or np.inf, recipe.data.max_depth)

@@ -13,11 +13,11 @@ LOCK = ".lock"
 def locked(workdir: Path) -> Iterator[None]:
     """Hold a run's folder.
 
-    Where the file system has no locks, or the system none of this kind, nothing is
-    held.
+    Where the file system has no locks, or the system none of this kind, this does
+    nothing.
 
     Raises:
-        BlockingIOError: another process holds it; the sentence names host and process.
+        BlockingIOError: another process holds it; the message names host and process.
     """
     try:
         import fcntl

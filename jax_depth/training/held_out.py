@@ -18,7 +18,7 @@ from jax_depth.training.feed import out_of_range, target_of
 from jax_depth.training.panels import panel
 from jax_depth.training.prompt_simulation import PromptSimulation, simulate
 
-# Inverse depth is judged as metres up to here, see `evaluation.evaluate`.
+# Inverse depth is evaluated as metres up to here, see `evaluation.evaluate`.
 _FAR = 80.0
 _PICTURES = 4
 
@@ -58,19 +58,19 @@ def evaluate_held_out(
         limit: number of samples.
         side: short side in pixels the network sees.
         min_depth: metres below which pixels are left out.
-        report: called with a sentence if not one sample could be judged.
-        simulation: of the prompts of a model that takes them, the same each time.
+        report: called with a message if not a single sample could be evaluated.
+        simulation: of the prompts, for a model that takes them; the same each time.
 
     A relative model is aligned by scale and shift in disparity, a metric one is not
-    aligned. "images" and "unreadable" count the samples. Of several processes each
-    judges its share of them; the numbers are those of all.
+    aligned. "images" and "unreadable" count the samples. With several processes each
+    evaluates its share; the numbers are for all of them.
     """
     metric = config.kind == "metric_depth"
     far = config.max_depth or _FAR
     results, pictures, unreadable, reason = [], [], 0, ""
     count = min(limit, len(samples))
     chosen = np.linspace(0, len(samples) - 1, count).astype(int)
-    # Neighbours may show one scene.
+    # Neighbours may show the same scene.
     shown = set(chosen[np.linspace(0, count - 1, min(count, _PICTURES)).astype(int)])
     for number in chosen[jax.process_index() :: jax.process_count()]:
         try:
@@ -116,7 +116,7 @@ def _combined(
         return means, len(results), unreadable
     from jax.experimental import multihost_utils
 
-    # A process may have judged none, and does not know the names then.
+    # A process may have evaluated none, and then does not know the names.
     one = np.arange(1.0, 5.0, dtype=np.float32).reshape(2, 2)
     names = sorted(evaluate(one, one, one > 0, "none", "depth"))
     sums = [sum(r[name] for r in results) for name in names]

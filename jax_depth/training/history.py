@@ -1,4 +1,4 @@
-"""What a run gives back, and what it is judged by."""
+"""What a run returns, and what it is evaluated on."""
 
 import dataclasses
 import json
@@ -9,13 +9,13 @@ from typing import Any
 from jax_depth.data.dataset import Dataset
 from jax_depth.training.journal import LOG
 
-# Metrics of which more is better; of the others less is.
+# Metrics where more is better; for the others less is.
 _GREATEST = ("d1", "d2", "d3")
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Pictures with depth that a run is judged by and does not learn from.
+    """Pictures with depth that a run is evaluated on and does not learn from.
 
     Attributes:
         dataset: of them.
@@ -35,7 +35,7 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and is judged by.
+    """What a run learns from and is evaluated on.
 
     Attributes:
         datasets: to mix.
@@ -68,8 +68,8 @@ class History(list[dict[str, Any]]):
     Attributes:
         steps: done in all.
         interrupted: Ctrl-C ended it.
-        early: it ended before the recipe's last step since `run.patience` was over.
-        abandoned: a thread is still compiling for it.
+        early: it ended before the recipe's last step because `run.patience` ran out.
+        abandoned: one of its threads is still compiling.
     """
 
     def __init__(self, lines: Sequence[dict[str, Any]] = (), steps: int = 0):
@@ -96,7 +96,7 @@ class Patience:
         self._misses = 0
 
     def recall(self, workdir: Path, metric: str, last: int) -> None:
-        """Take in what the log says of steps up to `last`, of earlier processes."""
+        """Take in what earlier processes logged of steps up to `last`."""
         found: dict[int, float] = {}
         if (workdir / LOG).exists():
             for line in (workdir / LOG).read_text(encoding="utf-8").splitlines():
@@ -124,5 +124,5 @@ class Patience:
 
 
 def greatest(metric: str) -> bool:
-    """Whether more of a metric is better."""
+    """Whether a metric is better when greater."""
     return metric.rpartition("/")[2] in _GREATEST

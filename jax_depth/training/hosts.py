@@ -1,8 +1,8 @@
-"""What the processes of a run tell each other, by the store that jax keeps for them.
+"""What the processes of a run tell each other, through the store jax keeps for them.
 
-A process that fails leaves the others in an exchange that never comes about: they
-would notice by a heartbeat, 100 seconds later. Here it leaves a sentence, which each of
-the others prints before it ends.
+A process that fails leaves the others in an exchange that never completes: they would
+notice by a heartbeat, 100 seconds later. Here it leaves a message, which each of the
+others prints before it exits.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ _runs = 0
 def together() -> Iterator["Hosts"]:
     """A context in which an exception on one host ends the processes on all of them.
 
-    With one process it is raised as ever. With several each ends at once with exit
-    code 1, since one that waits for an exchange can end in no other way.
+    With one process it is raised as usual. With several, each exits at once with code
+    1, since a process waiting for an exchange cannot end in any other way.
     """
     global _runs
     _runs += 1
@@ -42,7 +42,7 @@ def together() -> Iterator["Hosts"]:
         yield hosts
     except Exception as error:
         if _failure(hosts) is not None:
-            # What another's end made of an exchange here says nothing.
+            # An exchange broken by another's exit says nothing about its cause.
             listener.join(_PATIENCE)
             os._exit(1)
         if not isinstance(error, ValueError | OSError):
@@ -71,7 +71,7 @@ class Hosts:
             self.client = distributed.global_state.client
 
     def tell(self, sentence: str) -> None:
-        """Leave a sentence for the first process, which keeps the log."""
+        """Leave a message for the first process, which keeps the log."""
         print(f"train: {sentence}", file=sys.stderr, flush=True)
         if self.client is not None:
             self._told += 1

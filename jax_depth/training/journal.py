@@ -22,7 +22,7 @@ class Journal:
 
     Args:
         workdir: of the run; the log is appended to `log.jsonl`.
-        first: step the run begins or goes on at. What TensorBoard has of later ones,
+        first: step the run starts or resumes at. What TensorBoard has for later ones,
             from a process that was killed, is hidden.
         steps: of the whole run.
         active: whether this process writes.
@@ -103,14 +103,14 @@ class Journal:
             self._add({"note": sentence} | values)
 
     def _add(self, line: dict[str, Any]) -> None:
-        # Threads of the loader speak too.
+        # Threads of the loader report too.
         with self._lock:
             self.lines.append(line)
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Write what is buffered."""
         if self._active:
             self._bar.close()
             self._board.close()

@@ -1,8 +1,8 @@
 """The training loop: from a recipe and data to a folder that `jax_depth.load` takes.
 
-Calling `train` again with the same folder goes on where the last checkpoint is: the
-data order is a function of (seed, step), augmentation of (seed, position), and all
-else is in the checkpoint.
+Calling `train` again with the same folder resumes at the last checkpoint: the data
+order is a function of (seed, step), augmentation of (seed, position), and all else is
+in the checkpoint.
 """
 
 import collections
@@ -59,7 +59,7 @@ __all__ = ["HeldOut", "History", "NotFinite", "Outcome", "TrainingData", "train"
 _AHEAD = 2
 # The name in 0.1 of what `train` returns.
 Outcome = History
-# Called with a step and what was logged of it; True asks the run to save and end.
+# Called with a step and what was logged for it; True asks the run to save and end.
 Callback = Callable[[int, dict[str, Any]], Any]
 
 
@@ -73,11 +73,11 @@ def train(
     callbacks: Sequence[Callback] = (),
     judge_only: bool = False,
 ) -> History:
-    """Train until the recipe's last step or SIGTERM; go on if `workdir` has a run.
+    """Train until the recipe's last step or SIGTERM; resume if `workdir` has a run.
 
     Args:
         recipe: the run, or the name of one.
-        data: what it learns from, and is judged by; datasets as `open_dataset` takes
+        data: what it learns from and is evaluated on; datasets as `open_dataset` takes
             them are mixed by size.
         workdir: new, or of the same run.
         loss: instead of the recipe's terms: (pred, target, mask) -> scalar, of
@@ -87,7 +87,7 @@ def train(
         callbacks: each called as `callback(step, values)` with what is logged, losses
             as well as held-out metrics; one that returns True ends the run after the
             step, saved. On processes other than the first it sees the same.
-        judge_only: take no step; judge what is there by every held-out set.
+        judge_only: take no step; evaluate what is there on every held-out set.
 
     Returns:
         The lines of the log. Its `steps` are less than the recipe's after SIGTERM,
@@ -212,7 +212,7 @@ def _as_data(data: Any) -> TrainingData:
 
 
 def _save(run: Run, due: list[HeldOut], journal: Journal, step: int) -> None:
-    """Save a checkpoint, judged first by the sets whose turn it is."""
+    """Save a checkpoint, evaluated first on the sets that are due."""
     better, metrics = run.best is None, {}
     best = run.recipe.run.best
     averaged = None
@@ -235,16 +235,16 @@ def _save(run: Run, due: list[HeldOut], journal: Journal, step: int) -> None:
 
 
 def _judge(run: Run, journal: Journal, step: int, due: list[HeldOut]) -> None:
-    """Judge the state as it is by some sets.
+    """Evaluate the state as it is on some sets.
 
     Raises:
-        ValueError: `run.best` is none of the metrics.
+        ValueError: `run.best` is not one of the metrics.
     """
     if not due:
         return
     found = _judged(run, gathered(run.state), journal, step, due)
     best = run.recipe.run.best
-    # Where not one picture could be judged there are counts alone.
+    # Where not a single picture could be evaluated there are only counts.
     if best not in found and len(found) > 2 * len(due) + 2:
         raise ValueError(f"run.best={best!r} must be one of {', '.join(sorted(found))}")
 
@@ -252,7 +252,7 @@ def _judge(run: Run, journal: Journal, step: int, due: list[HeldOut]) -> None:
 def _judged(
     run: Run, params: Params, journal: Journal, step: int, due: list[HeldOut]
 ) -> dict[str, float | int]:
-    """Judge parameters, log the result and return it by `run.best`'s names."""
+    """Evaluate parameters, log the result and return it by `run.best`'s names."""
     settings, data = run.recipe.run, run.recipe.data
     found: dict[str, float | int] = {}
     placed = jax.device_put(params, jax.local_devices()[0])
@@ -347,7 +347,7 @@ def _steps(
 def _pace(
     values: dict[str, float], recipe: Recipe, done: int, pictures: int
 ) -> dict[str, float]:
-    """Return time, epochs, and what can be said of the time that is left."""
+    """Return time, epochs, and an estimate of the time left, if any."""
     found = {"time": time.time(), "epoch": done * recipe.data.batch / pictures}
     rate = values.get("images_per_second_per_device")
     if rate:

@@ -1,9 +1,9 @@
-"""Devices as data x fsdp: who holds which part of a batch and of a parameter.
+"""Devices as data x fsdp: which holds which part of a batch and of a parameter.
 
 A batch is split over both axes. A large parameter, its average and its optimiser
 state are split over "fsdp" along their longest axis that divides; the rest is on every
-device. The activations are held to the batch's split, or the partitioner would move
-them about: 12 GiB a chip instead of 2.3 for the large model.
+device. The activations are constrained to the batch's split, or the partitioner would
+move them around: 12 GiB a chip instead of 2.3 for the large model.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
         )
     shape = (count // fsdp, fsdp)
     # Chips in a torus may have to be split within one of its directions, as 2 of 4,
-    # which jax.make_mesh refuses. A CPU's have no places.
+    # which jax.make_mesh refuses. CPU devices have no positions.
     placed = mesh_utils.create_device_mesh(
         shape, devices, allow_split_physical_axes=True
     )
@@ -98,7 +98,7 @@ def split(tree: Any, mesh: Mesh) -> Any:
 def held_activations(mesh: Mesh) -> Iterator[None]:
     """A context in which a network's activations are split as its batch is.
 
-    Kernels that XLA does not see into are told of the mesh too.
+    Kernels opaque to XLA are given the mesh too.
     """
     sharding = batch_sharding(mesh)
 

@@ -26,7 +26,7 @@ def objective(
 ) -> Objective:
     """Return (raw output, batch, key) -> (loss, its parts) for a recipe.
 
-    Measured and pseudo-labelled pictures are averaged apart and weighted; a batch
+    Measured and pseudo-labelled pictures are averaged separately and weighted; a batch
     without one of them has 0 there. Relative terms see the output before its ReLU,
     since where that is dead there would be no gradient.
 
@@ -36,7 +36,7 @@ def objective(
         kinds: of pictures that occur; the terms of others are not computed.
 
     Raises:
-        ValueError: a term that does not exist or does not go with the model.
+        ValueError: a term that does not exist or does not fit the model.
     """
     metric = config.kind == "metric_depth"
     model = "metric_depth" if metric else "inverse_depth"
@@ -74,8 +74,8 @@ def objective(
 def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:
     """Paste a box of another pseudo-labelled picture of the batch into some of them.
 
-    In a random order of the pseudo-labelled pictures each takes from the next, so that
-    whatever else stands in the batch, and wherever, the share is what it says.
+    In a random order of the pseudo-labelled pictures each takes from the next, so the
+    share holds whatever else is in the batch, and wherever.
 
     The box covers 1 - lambda of the picture, lambda uniform, anywhere it fits by its
     centre (Yun et al. 2019, arXiv:1905.04899, algorithm A1).
@@ -95,7 +95,7 @@ def cutmix(batch: Batch, share: float, key: PRNGKeyArray) -> Batch:
     count = jnp.maximum(batch.pseudo.sum(), 1)
     partner = order[(jnp.argsort(order) + 1) % count]
     other = jax.tree.map(lambda x: jnp.asarray(x)[partner], batch)
-    # Alone a picture would be pasted into itself.
+    # A lone picture would be pasted into itself.
     chosen = (draws[0] < share) & batch.pseudo & (count > 1)
     side = jnp.sqrt(1.0 - draws[1])
 

@@ -13,7 +13,7 @@ from typing import Any
 from jax_depth.training.losses.registry import Term
 from jax_depth.training.recipe import Recipe, leaves
 
-# Words for values that Python writes otherwise.
+# Words for values that Python spells differently.
 _WORDS = {"true": True, "false": False, "none": None, "inf": math.inf}
 
 
@@ -91,7 +91,7 @@ def _type_of(recipe: Recipe, key: str) -> Any:
 
 
 def _nearest(key: str, known: Iterable[str]) -> list[str]:
-    """Return what may be meant: of that last part or its initials, else like it."""
+    """Return the likely key: by its last part or its initials, else a similar one."""
     section, _, last = key.rpartition(".")
     tails = {k: k.rpartition(".")[2] for k in known}
     initials = {k: "".join(w[:1] for w in v.split("_")) for k, v in tails.items()}

@@ -1,7 +1,7 @@
-"""How a run computes bfloat16 products on CPUs: alike on all hosts, and when resumed.
+"""How a run computes bfloat16 products on CPUs: the same on all hosts and when resumed.
 
-`jax_depth.models.products` chooses by what a machine is fast at. The ways differ in
-the order of sums, so a run keeps the one it began with.
+`jax_depth.models.products` chooses what is fast on a machine. The ways differ in the
+order of sums, so a run keeps the one it started with.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ _PATIENCE = 600_000  # milliseconds until the first process has read the folder
 def of_run(
     workdir: Path, config: ModelConfig, hosts: Hosts
 ) -> AbstractContextManager[None]:
-    """Return a context in which the run in a folder is traced as it was begun.
+    """Return a context in which the run in a folder is traced as it was started.
 
     The first process takes the choice from the folder, or makes it and writes it there;
-    the others take it from the first. JAX_DEPTH_BFLOAT16 overrides it, for good.
-    Nothing is kept of a float32 model, or away from CPUs.
+    the others take it from the first. JAX_DEPTH_BFLOAT16 overrides it, permanently.
+    Nothing is kept for a float32 model, or on other devices than CPUs.
 
     Raises:
         ValueError: the file in the folder is broken.

@@ -1,9 +1,9 @@
 """A coarse, sparse, noisy depth map out of a dense one: what a sensor would have seen.
 
-Upsampling an exact small map is another task than believing a sensor, so few points of
-it are kept and the rest is filled from them, as a phone's own software does. After Lin
-et al. 2024, arXiv:2412.14015, section 3.3 ("LiDAR simulation"), whose strengths are not
-all published.
+Upsampling an exact small map is a different task from trusting a sensor, so few points
+of it are kept and the rest is filled from them, as a phone's own software does. After
+Lin et al. 2024, arXiv:2412.14015, section 3.3 ("LiDAR simulation"), whose strengths are
+not all published.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def simulate(
 
     Returns:
         Metres, at `settings.size` on the short side unless `depth` is smaller; ones
-        where not one value is known, which nothing is learnt from either.
+        where no value is known, and from which nothing is learnt either.
     """
     rows, columns = _size(depth.shape, settings.size)
     low = depth[_centres(depth.shape[0], rows)][:, _centres(depth.shape[1], columns)]

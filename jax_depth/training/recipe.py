@@ -36,14 +36,14 @@ class ModelSettings:
     Attributes:
         architecture: a catalogue name, or "smoke", a ViT of two blocks.
         kind: what the result predicts.
-        max_depth: metres at which a metric model saturates, else None; of one that
-            takes a prompt, beyond which it learns nothing.
+        max_depth: metres at which a metric model saturates, else None; for one that
+            takes a prompt, the distance beyond which it learns nothing.
         init: catalogue name, model directory or weight file; "" draws at random.
         init_parts: what is taken from `init`; "encoder" leaves the head at random.
         frozen: prefixes of parameters that do not learn: "encoder".
         lora_rank: rank of `adapters` in the encoder, the rest of which is frozen
             then; 0 for none.
-        dtype: of matrix products and convolutions; parameters are float32.
+        dtype: for matrix products and convolutions; parameters are float32.
         remat: recompute each block in the backward pass: less memory.
         scan: run the blocks as a loop: a shorter compilation.
     """
@@ -71,12 +71,12 @@ class DataSettings:
         min_depth, max_depth: metres; pixels outside are masked.
         augmentation: of pictures with measured or rendered depth.
         pseudo_augmentation: of pseudo-labelled pictures.
-        prompt: what a model that takes a prompt gets, made of the dense depth.
+        prompt: what a model that takes a prompt gets, made from the dense depth.
         threads: that read and augment; None for as many as this machine has cores.
         workers: processes that do it instead, each with `threads` of its own (None:
             one); 0 for the run's own process.
         prefetch: batches made ahead.
-        unreadable_limit: samples that cannot be used before the run ends.
+        unreadable_limit: unusable samples after which the run ends.
     """
 
     size: int = setting(FROM_1, 518)
@@ -199,16 +199,16 @@ class RunSettings:
         seed: of parameters, data order and augmentation.
         save_every: steps between checkpoints.
         evaluate_every: steps between evaluations; each is saved too.
-        evaluate_images: held-out pictures of an evaluation.
+        evaluate_images: held-out pictures per evaluation.
         log_every: steps between lines of the log.
         keep: newest checkpoints kept, besides the best.
         fsdp: devices that share each parameter; the others share the batch.
         shard_above: elements from which a parameter is shared.
         skip_limit: consecutive steps without a finite gradient that end the run.
-        save_minutes: minutes after which a checkpoint is saved whatever the step; 0
-            leaves it to `save_every`.
+        save_minutes: minutes after which a checkpoint is saved at any step; 0 leaves it
+            to `save_every`.
         best: metric of the first held-out set, or NAME/METRIC of another, that chooses
-            the best model: d1, d2, d3 by the greatest, others by the least.
+            the best model: the greatest d1, d2 or d3, the least of others.
         patience: evaluations without a better one that end the run; 0 for never.
         profile: first and last step to trace for TensorBoard; empty for none.
     """
@@ -293,7 +293,8 @@ class Recipe:
     def _check_terms(self) -> None:
         for term in self.loss.terms:
             try:
-                # What cannot be imported here may be so where the run goes on.
+                # What cannot be imported here may be importable where the run is
+                # resumed.
                 if ":" not in term.text:
                     term.function(self.model.kind)
             except ValueError as error:

@@ -17,7 +17,7 @@ from jax_depth.training.recipe import (
 )
 
 OURS = "not published: our choice"
-# Of a setting that is not that of the named recipe.
+# The source of a setting that differs from the named recipe's.
 CHANGED = "changed"
 
 # V1, section 3.2, names colour jitter and Gaussian blur and gives no strength. CutMix,
@@ -139,7 +139,8 @@ _FINETUNE = Recipe(
         "depth-anything-v2-small",
         kind="metric_depth",
         max_depth=20.0,
-        # A metric head: a relative one gives inverse depth, and would have to turn.
+        # A metric head: a relative one gives inverse depth, and would have to be
+        # inverted.
         init="depth-anything-v2-metric-indoor-small",
     ),
     data=DataSettings(size=518, batch=8, max_depth=20.0),
@@ -327,7 +328,7 @@ def fitted(recipe: Recipe) -> tuple[Recipe, list[str]]:
     """Return a recipe whose warm-up fits its run, and what was changed, as sentences.
 
     The warm-up of a named recipe shrinks to a tenth of a run made shorter, and so does
-    any that is not shorter than its run: it would end below the peak and never fall.
+    any that is not shorter than its run, which would end below the peak and never fall.
     """
     steps, warmup = recipe.run.steps, recipe.optimizer.warmup
     named = RECIPES.get(recipe.name)

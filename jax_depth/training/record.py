@@ -17,8 +17,8 @@ from jax_depth.training.recipes import fitted
 
 RECIPE, DATA = "recipe.json", "data.txt"
 _KEPT = "recipe-{}.json"
-# What decides the shape of a state, how many batches a step of it is, and what the
-# folder's model predicts.
+# What decides the shape of a state, how many batches make a step, and what the folder's
+# model predicts.
 _FIXED = (
     "model.architecture",
     "model.kind",
@@ -27,7 +27,7 @@ _FIXED = (
     "model.lora_rank",
     "optimizer.accumulate",
 )
-# What changes no number of a run.
+# Settings that change no number of a run.
 _HARMLESS = {
     "data.threads",
     "data.workers",
@@ -83,8 +83,8 @@ def write(workdir: Path, recipe: Recipe, data: str, first: int = 0) -> None:
         workdir: of the run.
         recipe: of the steps that follow.
         data: see `described`.
-        first: steps taken so far. What is kept of later ones, which are taken again,
-            goes.
+        first: steps taken so far. What is kept from later ones, which are taken again,
+            is removed.
     """
     text = overrides.to_json(recipe)
     _write(workdir / DATA, data)
@@ -93,7 +93,7 @@ def write(workdir: Path, recipe: Recipe, data: str, first: int = 0) -> None:
         if kept.pop(step) != text or step > first:
             (workdir / _KEPT.format(step)).unlink()
     if not kept and first and (workdir / RECIPE).exists():
-        # Of a version that kept none.
+        # From a version that kept none.
         before = (workdir / RECIPE).read_text(encoding="utf-8")
         _write(workdir / _KEPT.format(0), before)
         kept[0] = before
@@ -112,7 +112,7 @@ def recipe_in(workdir: Path) -> Recipe:
     """Return the recipe of the run in a folder.
 
     Raises:
-        ValueError: there is none, or it is broken; the sentence names the file.
+        ValueError: there is none, or it is broken; the message names the file.
     """
     file = workdir / RECIPE
     try:
@@ -142,7 +142,7 @@ def sources_in(workdir: Path) -> Sources:
     """Return the data of the run in a folder.
 
     Raises:
-        ValueError: nothing is known of them.
+        ValueError: nothing is known about them.
     """
     try:
         lines = (workdir / DATA).read_text(encoding="utf-8").splitlines()
@@ -177,12 +177,12 @@ def steps_in(workdir: Path, recipe: Recipe) -> int:
 
 
 def unsaid(workdir: Path, recipe: Recipe, said: set[str]) -> dict[str, tuple]:
-    """Return key -> (in the folder, now) of settings that differ and nobody mentioned.
+    """Return key -> (in the folder, now) of settings that differ without being given.
 
     Args:
-        workdir: of a run; one without is no reason for anything.
+        workdir: of a run; a folder without one gives no differences.
         recipe: to go on with.
-        said: keys that were given by hand.
+        said: keys that were given explicitly.
     """
     if not (workdir / RECIPE).exists():
         return {}
@@ -269,7 +269,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _parts(text: str) -> tuple[list[str], list[str]]:
-    """Return the lines on what is learnt from, and those on what judges."""
+    """Return the lines on training data, and those on held-out data."""
     lines = text.splitlines()
     judged = [line for line in lines if line.startswith(_HELD_OUT)]
     return [line for line in lines if line not in judged], judged

@@ -42,7 +42,7 @@ class Run:
         state: the newest.
         best: metric of the best evaluation so far, or None.
         patience: of early stopping.
-        notes: sentences on what was found in the folder.
+        notes: messages about what was found in the folder.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Run:
         else:
             chain = safely(own, recipe.optimizer.accumulate)
         latest, start = self.checkpoints.latest(), recipe
-        if latest is not None:  # what the run began from may be gone by now
+        if latest is not None:  # what the run started from may be gone by now
             model = dataclasses.replace(recipe.model, init="")
             start = dataclasses.replace(recipe, model=model)
         # On the host first: a large state may fit no single device.
@@ -134,7 +134,7 @@ class Run:
         return alignment, meshes.place(encoder, shardings)
 
     def rates(self, step: int) -> dict[str, float]:
-        """Return the learning rates of a step by group; none of one's own optimiser."""
+        """Return the learning rates of a step by group; none for a custom optimiser."""
         if self._rates is None:
             return {}
         found = self._rates(step)

@@ -1,6 +1,6 @@
 """One setting of a recipe: its default and, for a number, the range it may lie in.
 
-Outside its range a run fails late, or in silence.
+Outside its range a run fails late, or silently.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class Range:
         return f"{low} and {high}"
 
     def check(self, key: str, value: Any) -> None:
-        """Check a number, a pair or None, which is no number.
+        """Check a number, a pair or None, which stands for no number.
 
         Raises:
             ValueError: it is outside, or a pair is the wrong way round.

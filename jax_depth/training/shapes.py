@@ -1,4 +1,4 @@
-"""Blocks on a floor, drawn when asked for: data for the smoke recipe and the tests.
+"""Blocks on a floor, rendered on demand: data for the smoke recipe and the tests.
 
 Far things are lower in contrast and higher in the picture, as outdoors, so that a
 small network learns depth from them within a minute.

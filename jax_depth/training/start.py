@@ -109,7 +109,7 @@ def initial_params(recipe: Recipe, config: ModelConfig) -> Params:
 
 
 class StartError(ValueError):
-    """What a run is to start from cannot be loaded: one sentence."""
+    """What a run starts from cannot be loaded."""
 
 
 def architecture_of(source: str, architecture: str) -> str:
@@ -161,7 +161,7 @@ def _base_params(settings: ModelSettings, config: ModelConfig, key) -> Params:
         )
     leaves = checkpoint.flatten(loaded)
     if takes_prompts(config) and not takes_prompts(origin):
-        # The branch that other models lack begins without effect.
+        # The branch that other models lack starts without effect.
         own = checkpoint.flatten(params)
         leaves |= {name: leaf for name, leaf in own.items() if "/prompt/" in name}
     if settings.init_parts == "encoder":
@@ -202,7 +202,7 @@ def _load(settings: ModelSettings, config: ModelConfig) -> tuple[Params, ModelCo
 
 
 def _without_prompt(config: ModelConfig, max_depth: float | None) -> ModelConfig:
-    """Return the metric model that a model with prompts is but for their branch."""
+    """Return the metric model that a model with prompts is without their branch."""
     assert config.head is not None
     head = HeadConfig(**vars(config.head))
     return dataclasses.replace(config, head=head, max_depth=max_depth)

@@ -28,7 +28,7 @@ Flat = dict[str, Array]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Everything a run needs to go on; parameters flat, "/"-joined names.
+    """Everything a run needs to resume; parameters flat, with "/"-joined names.
 
     Attributes:
         step: number of steps taken, skipped ones included.
@@ -63,12 +63,12 @@ class Batch:
         target: disparity, larger is nearer, sky 0, or metres for a metric model;
             anything where unknown.
         mask: True where `target` is known.
-        pseudo: which targets another network predicted; None where nothing asks.
+        pseudo: which targets another network predicted; None where it is not needed.
         region: False where a picture comes from another one, see `cutmix`; None
             where nothing is mixed.
-        prompt: coarse depth in metres for models that take it, of any size.
+        prompt: coarse depth in metres, of any size, for models that take it.
         used: share of each picture's known depth that lies in the recipe's range, for
-            the log; None where nobody counts.
+            the log; None where it is not counted.
     """
 
     rgb: UInt8[Array, "b h w 3"] | Float32[Array, "b h w 3"]
@@ -154,7 +154,7 @@ def make_step(
         config: the model.
         optimizer: the one the state was made with.
         loss: (raw output, batch) -> (scalar, dict of scalars to report); one with a
-            parameter `key` is given a PRNG key, another one at every step.
+            parameter `key` is given a new PRNG key at every step.
         decay: of the moving average, reached after a warm-up of (1 + t) / (10 + t).
         accumulate: batches to an optimiser step, as in `optimizer`.
         mix: (batch, number of the batch) -> batch; augmentation on the device.
@@ -183,7 +183,7 @@ def make_step(
             with context():
                 wanted = features(reference, pixels, alignment.config)["patches"]
             pseudo = batch.pseudo[:, None, None, None]
-            # A picture aligned to itself adds nothing.
+            # A picture aligned with itself adds nothing.
             wanted = jnp.where(pseudo, wanted, named["patches"])
             mean = losses.feature_alignment(named["patches"], wanted, alignment.margin)
             count = jnp.maximum(batch.pseudo.sum(), 1).astype(jnp.float32)

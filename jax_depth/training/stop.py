@@ -1,7 +1,7 @@
-"""SIGTERM and Ctrl-C, asked for between two steps.
+"""SIGTERM and Ctrl-C, checked between steps.
 
-A process alone handles both itself. Of several, jax handles SIGTERM: whichever host is
-told, all agree on a step; Ctrl-C is passed on as if it were SIGTERM.
+A single process handles both itself. With several, jax handles SIGTERM: whichever host
+gets it, all agree on a step; Ctrl-C is passed on as if it were SIGTERM.
 """
 
 import contextvars
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The run was asked to end while something ran that cannot be cut short."""
+    """The run was asked to end while something ran that cannot be interrupted."""
 
 
 class Stop:
@@ -48,7 +48,7 @@ class Stop:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def request(self) -> None:
-        """Ask for what a signal asks for."""
+        """Request what a signal would request."""
         self._requested = True
         if jax.process_count() > 1:
             signal.raise_signal(signal.SIGTERM)

@@ -15,17 +15,17 @@ from jax_depth.training.step import TrainState
 
 
 class NotFinite(ValueError):
-    """Step after step without a finite gradient: one sentence, with sample names."""
+    """Step after step without a finite gradient; the message names the samples."""
 
 
 class Clock:
-    """Saves by minutes, which all processes have to agree on."""
+    """Decides on saves by the clock, which all processes have to agree on."""
 
     def __init__(self, minutes: float):
         self._seconds, self._last = 60 * minutes, time.monotonic()
 
     def due(self, saved: bool, log: bool, hosts: Hosts) -> bool:
-        """Whether to save now; `saved` says that it is done anyway."""
+        """Whether to save now; `saved` says that a save happens anyway."""
         if saved:
             self._last = time.monotonic()
         if saved or not self._seconds:
@@ -49,19 +49,19 @@ class Profile:
         self._folder, self._on = str(workdir / "tensorboard"), False
 
     def before(self, step: int) -> None:
-        """Begin, where it is time to."""
+        """Start, if it is time to."""
         if step in self._steps and not self._on and jax.process_index() == 0:
             jax.profiler.start_trace(self._folder)
             self._on = True
 
     def after(self, step: int, state: TrainState) -> None:
-        """End, where it is time to."""
+        """Stop, if it is time to."""
         if self._on and step + 1 not in self._steps:
             jax.block_until_ready(state)
             self.end()
 
     def end(self) -> None:
-        """End what has begun."""
+        """Stop what has started."""
         if self._on:
             jax.profiler.stop_trace()
             self._steps, self._on = range(0), False

@@ -1,10 +1,10 @@
-"""A depth map in metres and a camera to three dimensions, as files other programs open.
+"""A depth map in metres and a camera in three dimensions, as files other programs open.
 
 from jax_depth.outputs import scene
 
 camera, source = scene.find_camera("room.jpg", depth.shape)
 room = scene.Scene(photo, depth, camera)
-scene.save(room, "room.glb")                        # a mesh that wears the photo
+scene.save(room, "room.glb")                        # a mesh textured with the photo
 """
 
 from jax_depth.formats.exif import camera_from_focal as camera_from_focal

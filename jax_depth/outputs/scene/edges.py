@@ -1,4 +1,4 @@
-"""Soft edges of a depth map made hard: a pixel belongs to one of two surfaces."""
+"""Sharpens the soft edges of a depth map: each pixel joins one of two surfaces."""
 
 import math
 from typing import Any
@@ -21,10 +21,10 @@ def snapped(
 ) -> Float[np.ndarray, "h w"]:
     """Return depth in which pixels between two surfaces lie on one of them.
 
-    Networks blur edges over several pixels, whose depth is that of nothing: cut out,
+    Networks blur edges over several pixels, whose depth belongs to no surface: cut out,
     they leave a halo around every object. Here each is given the depth of the closest
-    pixel of the surface before it or behind it, whichever its own depth is nearer to.
-    What is wide, such as a floor that is seen at a low angle, is no edge and stays.
+    pixel of the surface in front or behind, whichever its own depth is nearer to. A
+    wide slope, such as a floor seen at a low angle, is not an edge and stays.
 
     Args:
         z: depth, above 0.
@@ -56,7 +56,7 @@ def snapped(
 
 
 def _spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return values, everywhere that of the closest known pixel."""
+    """Return values, at each pixel that of the closest known one."""
     return _closest(values, known) if known.any() else values
 
 

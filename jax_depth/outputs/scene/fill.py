@@ -1,4 +1,4 @@
-"""What is behind objects, guessed from around them: the background carried on.
+"""What is behind objects, guessed from their surroundings: the background continued.
 
 Telea's inpainting of OpenCV (A. Telea, An image inpainting technique based on the fast
 marching method, 2004) continues colour and depth from the far side of every edge.
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-# Of the longer side: how far the background goes on behind an object. What is farther
-# behind is rarely seen by a camera that turns by 25 degrees.
+# Of the longer side: how far the background continues behind an object. What is farther
+# in is rarely seen by a camera that turns by 25 degrees.
 _DEPTH = 0.25
 # Jump in depth from a pixel to its neighbour that has something behind it.
 _JUMP = 1.04
@@ -60,7 +60,7 @@ def behind(
         colors: of the same pixels.
 
     Returns:
-        None where nothing stands before anything.
+        None where nothing stands in front of anything.
 
     Raises:
         ValueError: OpenCV is not installed.

@@ -1,4 +1,4 @@
-"""Metres for a relative map: stated by its nearest and farthest point."""
+"""Metres for a relative map, given its nearest and farthest point."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Other eyes on one photo by its depth: stereo pair, anaglyph, a swaying view."""
+"""One photo from other eyes by its depth: stereo pair, anaglyph, a swaying view."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from jax_depth.inference.resample import resize_bilinear
 # Share of the photo's width between the shifts of the nearest and the farthest point;
 # the common advice for screens at arm's length is 2 to 3 %.
 PARALLAX = 0.03
-# A view that sways once and ends where it began, so that players can repeat it.
+# A view that sways once and ends where it began, so that it can loop.
 SWAY_FRAMES, SWAY_RATE, SWAY_SIDE = 90, 30, 1280
 # Luma of ITU-R BT.601.
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -125,7 +125,7 @@ def nearness(depth: DepthMap) -> Float[np.ndarray, "h w"]:
     if depth.near_is_large:
         return depth.normalized().astype(np.float64)
     values = depth.values
-    # A thousandth of the farthest: depth 0 would be all that is near.
+    # A thousandth of the farthest: otherwise depth 0 alone would be near.
     floor = max(float(values.max()) * 1e-3, 1e-30)
     inverse = (1 / np.maximum(values, np.float32(floor))).astype(np.float32)
     return DepthMap(inverse, "inverse_depth").normalized().astype(np.float64)
@@ -142,7 +142,7 @@ def _moved(photo, near, amount: float) -> np.ndarray:
     left = np.floor(source).astype(np.intp)
     right = np.minimum(left + 1, width - 1)
     share = source - left
-    # Not of two things, though: half a column of shift apart is another thing.
+    # Not of two objects, though: half a column of shift apart is another object.
     rows = np.arange(height)[:, None]
     seen = np.take_along_axis(seen, side, axis=1)
     wrong = [np.abs(amount * (near[rows, x] - seen)) > 0.5 for x in (left, right)]

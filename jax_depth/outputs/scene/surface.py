@@ -37,7 +37,7 @@ class Surface:
         shape: height and width of the photo.
         camera: of the photo.
         behind: what is guessed to be behind objects, in the axes of `world`; None
-            unless asked for.
+            unless requested.
     """
 
     points: Float32[np.ndarray, "n 3"]
@@ -72,9 +72,9 @@ def lift(
 
     Neighbouring pixels are joined by two triangles. A triangle whose plane the camera
     sees at less than `edge_angle` bridges a jump in depth rather than belonging to
-    something: it is left out, and so are points that no triangle is left to hold. Edges
-    that the network blurred over several pixels are made hard before. The
-    angle does not depend on the photo's resolution, as a bound on the jump would.
+    something: it is left out, and so are points that belong to no other triangle. Edges
+    that the network blurred over several pixels are sharpened first. The angle does not
+    depend on the photo's resolution, as a bound on the jump would.
 
     Args:
         depth: metric map.
@@ -88,7 +88,7 @@ def lift(
 
     Raises:
         ValueError: the map is not in metres, sizes differ, an option makes no sense,
-            nothing is left, or OpenCV is not there to fill with.
+            nothing is left, or OpenCV, needed to fill, is missing.
     """
     if depth.kind != "metric_depth":
         raise ValueError(

@@ -49,8 +49,8 @@ def cutmix_consistency(
 ) -> Float32[Array, ""]:
     """Affine-invariant loss of a picture pasted together from two.
 
-    Each part is normalised on its own, since the teacher saw the two pictures apart
-    and its maps differ in scale and shift; the parts weigh as their areas.
+    Each part is normalised on its own, since the teacher saw the two pictures
+    separately and its maps differ in scale and shift; the parts are weighted by area.
 
     Args:
         pred: the student's map of the mixed picture.

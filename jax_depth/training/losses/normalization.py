@@ -1,4 +1,4 @@
-"""Maps brought to a common scale and shift, and which maps can be judged at all."""
+"""Maps brought to a common scale and shift, and which maps can be compared at all."""
 
 import jax.numpy as jnp
 
@@ -65,7 +65,7 @@ def over_regions(difference, pred, target, mask, region) -> Float32[Array, ""]:
         difference: (pred, target, mask) -> (b,), a loss per image.
         pred, target, mask: of the loss.
         region: (b, h, w), True in the first part of a picture that CutMix pasted
-            together, whose parts weigh as their areas; None: all is one part.
+            together, whose parts are weighted by area; None: all is one part.
     """
     if region is None:
         return mean_over_images(difference(pred, target, mask), usable(target, mask))

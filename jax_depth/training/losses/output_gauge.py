@@ -1,4 +1,4 @@
-"""What holds a relative output's scale and shift, which no other term sees."""
+"""Keeps a relative output's scale and shift in place, which no other term sees."""
 
 import jax
 import jax.numpy as jnp

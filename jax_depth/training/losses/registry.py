@@ -45,8 +45,8 @@ class Term:
     """One line of a recipe's loss.
 
     Attributes:
-        loss: a registered name, a function of one's own, or where to import that
-            from, as "package.module:function".
+        loss: a registered name, a custom function, or where to import it from, as
+            "package.module:function".
         weight: of the term.
         options: of the loss, by name.
     """
@@ -107,7 +107,7 @@ class Term:
     def function(self, kind: Kind) -> Loss:
         """Return (pred, target, mask, key=, region=, trim=) -> scalar, unweighted.
 
-        What the loss does not ask for is not passed on.
+        Arguments the loss does not ask for are not passed on.
 
         Args:
             kind: of the model that learns.
