@@ -48,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for .stablehlo: leave the weights out of the file",
     )
     parser.add_argument(
+        "--views",
+        type=int,
+        metavar="N",
+        help="for .stablehlo: take N pictures of one place, of any size, and return "
+        "depth, confidence, cameras and poses (any-view models; default: depth of "
+        "single pictures)",
+    )
+    parser.add_argument(
         "--preprocess",
         action="store_true",
         help="for .onnx: take uint8 RGB photos of one size and return depth of that "
@@ -78,6 +86,11 @@ def run(args: argparse.Namespace) -> int:
         given = getattr(args, option.strip("-").replace("-", "_"))
         if given and (args.executable or suffix != its):
             raise UsageError(f"{option} is an option of {its} files")
+    if args.views is not None and (args.executable or suffix != ".stablehlo"):
+        raise UsageError(
+            "--views is an option of .stablehlo files; .onnx files and compiled "
+            "programs take one view each"
+        )
     if args.executable:
         return _export_executables(args)
     _take_model(args)
@@ -103,7 +116,7 @@ def _export_stablehlo(args: argparse.Namespace) -> int:
     with _writable(args.output):
         with_weights = not args.without_weights
         asked = served(config, args.size, args.resample)
-        write_stablehlo(params, asked, args.output, with_weights)
+        write_stablehlo(params, asked, args.output, with_weights, args.views)
     return _written(args, [args.output])
 
 

@@ -33,11 +33,19 @@ _MORE = {
     "sky": "sky where it is 0.3 or more",
 }
 
+_OF_VIEWS = (
+    "a dict: depth, float32 (1, {views}, height, width), {meaning}; confidence, as "
+    "large, above 1, larger is surer; extrinsics (1, {views}, 3, 4), world to camera; "
+    "intrinsics (1, {views}, 3, 3), in pixels of the input counted from its corner; "
+    "rays and ray_confidence, coarser; reference (1,), the view the world stands on"
+)
+
 
 def contract(
     config: ModelConfig,
     preprocessing: bool = False,
     outputs: Sequence[str] = ("depth",),
+    views: int | None = None,
 ) -> Mapping[str, str]:
     """Return short texts for the metadata of an exported file.
 
@@ -45,6 +53,7 @@ def contract(
         config: the model.
         preprocessing: whether the file does it itself.
         outputs: names of the maps that come out, depth first.
+        views: how many of one place go in, where the file is for several.
 
     Returns:
         "model" holds a JSON object with the numbers (`size`, `multiple`, `mean`, `std`,
@@ -77,9 +86,14 @@ def contract(
             f"{config.canonical_focal:g} it is metres"
         )
     more = [f"{name}: {_MORE[name]}" for name in outputs[1:]]
+    output = "; ".join([f"float32 (batch, height, width), {meaning}", *more])
+    if views is not None:
+        numbers["views"] = views
+        steps = steps.replace("(batch, ", f"(1, {views}, ")
+        output = _OF_VIEWS.format(views=views, meaning=meaning)
     return {
         "producer": f"jax_depth {__version__}",
         "model": json.dumps(numbers),
         "preprocessing": steps,
-        "output": "; ".join([f"float32 (batch, height, width), {meaning}", *more]),
+        "output": output,
     }
