@@ -1,8 +1,11 @@
 """Parts of the web app by themselves: limits, warming up, kept results, examples."""
 
+import dataclasses
+import threading
 import time
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +13,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from app_server import ROOT
+from test_temporal import TOY
 
 from jax_depth.app import models
 from jax_depth.app.addresses import is_host, is_loopback
@@ -17,12 +21,15 @@ from jax_depth.app.batching import Batcher
 from jax_depth.app.examples import example_photos
 from jax_depth.app.limits import Limits
 from jax_depth.app.looks import Look, write_pictures
+from jax_depth.app.queued import QueuedEstimator
 from jax_depth.app.service import Prediction
 from jax_depth.app.store import Store
-from jax_depth.app.video_tab import VideoTab
-from jax_depth.catalog import MODELS
+from jax_depth.app.video_tab import _Film
 from jax_depth.depth_map import DepthMap
+from jax_depth.inference import clip
+from jax_depth.inference.estimator import Estimator
 from jax_depth.inference.preprocess import processing_size
+from jax_depth.models.output import Output
 
 
 def test_usual_photos_are_compiled_before_anyone_asks(monkeypatch):
@@ -163,15 +170,31 @@ def test_what_may_be_the_name_of_a_host(name, right):
     assert is_host(name) == right
 
 
-def test_a_model_of_clips_is_a_sentence_on_the_page(tmp_path):
-    clip = tmp_path / "a.mp4"
-    clip.write_bytes(b"\0\0\0\x18ftypisom")
-    name = "video-depth-anything-small"
-    estimator = types.SimpleNamespace(config=MODELS[name].config)
-    chosen = types.SimpleNamespace(model=name, size=None)
-    service = types.SimpleNamespace(models={name: estimator}, limits=Limits())
-    tab = types.SimpleNamespace(
-        _service=service, _settings=types.SimpleNamespace(read=lambda: chosen)
-    )
-    ((message, film),) = VideoTab._run(tab, str(clip), "stream")
-    assert name in message and "run jax-depth video" in message and film is None
+def test_a_model_of_clips_runs_frame_by_frame_through_the_queue(tmp_path, monkeypatch):
+    pytest.importorskip("av", reason="needs jax_depth[video]")
+    from clips import read_clip, write_clip
+
+    seen, threads = [], set()
+
+    def step(params, state, pixels, config):
+        frame = 0 if not seen else seen[-1] + 1
+        assert (frame == 0) == (state.frame == 0)  # what the step before left behind
+        seen.append(frame)
+        threads.add(threading.current_thread().name)
+        state = dataclasses.replace(state, frame=state.frame + 1)
+        return state, Output(pixels[..., 0] + np.float32(frame))
+
+    monkeypatch.setattr(clip, "_compiled_step", lambda: step)
+    params = {"none": np.zeros(1, np.float32)}
+    estimator = Estimator(params, TOY, size=28, devices=jax.devices()[:1])
+    source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    write_clip(source, np.full((5, 28, 42, 3), 128, np.uint8))
+    batcher = Batcher(2, 4)
+    try:
+        film = _Film(source, target, "stream", "inferno", Limits())
+        film.make(QueuedEstimator(estimator, 28, batcher, Limits()))
+    finally:
+        batcher.close()
+    assert seen == [0, 1, 2, 3, 4] and threads == {"jax-depth-batcher"}
+    assert len(read_clip(target)[0]) == 5
+    assert "computed from those before it" in film.summary()

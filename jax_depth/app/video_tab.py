@@ -101,13 +101,6 @@ class VideoTab:
             _check(path, self._service)
             chosen = self._settings.read(*settings)
             estimator = find_model(self._service.models, chosen.model)
-            if sees_clips(estimator.config):
-                raise Refusal(
-                    422,
-                    f"this page does not run {estimator.config.name}, which sees many "
-                    "frames at once; run jax-depth video, or choose a model of single "
-                    "pictures",
-                )
             size = check_size(estimator, chosen.size, self._service.limits)
             folder = self._folder / secrets.token_urlsafe(16)
             folder.mkdir()
@@ -155,11 +148,17 @@ class _Film:
         self._done, self._total, self._passes = 0, limits.frames, 1
         self._start = time.perf_counter()
         self._notes: list[str] = []
+        self._way = ""
 
     def make(self, estimator: QueuedEstimator) -> None:
         """Write the film; when stopped, of the frames until then."""
         selection = Selection(count=self._limits.frames)
         span: Any = self._span
+        if sees_clips(estimator.config):
+            self._way = (
+                "Each frame was computed from those before it; jax-depth video sees 32 "
+                "together, which is more exact"
+            )
         with (
             contextlib.suppress(_Stopped),
             VideoDepth(
@@ -187,6 +186,7 @@ class _Film:
         seconds = time.perf_counter() - self._start
         lines = [f"{self._done // self._passes} frames in {seconds:.1f} seconds"]
         notes = [note.replace(str(self._clip), self._clip.name) for note in self._notes]
+        lines += [self._way] if self._way else []
         return "".join(f"<p>{html.escape(line)}.</p>" for line in lines + notes)
 
     def _count(self) -> None:

@@ -81,16 +81,17 @@ def clip(
             "clip takes an iterable of frames; for a file use "
             "jax_depth.video.VideoDepth(estimator, path)"
         )
-    pictures = _numbered(frames)
+    pictures = numbered(frames)
     if not sees_clips(self.config):
         return _one_by_one(self, pictures)
     if self.engine != "xla":
         raise ValueError(f"engine {self.engine!r} takes no clips; use engine 'xla'")
     maps = _streamed if streaming else functools.partial(_in_windows, stitch=stitch)
-    return _clips(self, pictures, maps)
+    return by_size(self, pictures, maps)
 
 
-def _numbered(frames: Iterable[Any]) -> Iterator[Pixels]:
+def numbered(frames: Iterable[Any]) -> Iterator[Pixels]:
+    """Read frames; what is wrong with one names its number."""
     for number, frame in enumerate(frames):
         yield read_image(frame, name=f"frame {number}")
 
@@ -113,8 +114,19 @@ def _one_by_one(estimator: Any, pictures: Iterator[Pixels]) -> Generator[DepthMa
             yield estimator.finish(output, shape)
 
 
-def _clips(estimator: Any, pictures, maps) -> Generator[DepthMap]:
-    """Yield maps of runs of frames of one size, each a clip of its own."""
+def by_size(
+    estimator: Any,
+    pictures: Iterable[Pixels],
+    maps: Callable[..., Generator[DepthMap]],
+) -> Generator[DepthMap]:
+    """Yield maps of runs of frames of one size, each a clip of its own.
+
+    Args:
+        estimator: of a model of clips.
+        pictures: see `numbered`.
+        maps: (estimator, pixels as the network takes them, shape of the frames) ->
+            their maps.
+    """
     for shape, run in itertools.groupby(pictures, key=lambda x: x.shape[:2]):
         size = short_side(shape, estimator.size, estimator.config.encoder.patch_size)
         pixels = (estimator.prepare(picture, size=size)[0] for picture in run)
@@ -157,16 +169,27 @@ def _in_windows(estimator, pixels, shape, stitch) -> Generator[DepthMap]:
 
 
 def _streamed(estimator, pixels, shape) -> Generator[DepthMap]:
+    step = stepping(estimator)
+    for frame in pixels:
+        depth = np.asarray(step(frame[None]).depth)[0]
+        yield estimator.finish(Output(depth), shape)
+
+
+def stepping(estimator: Any) -> Callable[[Float32[np.ndarray, "1 h w 3"]], Output]:
+    """Return a function of a stream's next frame, which remembers those before."""
     from jax_depth.models.clips import stream_init
 
     params, config = on_one_device(estimator.params), estimator.config
     state: Any = None
-    for frame in pixels:
+
+    def step(pixels):
+        nonlocal state
         if state is None:
-            state = stream_init(params, config, frame.shape[:2])
-        state, output = _step(params, state, frame[None], config=config)
-        depth = np.asarray(output.depth)[0]
-        yield estimator.finish(Output(depth), shape)
+            state = stream_init(params, config, pixels.shape[1:3])
+        state, output = _compiled_step()(params, state, pixels, config)
+        return output
+
+    return step
 
 
 def _window(params, config) -> Callable[[Float32[np.ndarray, "t h w 3"]], jax.Array]:
@@ -174,10 +197,6 @@ def _window(params, config) -> Callable[[Float32[np.ndarray, "t h w 3"]], jax.Ar
     mesh = mesh_of(params, LENGTH, "data")
     params = on_one_device(params) if mesh is None else everywhere(params, mesh)
     return functools.partial(_compiled_window(mesh), params, config=config)
-
-
-def _step(params, state, pixels, config):
-    return _compiled_step()(params, state, pixels, config)
 
 
 @functools.cache
