@@ -40,8 +40,8 @@ def export_program(
 ) -> export.Exported:
     """Return depth of single pictures for any batch and size on all platforms.
 
-    Models of several views see one view each, unless a number of `views` is given: then the
-    program takes one place, float32 (1, views, h, w, 3), of any size, and returns a
+    Models of several views see one view each, unless a number of `views` is given: then
+    the program takes one place, float32 (1, views, h, w, 3), of any size, and returns a
     dict of what `jax_depth.apply` gives: "depth", "confidence", "extrinsics",
     "intrinsics", "rays", "ray_confidence" and "reference".
 
