@@ -14,7 +14,10 @@ from jax_depth import outputs
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.exif import camera_from_focal, find_camera
-from jax_depth.formats.image import as_bytes, read_image
+from jax_depth.formats.image import as_bytes
+from jax_depth.formats.reduced import Read, Reduced
+from jax_depth.inference.draft import read_for
+from jax_depth.inference.resample import resize_bicubic_uint8
 
 # After these no further file can be written either.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -45,10 +48,12 @@ def process(
     """
     pictures: dict[int, np.ndarray] = {}
 
-    def read(job: Job) -> np.ndarray:
+    def read(job: Job) -> Read:
         name = str(job.photo) if job.file else None
-        pictures[id(job)] = read_image(job.file or job.photo, name=name)
-        return pictures[id(job)]
+        picture = read_for(estimator, job.file or job.photo, name=name)
+        reduced = isinstance(picture, Reduced)
+        pictures[id(job)] = picture.pixels if reduced else picture
+        return picture
 
     outcomes: collections.deque[tuple[Job, Any]] = collections.deque()
     writer = ThreadPoolExecutor(1)
@@ -77,7 +82,8 @@ def write_maps(
 
     Args:
         job: whose results are files of `outputs.FORMATS`.
-        pixels: the picture, uint8 or float32 (h, w, 3).
+        pixels: the picture, uint8 or float32 (h, w, 3); smaller than its map where it
+            was read for a draft.
         depth: its map.
         style: options of the picture formats: `colormap`, `low`, `high`, `legend`; and
             `focal`, see `with_focal_length`, and `fill_sky`.
@@ -94,9 +100,15 @@ def write_maps(
         if name in ("color", "side-by-side"):
             options["colormap"] = style["colormap"]
         if name == "side-by-side":
-            options["photo"] = as_bytes(pixels)
+            options["photo"] = _shown(pixels, depth.shape)
         path.parent.mkdir(parents=True, exist_ok=True)
         outputs.save(depth, path, name, **options)
+
+
+def _shown(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a picture in 8 bits, enlarged to its map's size if it was read smaller."""
+    photo = as_bytes(pixels)
+    return photo if photo.shape[:2] == shape else resize_bicubic_uint8(photo, shape)
 
 
 def with_focal_length(

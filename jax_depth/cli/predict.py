@@ -15,6 +15,7 @@ from typing import Any
 from jax_depth.cli.batch import add_batch_arguments, run_batch
 from jax_depth.cli.display_range import add_legend_option, shown_range
 from jax_depth.cli.model_options import (
+    add_draft_option,
     add_engine_option,
     add_model_options,
     add_program_options,
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(model)
     add_prompt_arguments(model)
     add_engine_option(model)
+    add_draft_option(model)
     add_program_options(model)
     _add_output_arguments(parser.add_argument_group("output"))
 

@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -71,7 +72,13 @@ _open_lock = threading.Lock()
 RGB = "RGB (OpenCV's BGR is image[..., ::-1])"
 
 
-def read_image(source: Any, *, name: str | None = None, upright: bool = True) -> Pixels:
+def read_image(
+    source: Any,
+    *,
+    name: str | None = None,
+    upright: bool = True,
+    opened: Callable[[Image.Image], None] | None = None,
+) -> Pixels:
     """Read a picture as an RGB array.
 
     Args:
@@ -86,6 +93,7 @@ def read_image(source: Any, *, name: str | None = None, upright: bool = True) ->
               which nothing in them tells: give `image[..., ::-1]`.
         name: what error messages call the picture; the path by default.
         upright: apply the EXIF orientation.
+        opened: called with a file's image before it is decoded, see `reduced`.
 
     Returns:
         (h, w, 3) RGB. uint8 in [0, 255], or float32 in [0, 1] where the source has
@@ -107,7 +115,7 @@ def read_image(source: Any, *, name: str | None = None, upright: bool = True) ->
     """
     label = label_of(source, name)
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), label, upright)
+        return _read_file(Path(source), label, upright, opened)
     if isinstance(source, Image.Image):
         return _read_pillow(source, label, upright)
     if hasattr(source, "__array__"):
@@ -132,24 +140,6 @@ def check_source(source: Any) -> None:
         _check_file(Path(source), label_of(source))
 
 
-def allow_megapixels(megapixels: int) -> None:
-    """Read pictures of up to this many megapixels in this process; 178 by default.
-
-    The limit is Pillow's guard against decompression bombs, small files that unpack
-    into more than the memory holds.
-
-    Args:
-        megapixels: at least 1; a picture of 200 takes about 1.6 GB while it is read.
-
-    Raises:
-        ValueError: `megapixels` is below 1.
-    """
-    if megapixels < 1:
-        raise ValueError(f"megapixels {megapixels!r} is too small; give at least 1")
-    # Pillow refuses above twice its number, which is where it begins to warn.
-    Image.MAX_IMAGE_PIXELS = int(megapixels * 1_000_000 / 2)
-
-
 def as_bytes(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
     """Return uint8 RGB of a picture as `read_image` gives it, rounded where float."""
     if pixels.dtype == np.uint8:
@@ -166,7 +156,12 @@ def label_of(source: Any, name: str | None = None) -> str:
     return repr(os.fspath(name)) if name else "image"
 
 
-def _read_file(path: Path, label: str, upright: bool) -> Pixels:
+def _read_file(
+    path: Path,
+    label: str,
+    upright: bool,
+    opened: Callable[[Image.Image], None] | None,
+) -> Pixels:
     _check_file(path, label)
     with path.open("rb") as file:
         image = _open(file, path, label)
@@ -175,6 +170,8 @@ def _read_file(path: Path, label: str, upright: bool) -> Pixels:
             _refuse_preview(tags, label)
             return _odd_tiff(file, tags, label, upright)
         with image:
+            if opened is not None:
+                opened(image)
             pixels = _read_pillow(image, label, upright)
             if _has_more_frames(image):
                 warnings.warn(

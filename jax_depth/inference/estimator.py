@@ -14,9 +14,11 @@ from PIL.Image import Image as Picture
 from jax_depth._typing import Float32, Params
 from jax_depth.config import Dtype, ModelConfig, Resample, Restore
 from jax_depth.depth_map import DepthMap, MapKind
-from jax_depth.formats.image import check_source, read_image
+from jax_depth.formats.image import check_source
+from jax_depth.formats.reduced import shape_of
 from jax_depth.inference import bounded
 from jax_depth.inference.clip import clip
+from jax_depth.inference.draft import read_for
 from jax_depth.inference.engines import Engine, EngineChoice, Runs, check_engine
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
@@ -48,6 +50,7 @@ def load(
     devices: Sequence[Any] | None = None,
     engine: EngineChoice = "xla",
     keep_memory: bool = False,
+    draft: bool = False,
 ) -> "Estimator":
     """Load a model by name or from a file, ready to be called with pictures.
 
@@ -64,7 +67,7 @@ def load(
             transformers' processor; by default the model's own, "original" for
             every published one.
         model: which model a bare weight file holds.
-        batch_size, devices, engine: see `Estimator`.
+        batch_size, devices, engine, draft: see `Estimator`.
         keep_memory: let this process keep the memory it frees, which on Linux saves XLA
             on CPU a tenth to two fifths of its time. It affects the whole process,
             permanently, and raises its memory; see `keep_freed_memory`.
@@ -85,6 +88,7 @@ def load(
         batch_size=batch_size,
         devices=devices,
         engine=engine,
+        draft=draft,
     )
 
 
@@ -107,6 +111,7 @@ class Estimator:
         restore: how maps come back to their pictures' sizes, see `ModelConfig`.
         batch_size: pictures of one size that are run together.
         engine: "xla" or "openvino".
+        draft: whether large JPEGs are decoded smaller than they are.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class Estimator:
         batch_size: int | None = None,
         devices: Sequence[Any] | None = None,
         engine: EngineChoice = "xla",
+        draft: bool = False,
     ):
         """Place parameters on the devices.
 
@@ -136,6 +142,10 @@ class Estimator:
                 `jax-depth bench` found fastest for this model and dtype on this
                 machine, with its batch size unless one is given, and XLA where nothing
                 was measured; a line on stderr says which was chosen.
+            draft: decode JPEG files that are more than twice as large as the network
+                sees them at a half, a quarter or an eighth, which saves most of the
+                time and moves maps a little; docs/faster.md says how much. Maps keep
+                the photo's own size.
 
         Raises:
             ValueError: a bare encoder, an unknown `resample` or `engine`, a size or
@@ -153,6 +163,7 @@ class Estimator:
         self.resample: Resample = self._served.resample
         check_options(self.size, self.resample, config.encoder.patch_size)
         self.restore: Restore = self._served.restore
+        self.draft = draft
         whole = isinstance(batch_size, numbers.Integral | None)
         if not whole or (batch_size is not None and batch_size < 1):
             raise ValueError(f"batch size {batch_size!r} is not a whole number above 0")
@@ -229,10 +240,10 @@ class Estimator:
                 others.
         """
         if not isinstance(images, (list, tuple)):
-            picture = read_image(images)
+            picture = read_for(self, images)
             pixels = self.prepare(picture, name=name_of(images))
             output = item_of(jax.device_get(self.run(pixels)), 0)
-            return self.finish(output, picture.shape[:2], camera, images)
+            return self.finish(output, shape_of(picture), camera, images)
         for image in images:
             check_source(image)
         with contextlib.closing(self.stream(images, camera=camera)) as results:
@@ -290,7 +301,7 @@ class Estimator:
         """Return a picture as `run` takes it, resized and normalised.
 
         Args:
-            picture: as when called with it.
+            picture: as when called with it, or what `read_for` gave.
             size: short side in pixels, instead of the estimator's.
             max_tokens: refuse pictures that would become more patches than this.
             name: what error messages call the picture; its path by default.
@@ -367,6 +378,7 @@ class Estimator:
             "resample": self._given_resample,
             "batch_size": self.batch_size,
             "engine": self.engine,
+            "draft": self.draft,
         }
         params = jax.tree.map(np.asarray, self.params)
         return _restored, (type(self), params, self.config, options)

@@ -27,6 +27,7 @@ from jaxtyping import Float32, UInt8
 
 from jax_depth.config import ModelConfig, Resample
 from jax_depth.formats.image import Pixels, label_of, read_image
+from jax_depth.formats.reduced import Reduced
 from jax_depth.inference import bands, bounded
 from jax_depth.inference.resample import (
     area,
@@ -61,8 +62,8 @@ def preprocess(
 
     Args:
         image: a path, a PIL image, or an array (h, w, 3) RGB; everything that
-            `jax_depth.formats.image.read_image` takes. OpenCV's arrays are BGR:
-            give `image[..., ::-1]`.
+            `jax_depth.formats.image.read_image` takes, or what `read_reduced` gave.
+            OpenCV's arrays are BGR: give `image[..., ::-1]`.
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
             Larger shows finer detail and costs more. For "shrink_area" the largest long
@@ -83,9 +84,18 @@ def preprocess(
         ValueError: from `read_image`, or the picture is too elongated for the
             rule, or would need more than `max_tokens` patches.
     """
+    config = served(config, size, resample)
+    if isinstance(image, Reduced):
+        return to_network(
+            image.pixels,
+            config,
+            max_tokens=max_tokens,
+            label=image.label,
+            shape=image.shape,
+        )
     return to_network(
         read_image(image, name=name),
-        served(config, size, resample),
+        config,
         max_tokens=max_tokens,
         label=label_of(image, name),
     )
@@ -130,6 +140,7 @@ def to_network(
     *,
     max_tokens: int = MAX_TOKENS,
     label: str = "image",
+    shape: tuple[int, int] | None = None,
 ) -> Float32[np.ndarray, "1 h2 w2 3"]:
     """Resize and normalise what `read_image` gave; the second half of `preprocess`.
 
@@ -138,13 +149,16 @@ def to_network(
         config: the model; with another size or protocol by `served`.
         max_tokens: as in `preprocess`.
         label: what error messages call the picture.
+        shape: height and width of the picture where `pixels` are fewer, see
+            `formats.reduced`; they come to the size at which the whole would.
 
     Raises:
         ValueError: from `processing_size`.
     """
+    height, width = shape or (pixels.shape[0], pixels.shape[1])
     size = processing_size(
-        pixels.shape[0],
-        pixels.shape[1],
+        height,
+        width,
         config.image_size,
         config.encoder.patch_size,
         config.resample,
@@ -153,7 +167,6 @@ def to_network(
     )
     if config.resample in bounded.METHODS:
         patch = config.encoder.patch_size
-        height, width, _ = pixels.shape
         way = bounded.plan(height, width, config.image_size, patch, config.resample)
         result = _normalised(bounded.resize_bounded(pixels, way), config)
     elif config.resample in ("original", "shrink_area"):

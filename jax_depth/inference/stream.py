@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 from jax_depth.formats.image import read_image
+from jax_depth.formats.reduced import shape_of
+from jax_depth.inference.draft import read_for
 
 # Batches' worth of pictures that wait, prepared, for more of their size.
 _WAITING = 4
@@ -73,7 +75,7 @@ def stream(
             raises is raised here after the results of the items before.
         steps: what takes the three steps, see `Steps`; `prepare` and `finish` are
             called in several threads.
-        read: item -> picture, as `read_image` takes it; called in the threads. The
+        read: item -> picture, as `read_for` takes it; called in the threads. The
             item itself by default.
         finish: instead of `steps.finish`.
         threads: to read and prepare in; as many as there are cores by default.
@@ -223,13 +225,15 @@ class _Stream:
 
     def _prepare(self, item: Any) -> tuple[Any, tuple[int, int], Any]:
         source = item if self._read is None else self._read(item)
-        picture = read_image(source)
         name = name_of(source)
         named = {} if name is None else {"name": name}
-        inputs = (self._steps.prepare(picture, **named),)
-        if self._beside is not None:
-            inputs = (*inputs, self._beside(item, picture))
-        return inputs, picture.shape[:2], None if name is None else source
+        if self._beside is None:
+            picture = read_for(self._steps, source)
+            inputs = (self._steps.prepare(picture, **named),)
+        else:  # what stands beside a picture is compared with all of it
+            picture = read_image(source)
+            inputs = self._steps.prepare(picture, **named), self._beside(item, picture)
+        return inputs, shape_of(picture), None if name is None else source
 
     def _group(self) -> None:
         """Add the next prepared picture to those of its size; run what is due."""
