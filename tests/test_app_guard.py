@@ -26,6 +26,7 @@ def uploads(server):
     return server[1]
 
 
+@pytest.mark.slow
 def test_the_page_may_load_nothing_from_elsewhere(address):
     status, headers, body = ask(address, "/")
     assert status == 200 and b"jax_depth" in body

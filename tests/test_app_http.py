@@ -239,6 +239,7 @@ def test_a_model_that_runs_out_of_memory_is_a_sentence(relative, monkeypatch):
     assert status == 503 and b"not enough memory" in text
 
 
+@pytest.mark.slow
 def test_load_loses_nothing_and_keeps_no_memory(relative):
     # Three sizes from eight clients: what every answer must be is known beforehand.
     files = [photo(*size) for size in ((60, 80), (80, 60), (64, 64))]

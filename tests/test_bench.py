@@ -302,7 +302,7 @@ class FakePlan:
         return _table(title=f"Measured {len(self.runs)}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_report_resumes_and_renders(tmp_path, monkeypatch):
     limits = {"f32": 3e11, "bf16": 6e11, "bandwidth": 5e10}
     monkeypatch.setattr(report.ceilings, "measure", lambda say: limits)

@@ -51,6 +51,7 @@ def report(work):
     return work / "report"
 
 
+@pytest.mark.slow
 def test_it_writes_a_page_json_and_csv(report):
     assert {path.name for path in report.iterdir()} == FILES
     study = json.loads((report / "study.json").read_text())

@@ -237,6 +237,7 @@ def test_da2k_of_a_constant_prints_zero(fake, tmp_path, capsys):
     assert len(list((tmp_path / "out/worst").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_tiny_gives_the_same_numbers_in_any_batch_on_any_devices(diode, tmp_path):
     import jax
 
@@ -272,6 +273,7 @@ def test_tiny_gives_the_same_numbers_in_any_batch_on_any_devices(diode, tmp_path
             np.testing.assert_allclose(other[name], value, 2e-6, atol, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_transformers_way_resizes_as_transformers_does():
     estimator = jax_depth.load("tiny", size=56, resample="transformers")
     # A photo: of noise trained weights make a nearly flat map.

@@ -394,6 +394,7 @@ def test_without_pyav(fake, capsys, monkeypatch):
     assert "pip install 'jax_depth[video]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stream", "clip"])
 def test_a_pipe_and_the_bundled_model(tmp_path, way):
     write_clip(tmp_path / "a.mkv", pictures(3))

@@ -25,6 +25,7 @@ def folder(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_photos_become_one_scene_in_every_format(folder, capsys):
     words = ["views", "in", "-o", "out", "--format", "glb,ply,colmap,npz", "--json"]
     assert main(words) == 0

@@ -89,6 +89,7 @@ def test_another_size_begins_another_clip():
     np.testing.assert_array_equal(maps[2].values, alone[0].values)
 
 
+@pytest.mark.slow
 def test_a_photo_is_a_clip_of_one_frame():
     model = estimator()
     depth = model(FRAMES[0])
@@ -97,6 +98,7 @@ def test_a_photo_is_a_clip_of_one_frame():
     np.testing.assert_allclose(depth.values, expected.values, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_frames_of_a_model_of_pictures_are_steadied():
     model = jax_depth.load("tiny", size=32, resample="original")
     bright = [np.clip(FRAMES[0] * g, 0, 255).astype(np.uint8) for g in (1, 0.9, 0.8)]

@@ -82,6 +82,7 @@ def reference(state, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 # Even and odd: TensorFlow's padding is one-sided on even sizes with stride 2.
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 96), (47, 33)])
 def test_folded_stem_equals_the_network_with_batch_normalisation(size):
     state = random_state(0)
@@ -119,6 +120,7 @@ def test_conversion_leaves_out_the_later_blocks_and_the_classifier():
     assert set(params) == {"conv", *(f"block_{i}" for i in range(11))}
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_stem_and_random_numbers(tmp_path):
     script = load_script()
     stem = script.convert({k: v.numpy() for k, v in random_state(0).items()})

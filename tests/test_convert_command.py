@@ -246,6 +246,7 @@ def random_file(path, config):
     write_pth(path, invert_params(unflatten(leaves), config, "original"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     "size", ["small", pytest.param("large", marks=pytest.mark.long)]

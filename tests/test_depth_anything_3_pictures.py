@@ -14,6 +14,7 @@ from jax_depth.cli.main import main
 from jax_depth.training import recipes, start
 
 
+@pytest.mark.slow
 def test_an_any_view_model_gives_depth_and_confidence_of_one_picture():
     (photo,) = _photos(1)
     depth = _estimator()(photo)

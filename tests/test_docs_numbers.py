@@ -38,6 +38,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_snippets(folder):
     names = {}
     for language, code in BLOCKS:
@@ -47,6 +48,7 @@ def test_snippets(folder):
     np.testing.assert_allclose(names["fit"].residuals, 0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_commands(folder, capsys):
     lines = [c for lang, text in BLOCKS if lang == "bash" for c in text.splitlines()]
     done = []

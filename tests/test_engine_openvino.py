@@ -123,6 +123,7 @@ def test_openvino_is_imported_without_its_telemetry():
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_near_float32():
     params, config = load_params("tiny")
     # A photo: of noise trained weights make a nearly flat map.

@@ -179,6 +179,7 @@ def test_a_photo_that_proves_damaged_loses_no_map(tmp_path):
     assert rest == [None, None]
 
 
+@pytest.mark.long
 def test_few_pictures_wait_in_memory(monkeypatch):
     """A list costs memory for its maps and for a few batches, not for its pixels."""
     estimator = Estimator(PARAMS, CONFIG, devices=ONE, batch_size=2)

@@ -58,6 +58,7 @@ def test_transformers_way_back_overshoots_and_is_cut_to_the_prompts_range():
     assert lidar.min() <= depth.values.min() and depth.values.max() <= lidar.max()
 
 
+@pytest.mark.slow
 def test_lists_of_both_keep_their_order_whatever_their_sizes():
     photos = [_photo(), _photo(56, 70, 1), _photo(seed=2), _photo(seed=3)]
     lidars = [_lidar(), _lidar(12, 15, 1), _lidar(seed=2), _lidar(6, 8, seed=3)]

@@ -168,6 +168,7 @@ def photo(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_second_process_compiles_nothing(photo):
     words = ("predict", "photo.png", "--model", "model", "--format", "npy")
     exported, done = _count(

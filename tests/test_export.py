@@ -166,6 +166,7 @@ def test_the_file_says_how_it_is_fed(program):
     assert texts["output"].startswith("float32 (batch, height, width), inverse depth")
 
 
+@pytest.mark.slow
 def test_bundled_model_in_few_lines_without_flax(tmp_path):
     file, out = tmp_path / "tiny.stablehlo", tmp_path / "depth.npy"
     assert main(["export", "tiny", "-o", str(file)]) == 0
@@ -187,6 +188,7 @@ def network(folder):
     return file
 
 
+@pytest.mark.slow
 def test_onnx_leaves_jax_as_it_was(network):
     assert jnp.cumsum(jnp.ones((2, 3)), 1).tolist() == [[1, 2, 3], [1, 2, 3]]
 

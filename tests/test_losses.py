@@ -156,6 +156,7 @@ def test_what_is_under_the_mask_never_matters(relative, name):
     assert not gradient[~np.asarray(mask)].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOTAL)
 def test_an_empty_image_weighs_nothing(relative, name):
     alone = TOTAL[name](*relative)
@@ -202,6 +203,7 @@ def test_a_nearly_constant_prediction_has_a_bounded_gradient():
     assert 0 < float(jnp.abs(gradient).sum()) < 1 / losses.MIN_SPREAD
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_judged_is_left_out(relative):
     pred, target, mask = relative
     few = jnp.zeros_like(mask).at[0, 0, : losses.MIN_PIXELS - 1].set(True)

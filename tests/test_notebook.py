@@ -4,10 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
     # Its code is plain Python, so that no kernel is needed to run it.
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

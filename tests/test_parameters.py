@@ -26,10 +26,21 @@ def _paths(tree) -> dict[str, tuple[int, ...]]:
     return {"/".join(key.key for key in path): leaf.shape for path, leaf in leaves}
 
 
+_TRACED = {}
+
+
+def _shapes(config):
+    # Tracing a giant takes seconds, and many models have one network.
+    key = config.encoder, config.head, config.metric
+    if key not in _TRACED:
+        _TRACED[key] = param_shapes(config)
+    return _TRACED[key]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_tree_is_pinned_and_counts_as_published(name):
     config = MODELS[name].config
-    paths = _paths(param_shapes(config))
+    paths = _paths(_shapes(config))
     published = MODELS[name].parameters
     if name.startswith("depth-anything-3-") and "giant" in name:
         published -= GAUSSIAN_HEAD
@@ -48,8 +59,15 @@ def test_every_model_is_pinned():
     assert set(PINNED) == set(MODELS)
 
 
+# The smallest of each kind of network, and those whose blocks are of another kind.
+FORWARD = {}
+for _name, _entry in MODELS.items():
+    _parts = _entry.config.encoder, _entry.config.head
+    FORWARD.setdefault((*map(type, _parts), getattr(_parts[0], "mlp", None)), _name)
+
+
 @pytest.mark.parametrize(
-    "name", [name for name, entry in MODELS.items() if entry.config.head]
+    "name", [name for name in FORWARD.values() if MODELS[name].config.head]
 )
 def test_forward_shape(name):
     config = MODELS[name].config
@@ -61,7 +79,7 @@ def test_forward_shape(name):
     conditions = {name: x for name, x in conditions.items() if name in row.takes}
     output = jax.eval_shape(
         lambda p, x, c: apply(p, x, config, **c),
-        param_shapes(config),
+        _shapes(config),
         pixels,
         conditions,
     )
@@ -69,6 +87,7 @@ def test_forward_shape(name):
     assert output.depth.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_init_gives_a_plain_dict_of_living_parameters():
     config = MODELS["depth-anything-v2-small"].config
     encoder = dataclasses.replace(config.encoder, depth=4, taps=(0, 1, 2, 3))

@@ -119,6 +119,7 @@ def test_every_stage_equals_transformers(name, size):
     assert (expected["depth"] == 0).mean() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v1-small", "v2-small", "indoor-small"])
 def test_bfloat16_stays_close(name):
     config = CONFIGS[name]
@@ -183,6 +184,7 @@ def test_gradient_equals_torch():
         np.testing.assert_allclose(actual, wanted, atol=1e-4 * scale + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 252, 364), (1, 518, 686)], ids=str)
 def test_position_offset_of_the_original(size, monkeypatch):
     """transformers dropped the +0.1 of the original; put it back in the reference."""

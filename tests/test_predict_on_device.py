@@ -101,6 +101,7 @@ def test_gradients_are_those_of_finite_differences(resample):
         assert 0.5 < float(ratio) < 2
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_photo_through_the_network():
     params = living_params(CONFIG)
     photo = jnp.asarray(photos((30, 45))[:1] / np.float32(255))

@@ -49,6 +49,7 @@ def test_exact_rays_give_their_cameras_in_spite_of_outliers():
     assert np.allclose(found[1], intrinsics, rtol=1e-3, atol=0.1)
 
 
+@pytest.mark.slow
 def test_views_take_their_cameras_from_rays(as_installed):
     photos = _photos(3)
     views = _estimator().views(photos, pose_from="rays")

@@ -51,6 +51,7 @@ def case(request):
     return config, params, pixels
 
 
+@pytest.mark.slow
 def test_the_probe_sees_the_network_that_runs(case):
     config, params, pixels = case
     probed = jax.device_get(probe(params, pixels, config))
@@ -127,6 +128,7 @@ def test_the_last_layer_alone_sets_the_scale(case):
     np.testing.assert_allclose(shifted["raw"], plain["raw"] + 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_experiments_tell_a_free_range_from_a_fixed_one(case):
     config, params, pixels = case
     ramp = np.linspace(0.1, 1, pixels.shape[1], dtype=np.float32)

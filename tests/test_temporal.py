@@ -119,6 +119,7 @@ def test_frames_of_a_clip_see_one_another_and_clips_do_not():
     assert np.abs(turned - depth).max() > 2e-3 * depth.max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 5])
 def test_a_clip_in_chunks_is_the_clip(count):
     rng = np.random.default_rng(2)

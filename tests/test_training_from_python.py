@@ -35,6 +35,7 @@ def l1(pred, target, mask):
     return jnp.where(mask, jnp.abs(pred - target), 0.0).mean()
 
 
+@pytest.mark.slow
 def test_the_history_is_the_log(tmp_path):
     history = train(recipe(*SHORT), DATA, tmp_path)
     written = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -114,7 +115,7 @@ def test_several_held_out_sets_and_the_best_by_another_metric(tmp_path):
         assert judged.values(name)[3] == history.values(name)[3]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_patience_ends_a_run_and_outlives_the_process(tmp_path, monkeypatch):
     from jax_depth.training import loop
 

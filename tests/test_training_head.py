@@ -52,7 +52,7 @@ def as_torch_draws_it(key):
     return jax.tree.unflatten(tree, drawn)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "draw",
     [

@@ -50,7 +50,7 @@ def test_what_a_run_leaves_converts_back(whole, tmp_path):
     assert target.stat().st_size > 1e5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(meshes, "make_mesh", one_device)
     run(tmp_path / "a", "run.steps=3")
@@ -66,6 +66,7 @@ def test_accumulated_parts_give_the_whole_batch(tmp_path, monkeypatch):
         manager.close()
 
 
+@pytest.mark.slow
 def test_steps_without_a_finite_gradient_end_the_run_with_names(tmp_path, monkeypatch):
     monkeypatch.setattr(meshes, "make_mesh", one_device)
     data = TrainingData([Shapes(count=8)])

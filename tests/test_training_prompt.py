@@ -93,6 +93,7 @@ def test_unknown_depth_never_enters_a_prompt():
     assert simulate(_depth(9, 12), settings, np.random.default_rng(0)).shape == (9, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["folder", "original"])
 def test_a_run_begins_at_v2s_weights_and_the_prompt_changes_nothing(layout, tmp_path):
     config = model_config(_recipe())
@@ -133,7 +134,7 @@ def test_the_branch_learns_first():
     assert all(step[branch] for step in moved)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_loss_falls_and_the_result_takes_a_prompt(tmp_path, monkeypatch):
     monkeypatch.setattr(meshes, "make_mesh", one_device)
     recipe = _recipe("run.steps=24", "optimizer.prompt_first=6", "optimizer.warmup=2")

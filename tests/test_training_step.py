@@ -96,6 +96,7 @@ def test_the_average_is_that_of_the_trained_parameters(step, state):
     )
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_changes_nothing(state):
     def loss(raw, batch):
         value, parts = LOSS(raw, batch)
@@ -125,6 +126,7 @@ def test_resuming_from_a_copy_gives_the_same_run(step, state):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_recipes_loss_is_the_two_published_ones():
     batch = make_batch(3)
     target = jnp.asarray(batch.target)

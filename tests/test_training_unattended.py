@@ -120,6 +120,7 @@ def test_data_come_from_the_folder_too(tmp_path, monkeypatch):
     assert not any("changed since" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_early_says_so_by_75(tmp_path, monkeypatch, capsys):
     """SIGTERM in the middle: saved, 75; the folder goes on."""
     from jax_depth.training import loop
@@ -324,7 +325,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_loop_of_the_page_finishes_a_run_that_is_stopped(
     tmp_path, cheap_environment
 ):

@@ -84,12 +84,14 @@ def test_views_are_the_networks_output_in_each_photos_pixels():
         assert np.allclose(pose.world_to_camera, given, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_reference_is_chosen_and_reported():
     photos = _photos(3)
     assert _estimator().views(photos, reference="middle").reference == 1
     assert _estimator().views(photos, reference="first").reference == 0
 
 
+@pytest.mark.slow
 def test_known_cameras_guide_the_network_and_are_returned():
     photos, poses = _photos(3), _poses(3)
     camera = Intrinsics(70.0, 72.0, 39.5, 29.5)
@@ -258,6 +260,7 @@ def test_metres_come_by_one_scale_from_what_is_no_sky():
         in_metres(output, Output(seen, sky=np.ones_like(sky)), METRIC)
 
 
+@pytest.mark.slow
 def test_a_metric_model_and_a_nested_one_bring_metres():
     photos = _photos()
     free = _estimator().views(photos)
