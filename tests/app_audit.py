@@ -137,7 +137,7 @@ def test_audit_finds_nothing_serious(browser, server, axe, width, scheme):
         page.until("#scene-note", "distances as entered")
         page.wait.until(lambda _: page.all("#mesh canvas"))
         widths = set()
-        for tab in ("Photo", "Several photos", "Video"):
+        for tab in ("Photo", "Normals", "Measure", "Several photos", "Video"):
             page.tab(tab)
             page.wait.until(lambda _: page.all("[role=tab].selected"))
             time.sleep(0.3)  # colours of tabs fade in

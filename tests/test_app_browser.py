@@ -125,6 +125,40 @@ def test_pointer_reads_the_value(page, browser):
         scale = image.size["width"] / 600
         assert abs(int(x) - (300 + offset[0] / scale)) < 2
         assert abs(int(y) - (200 + offset[1] / scale)) < 2
+    _measure_twice(page, values)
+
+
+def _measure_twice(page, values):
+    """Click on two points of the photo; compare what is said with geometry."""
+    page.until("#scene button").click()
+    page.tab("Measure")
+    says = lambda text: page.until("#measure-note", text).text
+    image = lambda: page.wait.until(lambda _: page.all("#measure img"))[0]
+    places, found = [], []
+    for offset, words in (((-120, 40), "A at"), ((90, -30), "apart")):
+        ActionChains(page.browser).move_to_element_with_offset(
+            image(), *offset
+        ).click().perform()
+        text = says(words)
+        x, y = map(int, re.findall(r"at \((\d+), (\d+)\)", text)[-1])
+        scale = image().size["width"] / 600
+        assert abs(x - (300 + offset[0] / scale)) < 2
+        assert abs(y - (200 + offset[1] / scale)) < 2
+        focal = 300 / np.tan(np.radians(30))  # assumed, of 60 degrees
+        ray = np.array([(x - 299.5) / focal, (y - 199.5) / focal, 1.0])
+        found.append(values[y, x] * ray)
+        places += [x, y]
+        assert f"{values[y, x]:.3g} m ahead of the camera" in text
+    apart = float(re.search(r"A and B are ([\d.]+) m apart", text)[1])
+    assert abs(apart - np.linalg.norm(found[0] - found[1])) < 0.006
+    assert text.endswith("distances by the model.")
+    typed = [page.until(f"#{i}-{j} input") for i in "ab" for j in ("column", "row")]
+    page.wait.until(lambda _: typed[3].get_attribute("value"))
+    assert [int(field.get_attribute("value")) for field in typed] == places
+    # By the keyboard, as who has no mouse does.
+    typed[0].clear()
+    typed[0].send_keys("9999\n")
+    says("A is outside the photo, whose columns are 0 to 599")
 
 
 def page_file(page, label):
@@ -266,7 +300,7 @@ def test_several_photos_become_one_zip(page, downloads, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mesh_is_shown_and_downloaded(page, downloads, tmp_path):
+def test_a_mesh_is_shown_and_downloaded(page, server, downloads, tmp_path):
     page.drop(COFFEE)
     page.until("#message", "600 x 400")
     page.until("#scene button").click()
@@ -301,6 +335,15 @@ def test_a_mesh_is_shown_and_downloaded(page, downloads, tmp_path):
     points = np.load(downloads / "coffee.npy")
     assert points.shape == (400, 600, 3) and points.dtype == np.float32
     assert abs(points[..., 2].min() - 1) < 1e-4 and abs(points[..., 2].max() - 4) < 1e-4
+    page.tab("Normals")
+    page.until("#normals-show").click()
+    page.until("#normals-note", "up is green")
+    shown = page.wait.until(lambda _: page.all("#normals img"))[0].get_attribute("src")
+    shown = ask(server, urllib.parse.urlsplit(shown).path)[2]
+    words[words.index("glb")] = "normals"
+    assert main([*words, "--near", "1", "--far", "4"]) == 0
+    want = np.asarray(Image.open(tmp_path / "coffee_normals.png"), int)
+    assert np.abs(np.asarray(Image.open(io.BytesIO(shown)), int) - want).mean() < 0.1
     # A new photo, and the mesh of the old one is gone.
     page.drop(CAT)
     page.until("#message", "451 x 300")

@@ -4,6 +4,7 @@ import dataclasses
 import threading
 import time
 import types
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -19,9 +20,11 @@ from jax_depth.app import models
 from jax_depth.app.addresses import is_host, is_loopback
 from jax_depth.app.batching import Batcher
 from jax_depth.app.examples import example_photos
+from jax_depth.app.in_metres import described, in_metres
 from jax_depth.app.limits import Limits
 from jax_depth.app.looks import Look, write_pictures
 from jax_depth.app.queued import QueuedEstimator
+from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.app.store import Store
 from jax_depth.app.video_tab import _Film
@@ -118,6 +121,36 @@ def test_only_the_newest_results_are_kept():
     large = store.put(result(4, side=100))
     assert store.get(large) is not None and store.get(names[0]) is None
     assert store.get("unknown") is None and store.get(None) is None
+
+
+def test_points_of_a_photo_are_measured():
+    """A wall 2 m away, 60 degrees wide, of which a metre is known by hand."""
+    photo = np.zeros((40, 100, 3), np.uint8)
+    depth = DepthMap(np.full((40, 100), 2.0, np.float32), "metric_depth", "m")
+    wall = in_metres(Prediction(photo, depth, 1), Path("none.jpg"), None, None, 60)
+    assert wall.said.endswith("as entered; distances by the model")
+    # The corner is half of 99/100 of 2 tan(30) x 2 m to the left.
+    side = 0.99 * 2 * np.tan(np.radians(30))
+    np.testing.assert_allclose(wall.point(0, 0), [-side, -side * 39 / 99, 2.0])
+    lines = described(wall, {"A": (0, 39), "B": (99, 39)})
+    assert lines[0] == f"A and B are {2 * side:.2f} m apart"
+    assert lines[1] == (
+        "A at (0, 39): 2.00 m ahead of the camera, 1.14 m to the left of its axis and "
+        "0.450 m below it; 2.35 m away"
+    )
+    with pytest.raises(Refusal, match="B is outside the photo, whose columns are 0"):
+        described(wall, {"A": (0, 39), "B": (100, 39)})
+
+
+def test_without_metres_nothing_is_measured():
+    values = np.linspace(1, 4, 4000, dtype=np.float32).reshape(40, 100)
+    photo = np.zeros((40, 100, 3), np.uint8)
+    kept = Prediction(photo, DepthMap(values, "inverse_depth", model="tiny"), 1)
+    with pytest.raises(Refusal, match="tiny gives no metres: neither the scale"):
+        in_metres(kept, Path("none.jpg"), None, 4.0, 0)
+    stated = in_metres(kept, Path("none.jpg"), 1.0, 4.0, 60)
+    assert "1 to 4 m, since tiny gives no metres" in stated.said
+    np.testing.assert_allclose(stated.point(99, 39)[2], 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["pixels", "waiting", "seconds", "upload_bytes"])

@@ -53,13 +53,13 @@ def write_pictures(result: Prediction, look: Look, folder: Path) -> tuple[str, s
     high = extremes[1] if look.high is None else look.high
     if low == high == extremes[0]:  # a flat map is its own range
         low = high = None
-    small = dataclasses.replace(result.depth, values=_reduced(values))
+    small = dataclasses.replace(result.depth, values=reduced(values))
     try:
         colour = outputs.colorize(small, look.colours, low, high)
     except ValueError as error:
         raise Refusal(422, str(error)) from None
     paths = folder / "photo.jpg", folder / "depth.jpg"
-    for pixels, path in zip((_reduced(result.photo), colour), paths, strict=True):
+    for pixels, path in zip((reduced(result.photo), colour), paths, strict=True):
         Image.fromarray(pixels).save(path, **_JPEG)
     return str(paths[0]), str(paths[1])
 
@@ -80,7 +80,8 @@ def legend_of(words: Words, colours: str) -> str:
     return f'<div class="legend">{line}<p>{note}</p></div>'
 
 
-def _reduced(pixels: np.ndarray) -> np.ndarray:
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    """Return a picture or a map at the page's size; one that fits stays as it is."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((_SHOWN, _SHOWN), Image.Resampling.BOX)
     return np.asarray(picture)

@@ -92,7 +92,7 @@ class PhotoTab:
             changes,
             self._compute,
             [photo, *settings.inputs],
-            [*shown, values, token, settings.low, settings.high],
+            [*shown, values, token, settings.low, settings.high, view.measured],
             show_progress_on=slider,
             trigger_mode="always_last",
             api_visibility="private",
@@ -108,8 +108,8 @@ class PhotoTab:
         )
 
     async def _compute(self, photo: str | None, *settings: Any) -> tuple:
-        """Return what `_shown` does, the values, the token and the range."""
-        nothing = *_NOTHING[1:], "", None, gr.skip(), gr.skip()
+        """Return what `_shown` does, values, token, range, the photo to measure in."""
+        nothing = *_NOTHING[1:], "", None, gr.skip(), gr.skip(), None
         if photo is None:
             return "", *nothing
         try:
@@ -126,7 +126,7 @@ class PhotoTab:
             ends = self._settings.ends_of(result.depth, chosen.look)
         except Refusal as refusal:
             return refusal_html(refusal), *nothing
-        return *shown, values, token, *ends
+        return *shown, values, token, *ends, shown[1][0]
 
     async def _recolour(
         self, photo: str | None, token: str | None, *settings: Any

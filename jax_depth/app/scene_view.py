@@ -1,4 +1,4 @@
-"""Below a result: the photo as a mesh to turn, and as a GLB file."""
+"""Below a result: the photo as a mesh to turn, its normals, distances in it."""
 
 import html
 import importlib.util
@@ -11,12 +11,17 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
+from jax_depth.app.in_metres import in_metres
+from jax_depth.app.looks import reduced
+from jax_depth.app.measure_view import MeasureView
 from jax_depth.app.messages import refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
 from jax_depth.camera import back_project
+from jax_depth.depth_map import DepthMap
 from jax_depth.outputs import scene
 from jax_depth.outputs.scene.surface import Surface
 
@@ -24,6 +29,8 @@ from jax_depth.outputs.scene.surface import Surface
 _POINTS = 300_000
 # Of the downloads; the point map is (h, w, 3) float32 metres, x right, y down, z ahead.
 _FILES = {"glb": "GLB", "ply": "PLY, points", "npy": "Point map, NumPy"}
+_COLOURS = "To the right is red, up is green, towards the camera is blue."
+_UNUSED = "a metric model ignores it"
 # Holes are seen as such before it, and neither white nor black photos vanish in it.
 _GREY = (0.45, 0.45, 0.45, 1.0)
 
@@ -47,10 +54,18 @@ class SceneView:
             )
             with gr.Row():
                 self._near = gr.Number(
-                    1.0, label="Nearest, metres", min_width=100, elem_id="near"
+                    1.0,
+                    label="Nearest, metres",
+                    info=_UNUSED,
+                    min_width=100,
+                    elem_id="near",
                 )
                 self._far = gr.Number(
-                    4.0, label="Farthest, metres", min_width=100, elem_id="far"
+                    4.0,
+                    label="Farthest, metres",
+                    info=_UNUSED,
+                    min_width=100,
+                    elem_id="far",
                 )
                 self._view = gr.Number(
                     0.0,
@@ -59,20 +74,40 @@ class SceneView:
                     min_width=100,
                     elem_id="view",
                 )
-            self._build = gr.Button("Build", elem_id="scene-build")
-            self._note = gr.HTML(elem_id="scene-note")
-            self._mesh = gr.Model3D(
-                label="Drag to turn, scroll to zoom",
-                interactive=False,
-                height=480,
-                clear_color=_GREY,
-                elem_id="mesh",
-            )
-            with gr.Row():
-                self._files = [
-                    gr.DownloadButton(label, interactive=False, elem_id=suffix)
-                    for suffix, label in _FILES.items()
-                ]
+            with gr.Tab("Mesh"):
+                self._build = gr.Button("Build", elem_id="scene-build")
+                self._note = gr.HTML(elem_id="scene-note")
+                self._mesh = gr.Model3D(
+                    label="Drag to turn, scroll to zoom",
+                    interactive=False,
+                    height=480,
+                    clear_color=_GREY,
+                    elem_id="mesh",
+                )
+                with gr.Row():
+                    self._files = [
+                        gr.DownloadButton(label, interactive=False, elem_id=suffix)
+                        for suffix, label in _FILES.items()
+                    ]
+            with gr.Tab("Normals"):
+                self._show = gr.Button("Show", elem_id="normals-show")
+                self._facing = gr.HTML(elem_id="normals-note")
+                self._normals = gr.Image(
+                    label="Which way surfaces face",
+                    type="filepath",
+                    format="png",
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="normals",
+                    alt_text="Surface normals; the line above names their colours",
+                )
+            with gr.Tab("Measure"):
+                self._measure = MeasureView(service, store, folder)
+
+    @property
+    def measured(self) -> gr.Image:
+        """Where the photo of a new result is to be shown."""
+        return self._measure.picture
 
     def connect(
         self, photo: gr.Image, token: gr.State, outdated: Sequence[Any]
@@ -84,33 +119,32 @@ class SceneView:
             outdated: events after which the mesh is of an older result.
         """
         shown = [self._note, self._mesh, *self._files]
+        stated = [self._near, self._far, self._view]
         self._build.click(
             self._make,
-            [photo, token, self._near, self._far, self._view],
+            [photo, token, *stated],
             shown,
             show_progress_on=self._mesh,
             api_visibility="private",
         )
+        facing = [self._facing, self._normals]
+        self._show.click(
+            self._face,
+            [photo, token, *stated],
+            facing,
+            show_progress_on=self._normals,
+            api_visibility="private",
+        )
+        self._measure.connect(photo, token, stated, outdated)
         gr.on(outdated, self._nothing, None, shown, api_visibility="private")
+        gr.on(outdated, lambda: ("", None), None, facing, api_visibility="private")
 
-    async def _make(
-        self,
-        photo: str | None,
-        token: str | None,
-        near: float | None,
-        far: float | None,
-        view: float | None,
-    ) -> tuple:
+    async def _make(self, photo: str | None, token: str | None, *stated: Any) -> tuple:
         """Return the note, the mesh and the downloads."""
         try:
-            result = self._store.get(token)
-            if photo is None or result is None:
-                raise Refusal(404, "drop a photo first")
-            folder = self._folder / secrets.token_urlsafe(16)
-            folder.mkdir()
-            path = folder / f"{Path(photo).stem}.glb"
+            path = self._file(photo, token, ".glb")
             note, first = await self._service.in_thread(
-                _write, result, Path(photo), path, near, far, view
+                _write, self._store.get(token), Path(photo or ""), path, *stated
             )
         except Refusal as refusal:
             return refusal_html(refusal), *self._nothing()[1:]
@@ -120,9 +154,28 @@ class SceneView:
             )
             for suffix in _FILES
         ]
-        text = html.escape(json.dumps(first | {"of": folder.name}), quote=True)
+        text = html.escape(json.dumps(first | {"of": path.parent.name}), quote=True)
         said = f'<p data-view="{text}">{html.escape(note)}</p>'
         return said, gr.Model3D(str(path), camera_position=first["orbit"]), *files
+
+    async def _face(self, photo: str | None, token: str | None, *stated: Any) -> tuple:
+        """Return a note and the picture of normals."""
+        try:
+            path = self._file(photo, token, "_normals.png")
+            note = await self._service.in_thread(
+                _write_normals, self._store.get(token), Path(photo or ""), path, *stated
+            )
+        except Refusal as refusal:
+            return refusal_html(refusal), None
+        return f"<p>{html.escape(_COLOURS)}</p><p>{html.escape(note)}</p>", str(path)
+
+    def _file(self, photo: str | None, token: str | None, ending: str) -> Path:
+        """Return where to write a file of a result, in a new folder."""
+        if photo is None or self._store.get(token) is None:
+            raise Refusal(404, "drop a photo first")
+        folder = self._folder / secrets.token_urlsafe(16)
+        folder.mkdir()
+        return folder / f"{Path(photo).stem}{ending}"
 
     @staticmethod
     def _nothing() -> tuple:
@@ -130,28 +183,12 @@ class SceneView:
 
 
 def _write(
-    result: Prediction,
-    photo: Path,
-    path: Path,
-    near: float | None,
-    far: float | None,
-    view: float | None,
+    result: Prediction, photo: Path, path: Path, *stated: float | None
 ) -> tuple[str, dict[str, Any]]:
     """Write the mesh; return a sentence about it and its first view."""
-    depth, shape = result.depth, result.depth.shape
+    placed = in_metres(result, photo, *stated)
+    depth, camera = placed.depth, placed.camera
     try:
-        if depth.unit == "m":
-            distances = "distances by the model"
-        elif near is None or far is None:
-            raise ValueError(f"{depth.model} gives no metres; enter both distances")
-        else:
-            depth = scene.between(depth, near, far)
-            distances = f"distances as entered, {near:g} to {far:g} m"
-        if not view:
-            camera, source = scene.find_camera(photo, shape)
-        else:
-            camera = scene.camera_from_view(shape, view)
-            source = f"{view:g} degrees across the longer side, as entered"
         made = scene.Scene(
             result.photo, depth, camera, max_points=_POINTS, fill=_can_fill()
         )
@@ -161,7 +198,22 @@ def _write(
         np.save(path.with_suffix(".npy"), points.astype(np.float32))
     except ValueError as error:
         raise Refusal(422, " ".join(str(error).split())) from None
-    return f"Camera: {source}; {distances}", _first_view(made.surface)
+    return placed.said, _first_view(made.surface)
+
+
+def _write_normals(
+    result: Prediction, photo: Path, path: Path, *stated: float | None
+) -> str:
+    """Write the picture of normals at the page's size; return where metres are from."""
+    placed = in_metres(result, photo, *stated)
+    small = reduced(placed.depth.values)
+    camera = placed.camera.resized(placed.depth.shape, small.shape)
+    try:
+        picture = scene.normal_map(DepthMap(small, "metric_depth", "m"), camera)
+    except ValueError as error:
+        raise Refusal(422, " ".join(str(error).split())) from None
+    Image.fromarray(picture).save(path)
+    return placed.said
 
 
 def _can_fill() -> bool:
