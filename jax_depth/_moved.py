@@ -1,4 +1,4 @@
-"""Modules that have moved: their old names still answer, with a sentence."""
+"""Modules that have moved: their old names still work, with a warning."""
 
 import importlib
 import importlib.abc

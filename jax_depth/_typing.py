@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, PRNGKeyArray, UInt8
 
-# NumPy arrays are as good as arguments: parameters read from a file, say.
+# NumPy arrays are fine as arguments too, such as parameters read from a file.
 Array = jax.Array | np.ndarray
 
 # A plain nested dict of arrays; leaves are float arrays of any precision.

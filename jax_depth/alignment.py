@@ -63,7 +63,7 @@ def fit_scale_shift(
 def fit_trimmed(
     x: Float64[np.ndarray, " n"], y: Float64[np.ndarray, " n"], kept: float = KEPT
 ) -> tuple[float, float]:
-    """Return the least squares fit to those of the points that it fits best.
+    """Return the least squares fit to the points that it fits best.
 
     Least trimmed squares by concentration steps (FAST-LTS, Rousseeuw and Van Driessen
     2006) from all points and from random pairs, drawn with a fixed seed: the same

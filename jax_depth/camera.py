@@ -85,7 +85,7 @@ class Pose:
 
     Raises:
         ValueError: another shape, values that are not finite, or a left part that is
-            no rotation.
+            not a rotation.
     """
 
     world_to_camera: Float64[np.ndarray, "3 4"]
@@ -190,8 +190,8 @@ def project(
         pose: of the camera.
 
     Returns:
-        (column, row) of each point, and its depth along the optical axis; a point
-        with depth <= 0 is behind the camera and its column and row mean nothing.
+        (column, row) of each point, and its depth along the optical axis; a point with
+        depth <= 0 is behind the camera, and its column and row are meaningless.
     """
     points = np.asarray(points, np.float64)
     if pose is not None:

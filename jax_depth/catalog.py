@@ -1,7 +1,7 @@
 """Every model that loads by name: what it is, where its weights are, what they permit.
 
-`MODELS` maps a name to its `Entry`. A row is data alone; adding a checkpoint of a
-known architecture is adding a row here and one in `convert/README.md`.
+`MODELS` maps a name to its `Entry`. A row is pure data; to add a checkpoint of a known
+architecture, add a row here and one in `convert/README.md`.
 """
 
 from collections.abc import Mapping

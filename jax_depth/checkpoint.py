@@ -40,7 +40,7 @@ _FORMAT = "jax_depth"
 # knew before, so that older files are checked again.
 _LAYOUT = 1
 
-# What a `config.json` of version 0.1 does not say is what its model does today.
+# What a `config.json` of version 0.1 leaves out is what its model does today.
 _RESTORE: Mapping[str, Restore] = MappingProxyType(
     {name: entry.config.restore for name, entry in MODELS.items()}
 )
@@ -147,8 +147,8 @@ def load_unused(directory: str | os.PathLike) -> dict[str, Any]:
 def is_native(directory: str | os.PathLike) -> bool:
     """Whether a directory is ours rather than another library's.
 
-    By its `config.json`, or by the weights where that is missing or damaged: `load`
-    says so then.
+    By its `config.json`, or by the weights where that is missing or damaged, which
+    `load` then reports.
     """
     directory = Path(directory)
     try:
@@ -192,7 +192,7 @@ def leaf_shapes(config: ModelConfig) -> Mapping[str, Any]:
     # Late: it brings Flax, which a process with ready programs does without.
     from jax_depth.models.depth_anything import param_shapes
 
-    # Tracing a large model takes a second, and a conversion asks twice.
+    # Tracing a large model takes a second, and a conversion does it twice.
     return MappingProxyType(flatten(param_shapes(config)))
 
 
@@ -221,7 +221,7 @@ def check(leaves: Mapping[str, Any], config: ModelConfig, where: Any) -> None:
 
 
 def refuse_nonfinite(tensors: Mapping[str, Any]) -> None:
-    """Refuse weights that are NaN or infinite: no depth could come of them.
+    """Refuse weights that are NaN or infinite: they cannot give a depth.
 
     Args:
         tensors: name to array, or to anything with `__array__`; one is asked for its

@@ -219,7 +219,7 @@ class ModelConfig:
         head: the head; None for a bare encoder (`kind` "features").
         kind: what the output means: "inverse_depth" (relative, larger is nearer),
             "metric_depth" (metres), "depth" (relative, larger is farther) or
-            "features". How it is computed says `head.activation`.
+            "features". `head.activation` says how it is computed.
         max_depth: metres at which the sigmoid of a metric model saturates; None
             where nothing saturates. Published `.pth` files do not carry it. A head
             described without its activation, as every one was before there was that
@@ -386,7 +386,8 @@ _HEAD_NAMES = {cls: name for name, cls in _HEAD_TYPES.items()}
 def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:
     """Return `config` with those changes of its encoder that this encoder has.
 
-    How an encoder runs, `scan` or `attention` say, is no part of every kind of one.
+    Settings of how an encoder runs, such as `scan` or `attention`, are not in every
+    kind.
     """
     fields = {field.name for field in dataclasses.fields(config.encoder)}
     kept = {name: value for name, value in changes.items() if name in fields}

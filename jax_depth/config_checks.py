@@ -6,8 +6,8 @@ import types
 import typing
 from typing import Any, Literal, Union
 
-# Field -> smallest and largest value, far beyond every network there is. What is
-# wrong by a factor of a thousand would be traced for hours, or not at all.
+# Field -> smallest and largest value, far beyond every network there is. A value wrong
+# by a factor of a thousand would be traced for hours, or not at all.
 _RANGES: dict[str, tuple[float, float]] = {
     "width": (1, 1 << 16),
     "depth": (1, 1000),
@@ -41,7 +41,7 @@ def check_config(config: Any, where: str = "") -> None:
 
     Args:
         config: the description.
-        where: what stands before a field's name in the message, "encoder." say.
+        where: what goes before a field's name in the message, such as "encoder.".
 
     Raises:
         ValueError: a field of another type or out of range; the message names it.
@@ -128,7 +128,7 @@ def _described(hint: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value for a message; one of 400 digits by its beginning."""
+    """Return a value for a message; a very long one is cut."""
     if isinstance(value, int) and value.bit_length() > 128:
         return f"a number of {value.bit_length()} bits"
     if dataclasses.is_dataclass(value) or isinstance(value, dict):

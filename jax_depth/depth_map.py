@@ -23,8 +23,8 @@ MapKind = Literal["inverse_depth", "depth", "metric_depth"]
 Unit = Literal["m"]
 
 
-# The types say what the fields hold. The constructor takes more (a list, float64, a
-# JAX array) and refuses in sentences of its own, so the import hook leaves it alone.
+# The types say what the fields hold. The constructor takes more (a list, float64, a JAX
+# array) and has its own error messages, so the import hook leaves it alone.
 @no_type_check
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DepthMap:
@@ -220,8 +220,8 @@ class DepthMap:
     def align_to(self, other: "DepthMap") -> "DepthMap":
         """Return the map with the scale and shift that bring it closest to another.
 
-        Least squares over all pixels, in the maps' own values. What two models or two
-        frames say can then be compared: the rest is disagreement.
+        Least squares over all pixels, in the maps' own values. Two models or two frames
+        can then be compared: what is left is disagreement.
 
         Args:
             other: a map of the same size; both of inverse depth, or neither.
@@ -231,8 +231,8 @@ class DepthMap:
 
         Raises:
             ValueError: sizes or kinds differ, one of the maps is constant or not
-                finite, or the fitted scale is not positive: the maps order near and
-                far oppositely.
+                finite, or the fitted scale is not positive: the maps order near and far
+                    in opposite ways.
         """
         if self.shape != other.shape:
             raise ValueError(
@@ -279,7 +279,8 @@ class DepthMap:
     ) -> MetricFit:
         """Return how the map's values become metres; see `to_metric`.
 
-        The fit holds residuals, and its `apply` serves further frames of one scene.
+        The fit holds residuals, and its `apply` is for further frames of the same
+        scene.
         """
         x, known = known_pixels(self, points, depth, mask)
         if unknowns is None:
@@ -296,29 +297,29 @@ class DepthMap:
         max_depth: float | None = None,
         camera: Any = None,
     ) -> "DepthMap":
-        """Return the map in metres: by distances that are known, or a focal length.
+        """Return the map in metres, from known distances or a focal length.
 
         Args:
             camera: `Intrinsics` of the photo, or its matrix (3, 3): all that a map of
-                Depth Anything 3's metric model lacks. Give this alone.
+                Depth Anything 3's metric model lacks. Give nothing else with it.
             points: (x, y, metres) each: column and row of a pixel, counted from 0, and
                 its distance along the optical axis. Two are enough, if one is near
                 and one far.
-            depth: metres of a sensor at the map's size; 0, NaN or infinite where
+            depth: a sensor's metres at the map's size; 0, NaN or infinite where
                 unknown. Up to 30 % may be wrong. Give this or `points`.
-            mask: where `depth` is to be believed.
+            mask: where `depth` is to be trusted.
             unknowns: "scale_shift", or "scale" alone; by default the scale of a metric
                 map, and both for the other kinds.
             max_depth: metres at which the result is cut off, since inverse depth
                 0 is infinitely far; ten times the farthest known distance when None.
 
         Returns:
-            A map of kind "metric_depth". `metric_fit` with the same arguments tells
+            A map of kind "metric_depth". `metric_fit` with the same arguments gives
             residuals.
 
         Raises:
             ValueError: the fit is not determined, contradicts the map, or a point is
-                wrong; one sentence says which.
+                wrong; the message says which.
         """
         if camera is not None:
             known = (points, depth, mask, unknowns, max_depth)
@@ -370,8 +371,8 @@ class DepthMap:
                 to compare several maps by eye.
 
         Returns:
-            float32 (h, w) in [0, 1]; zeros when low equals high by being the range
-            of a constant map. Larger stays larger, whatever the kind.
+            float32 (h, w) in [0, 1]; zeros when low equals high because the map is
+            constant. Larger stays larger, whatever the kind.
 
         Raises:
             ValueError: low is not below high, or values are not finite.

@@ -1,4 +1,4 @@
-"""What a depth map is as a file: the formats, and what stands beside the values."""
+"""A depth map as a file: the formats, and what is stored beside the values."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Fitting a depth map to distances that are known: points, a sensor, another map."""
+"""Fitting a depth map to known distances: points, a sensor, another map."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -70,7 +70,7 @@ def fit_metric(
 ) -> MetricFit:
     """Fit values of a map to known distances.
 
-    Up to seven distances are all believed (least squares); of eight or more, the 70 %
+    Up to seven distances are all trusted (least squares); of eight or more, the 70 %
     that agree best decide (least trimmed squares), then all that lie within 2.5
     robust standard deviations of those.
 
@@ -84,7 +84,7 @@ def fit_metric(
     Raises:
         ValueError: an option is impossible, or the fit is not determined: too few
             distances, all at one value of the map, too uncertain, or the wrong way
-            round. The sentence says which.
+            round. The message says which.
     """
     if unknowns not in get_args(Unknowns):
         raise ValueError(
@@ -251,7 +251,7 @@ def by_focal_length(
     Args:
         depth: the map.
         camera: `Intrinsics` of the photo, or its matrix (3, 3).
-        known: distances that were given besides, each None if it was not.
+        known: distances that were given as well, each None if not.
 
     Raises:
         ValueError: the map lacks more than that, or distances were given too.

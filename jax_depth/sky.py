@@ -11,7 +11,7 @@ from jaxtyping import Float32
 SKY = 0.3
 # Of several views in metres sky is put no farther than this, as there.
 FARTHEST_SKY = 200.0
-# What has sky or ground of so few pixels stays as it is, as there.
+# A map with sky or ground of fewer pixels stays as it is, as there.
 _FEW = 10
 _QUANTILE = 0.99
 

@@ -26,19 +26,19 @@ _FORMAT = "jax_depth views 1"
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Views:
-    """What `Estimator.views` says of several pictures of one place.
+    """What `Estimator.views` returns for several pictures of one place.
 
     Axes are OpenCV's: x right, y down, z forward. The world is the frame of the
     reference view as the network predicts it, or that of the poses given; its unit is
-    arbitrary and another for every call unless depths are "metric_depth".
+    arbitrary and changes with every call unless depths are "metric_depth".
 
     Attributes:
         depths: one map per picture, at its own size. Distance along the optical axis.
             With confidence (above 1, larger is surer), and with sky where a metric
-            model was asked as well. NaN where a picture was cropped.
+            model was used as well. NaN where a picture was cropped.
         cameras: of each picture, in its own pixels, the first pixel's centre at 0.
         poses: of each camera.
-        reference: index of the view the network began with.
+        reference: index of the view the network started from.
         photos: uint8 RGB (h, w, 3), the pictures.
         names: of the pictures, without suffix; "view_0", ... where they have none.
     """
@@ -91,7 +91,7 @@ class Views:
     def sky_filled(self) -> "Views":
         """Return the views with each map's sky filled; see `DepthMap.sky_filled`.
 
-        It is no farther than 200 m, as upstream. Points leave it out all the same.
+        It is no farther than 200 m, as upstream. Points still leave it out.
 
         Raises:
             ValueError: the maps have no sky.
@@ -114,7 +114,7 @@ class Views:
                 it), `.npz` (everything, see `load`), or without suffix a new COLMAP
                 folder: the photos and `sparse/0` in text.
             confidence: as in `points`; `.npz` keeps everything.
-            max_points: more are thinned out, evenly.
+            max_points: more are thinned evenly.
 
         Raises:
             ValueError: another suffix, or no point is left.

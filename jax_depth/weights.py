@@ -41,9 +41,9 @@ def load_params(
         name, model, dtype: as in `read_params`.
 
     Returns:
-        A plain nested dict of float32 JAX arrays, and the config. They are on the
-        device once and for all: `jax.jit(jax_depth.forward, static_argnums=2)` sends
-        nothing again at each call.
+        A plain nested dict of float32 JAX arrays, and the config. They stay on the
+            device: `jax.jit(jax_depth.forward, static_argnums=2)` sends nothing again
+            at each call.
 
     Raises:
         ValueError, ConnectionError: as `read_params`.
@@ -93,7 +93,7 @@ def read_params(
     Raises:
         ValueError: unknown name, a file that is not what it should be, or an
             ambiguous one.
-        ValueError: an address of an object store, which is to be mounted.
+        ValueError: an address of an object store, which must be mounted.
         ConnectionError: published weights that are neither cached nor reachable.
     """
     if str(source).startswith(RANDOM):
@@ -118,7 +118,7 @@ def read_params(
 
 
 def rounded_kernels(params: Params, config: ModelConfig) -> Params:
-    """Return parameters with those kernels in bfloat16 that are only used so.
+    """Return parameters with the kernels that are only used in bfloat16 rounded to it.
 
     Under `config.dtype` "bfloat16" the network rounds the kernels of its products and
     convolutions at every call. Rounded once they take half the memory, and `forward`
@@ -145,8 +145,8 @@ def rounded_kernels(params: Params, config: ModelConfig) -> Params:
 def means_name(source: str | os.PathLike) -> bool:
     """Whether a source is a name of the catalogue, not a path.
 
-    A folder or file called like a model, of one's photos say, does not hide it; a
-    folder with a config or weights in it does.
+    A folder or file that happens to have a model's name, such as one of photos, does
+    not hide it; a folder with a config or weights in it does.
     """
     if str(source) not in MODELS and str(source) not in ALIASES:
         return False

@@ -187,7 +187,7 @@ def _serve(args: argparse.Namespace) -> None:
 
 
 def _at_work(others: set[threading.Thread]) -> bool:
-    """Whether the device is still busy with what nobody waits for any more."""
+    """Whether the device is still busy with work nobody waits for any more."""
     ours = (t for t in threading.enumerate() if t not in others)
     return any(thread.name.startswith("jax-depth") for thread in ours)
 
@@ -208,7 +208,7 @@ def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block in order, so that no user's photo is left behind."""
 
     def end(*_: object) -> None:
-        # A second one must not disturb what the first one has begun.
+        # A second one must not disturb what the first one started.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _Terminated
 

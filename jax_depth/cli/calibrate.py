@@ -1,4 +1,4 @@
-"""`jax-depth calibrate`: the range of a model over one's own pictures, for display."""
+"""`jax-depth calibrate`: the range of a model over your own pictures, for display."""
 
 import argparse
 import contextlib

@@ -20,7 +20,7 @@ from jax_depth.video.reading import PIPE, is_camera
 from jax_depth.video.video_depth import VideoDepth
 from jax_depth.video.writing import SUFFIXES, VideoWriter, codec_for
 
-# Names of films that are read but not written; nobody means a folder by one.
+# Suffixes of films that are read but not written, and never meant as a folder.
 _UNWRITTEN = frozenset(
     ".3gp .asf .avi .flv .m2ts .m4v .mpeg .mpg .mts .ogv .ts .vob .wmv".split()
 )
@@ -29,7 +29,7 @@ _FAILURES = (OSError, ValueError, MemoryError, RuntimeError)
 
 @dataclasses.dataclass
 class Clip:
-    """One input, its files, and what became of it.
+    """One input, its files, and the outcome.
 
     Attributes:
         word: the input as it was given.
@@ -54,7 +54,7 @@ class Clip:
     interrupted: bool = False
 
     def document(self) -> dict[str, Any]:
-        """Return what became of it, for JSON."""
+        """Return the outcome, for JSON."""
         return {
             "input": self.word,
             "files": {name: str(path) for name, path in self.written.items()},
@@ -67,7 +67,7 @@ class Clip:
         }
 
     def line(self) -> str:
-        """Return what became of it, for people."""
+        """Return the outcome, for people."""
         if not self.written:
             return f"{self.word}: nothing written"
         names = ", ".join(map(str, self.written.values()))
@@ -136,7 +136,7 @@ def _named(word: str) -> Photo:
 
 
 def _try(word: str, name: str, path: Path, codec: str | None, taken: set[str]) -> None:
-    """Refuse a result that could not be written, before a model is loaded in vain."""
+    """Refuse a result that could not be written, before loading a model in vain."""
     if os.path.realpath(path) in taken:
         raise UsageError(
             f"'{word}': its result '{path}' would overwrite an input; choose another "

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     words = [
         word
         for word in args.models
-        # A picture that is not there is a photo's name spelt wrongly.
+        # A missing picture is a misspelt name of a photo.
         if not (is_photos(word) or Path(word).suffix.lower() in PHOTO_SUFFIXES)
     ]
     paths = [*args.paths, *(word for word in args.models if word not in words)]

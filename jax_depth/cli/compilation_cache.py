@@ -9,8 +9,8 @@ def use_compilation_cache() -> None:
     """Let JAX keep what it compiles beside the cached weights.
 
     The environment variable JAX_COMPILATION_CACHE_DIR, which JAX reads by itself,
-    goes first; set to nothing it turns the cache off. A folder that cannot be made
-    costs time, not results, so it is passed over.
+    takes precedence; set to nothing it turns the cache off. A folder that cannot be
+    made costs time, not results, so it is passed over.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -20,7 +20,7 @@ def use_compilation_cache() -> None:
 
     folder = cache_directory() / "compiled"
     try:
-        # What is in it is run: nobody else may write there.
+        # Its contents are executed: nobody else may write there.
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
@@ -33,7 +33,7 @@ def executables_folder() -> Path | None:
     """Return where whole programs are kept, None where that is not wanted.
 
     On CPUs only, whose instruction sets the files name; a GPU's code also depends on
-    its driver. Whoever sets JAX_COMPILATION_CACHE_DIR gets jax's cache alone.
+    its driver. With JAX_COMPILATION_CACHE_DIR set, only jax's cache is used.
     """
     import jax
 

@@ -10,7 +10,7 @@ from jax_depth.cli.usage import UsageError
 
 
 def calibration_path(model: str) -> Path:
-    """Return where the calibration of a model lies unless told otherwise."""
+    """Return where the calibration of a model is stored by default."""
     from jax_depth.weights import cache_directory
 
     return cache_directory() / "ranges" / f"{model}.json"
@@ -87,7 +87,7 @@ def shown_range(
 
 
 def refuse_calibration(config: Any, what: str) -> None:
-    """Raise UsageError for a model whose values no range of photos can stand for."""
+    """Raise UsageError for a model whose values have no common range over photos."""
     if config.canonical_focal is not None:
         raise UsageError(
             f"{what}: what {config.name} gives depends on each photo's focal length, "

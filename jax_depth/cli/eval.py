@@ -1,4 +1,4 @@
-"""`jax-depth eval`: how good a model is, by a published protocol."""
+"""`jax-depth eval`: score a model by a published protocol."""
 
 import argparse
 import dataclasses
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jax_depth.evaluation.records import Records
 
 _DA2K = "da-2k"
-# One's own data, judged as relative models are: any format of jax_depth.data.
+# Your own data, scored as relative models are: any format of jax_depth.data.
 _OWN = "own"
 
 
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge every picture that is not yet; print the table and write the files."""
+    """Score every picture not yet scored; print the table and write the files."""
     from jax_depth.evaluation.records import Records
 
     protocol = None if args.protocol == _DA2K else _protocol(args)

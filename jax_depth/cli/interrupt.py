@@ -11,8 +11,8 @@ from types import FrameType
 def remembered_interrupt() -> Iterator[Callable[[], None]]:
     """Yield a check that raises KeyboardInterrupt if Ctrl-C was pressed in the body.
 
-    Ctrl-C raises at once as ever. But when it arrives while XLA calls back into
-    Python, XLA prints the exception and goes on, so a loop has to ask.
+    Ctrl-C raises at once as usual. But when it arrives while XLA calls back into
+    Python, XLA prints the exception and continues, so a loop has to check.
     """
     pressed = threading.Event()
 

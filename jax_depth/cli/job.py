@@ -21,4 +21,4 @@ class Job:
 
 
 class OutputFolderError(Exception):
-    """Nothing more can be written: one sentence that says why."""
+    """Nothing more can be written; the message says why."""

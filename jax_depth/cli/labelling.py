@@ -34,7 +34,7 @@ _THREADS = 4
 
 
 class Labelling:
-    """One part of a labelling run, which any number of interruptions may cut up.
+    """One part of a labelling run, which may be interrupted any number of times.
 
     A label counts once its line is in the manifest, which is written after its file.
 
@@ -101,7 +101,7 @@ class Labelling:
             quiet: show no progress bar.
 
         Raises:
-            UsageError: what is there was made by another teacher.
+            UsageError: the labels there were made by another teacher.
             OSError: a file cannot be written.
         """
         from tqdm import tqdm

@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 all done, 1 some inputs failed, 2 wrong usage, 75 a training run to be
-        resumed, 130 interrupted. A mistake
-        of the user's is one sentence on stderr, never a traceback.
+        resumed, 130 interrupted. A user's mistake gives one sentence on stderr, never a
+        traceback.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:

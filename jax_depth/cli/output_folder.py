@@ -1,4 +1,4 @@
-"""The folder that results go to: made and tried before anything is computed."""
+"""The folder that results go to: made and tested before anything is computed."""
 
 import secrets
 from pathlib import Path
@@ -7,7 +7,7 @@ from jax_depth.cli.usage import UsageError
 
 
 def make_folder(outdir: Path) -> None:
-    """Make the output folder and try it, before a model is loaded in vain.
+    """Make the output folder and test it, before loading a model in vain.
 
     Raises:
         UsageError: it cannot be written to.

@@ -31,7 +31,7 @@ class Photo:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """An input that came to nothing.
+    """An input that could not be used.
 
     Attributes:
         name: what it was called.

@@ -19,7 +19,7 @@ from jax_depth.formats.reduced import Read, Reduced
 from jax_depth.inference.draft import read_for
 from jax_depth.inference.resample import resize_bicubic_uint8
 
-# After these no further file can be written either.
+# After these errors no further file can be written either.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -34,8 +34,8 @@ def process(
 ) -> Generator[Outcome]:
     """Yield the outcome of every job, in order.
 
-    Photos are read ahead and written behind, a few batches of each. A photo that
-    cannot be read, computed or written does not touch the others.
+    Photos are read ahead and written behind, a few batches of each. A photo that cannot
+    be read, computed or written does not affect the others.
 
     Args:
         jobs: what to do.
@@ -128,7 +128,7 @@ def with_focal_length(
     camera, source = find_camera(photo, depth.shape)
     if not source.startswith("assumed"):
         return depth.to_metric(camera=camera)
-    # The same text is printed once, however many photos it is true of.
+    # The same text is printed once, however many photos it applies to.
     warnings.warn(
         f"{depth.model} gives depth without a unit where a photo's file does not state "
         "its focal length; give it with --focal for metres",

@@ -63,7 +63,7 @@ class Prompts:
     def match(
         self, photos: Sequence[Photo], words: Sequence[str]
     ) -> tuple[list[Photo], list[Problem]]:
-        """Return the photos that have a prompt, and who lacks a partner.
+        """Return the photos that have a prompt, and those without a partner.
 
         Photos below the folder of prompts are prompts and left out. A prompt without a
         photo is a problem where a whole folder of photos was given.
@@ -156,7 +156,7 @@ class PromptedEstimator:
     def stream(
         self, jobs: Iterable[Any], *, read: Callable[[Any], Any]
     ) -> Generator[tuple[Any, Any]]:
-        """Yield every job with its map, or with the exception that it met."""
+        """Yield every job with its map, or with the exception it raised."""
         # Late: this imports jax, which the help does without.
         from jax_depth.inference.prompted import stream_prompted
 

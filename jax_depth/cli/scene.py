@@ -194,7 +194,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    """Refuse what fits no photo, before a model is loaded."""
+    """Refuse impossible numbers, before a model is loaded."""
     near, far = (1, 2) if args.near is None else (args.near, args.far)
     focal = [*(args.focal or ()), *(args.intrinsics or ())[:2]]
     fov = 60 if args.fov is None else args.fov[0]
@@ -283,7 +283,7 @@ def _camera(photo: Path, shape: tuple[int, int], args: argparse.Namespace) -> An
     camera, source = scene.find_camera(photo, shape)
     needed = any(scene.SCENE_FORMATS[name].metric for name in args.format)
     if needed and source.startswith("assumed"):
-        # The same text is printed once, however many photos it is true of.
+        # The same text is printed once, however many photos it applies to.
         warnings.warn(
             f"field of view {source}; set it with --fov, --focal or --intrinsics",
             stacklevel=2,

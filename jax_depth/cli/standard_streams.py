@@ -34,7 +34,7 @@ def check_stdout(
     """Check that there is one result, and that standard output is free for it.
 
     Raises:
-        UsageError: it is not so.
+        UsageError: that is not the case.
     """
     if len(formats) != 1:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""`--json` of every subcommand: one JSON document on stdout instead of sentences.
+"""`--json` for every subcommand: one JSON document on stdout instead of text.
 
 A command calls `conclude` with what it did, in both forms. `main` declares the option
 where a command does not, and makes a document of whatever such a command printed; it
@@ -44,9 +44,9 @@ def conclude(
 
 
 def say(text: str) -> None:
-    """Print on stdout, where there may be nobody who reads any more.
+    """Print on stdout, where nobody may be reading any more.
 
-    What was done is done: the exit code tells of that, not of `| head`.
+    The work is done: the exit code reflects that, not `| head`.
     """
     try:
         print(text, flush=True)

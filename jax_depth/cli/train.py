@@ -214,7 +214,7 @@ def _take_from_folder(args: argparse.Namespace) -> None:
 
 
 def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
-    """Refuse what would be found out late, or never."""
+    """Refuse what would be noticed late, or never."""
     from jax_depth.training import record
     from jax_depth.training.optimizer import schedule
     from jax_depth.training.recipes import fitted

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to go on with
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to resume
 
 
 class UsageError(Exception):

@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, words: list[str]) -> None:
-    """Refuse what cannot be meant, before anything is loaded."""
+    """Refuse what makes no sense, before anything is loaded."""
     from jax_depth.video.reading import av_module, is_camera
 
     if args.range == "clip" and any(map(is_camera, words)):

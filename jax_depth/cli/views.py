@@ -157,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
 def _pictures(
     words: Sequence[str], outdir: Path, rate: Fraction
 ) -> tuple[list[Any], list[str], list[Problem]]:
-    """Return the pictures, their names, and what came to nothing."""
+    """Return the pictures, their names, and the inputs that failed."""
     from jax_depth.formats.image import read_image
 
     if len(words) == 1 and _is_clip(words[0]):

@@ -1,6 +1,6 @@
-"""The one table of architectures: which module a config means, and what is its own.
+"""The one table of architectures: which module a config means, and its specifics.
 
-Nothing else in the library asks of which class an encoder or a head is. An
+Nothing else in the library asks for the class of an encoder or a head. An
 architecture is a dataclass in `config.py`, a row here, the module the row names and,
 where its weights are published, a table of their keys in `jax_depth_convert`.
 """
@@ -53,7 +53,7 @@ class NetworkRow:
             a method `run(pixels, **conditions)` -> (`Output`, named intermediates).
         axis: what the second axis of its pixels counts; None for single pictures.
         takes: arguments of `jax_depth.apply` beyond pixels that it understands.
-        says: what it says of one picture beside depth, as `Output` calls it.
+        says: what it predicts for one picture beside depth, as `Output` calls it.
         float32, keys: as in `EncoderRow`.
     """
 

@@ -101,8 +101,8 @@ def _flash(q, k, v, dtype, keep_little: bool):
 def _flash_serves(q, dtype) -> bool:
     """Whether this process has TPUs that the kernel can be traced for.
 
-    Of several devices only a caller who says how they share a batch gets it, by
-    `jax.sharding.use_abstract_mesh`: jax refuses to share the kernel out by itself.
+    On several devices only a caller that says how they share a batch gets it, by
+    `jax.sharding.use_abstract_mesh`: jax refuses to partition the kernel itself.
     """
     b, _, n, _ = q.shape
     if not forms().flash_attention or jnp.dtype(dtype) != jnp.bfloat16:
@@ -155,7 +155,7 @@ def _one_pass(q, k, v, dtype):
 
 
 def _blocked_by_head(q, k, v, dtype):
-    """One head at a time: on a CPU nothing is gained by more at once.
+    """One head at a time: on a CPU more at once gains nothing.
 
     Of all pictures together: a loop over them would gather a batch that devices share.
     """

@@ -1,4 +1,4 @@
-"""Which of several views the world stands on, and the order that puts it first.
+"""Which of several views defines the world, and the order that puts it first.
 
 Upstream: ByteDance-Seed/Depth-Anything-3 `model/reference_view_selector.py`.
 """
@@ -11,7 +11,7 @@ from jax_depth._typing import Array, Float32, Int32
 
 Reference = Literal["first", "middle", "saddle_balanced", "saddle_sim_range"]
 
-# Upstream `utils/constants.py`: below this the first view is taken without asking.
+# Upstream `utils/constants.py`: below this the first view is always taken.
 MIN_VIEWS = 3
 
 

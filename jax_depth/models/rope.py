@@ -46,7 +46,7 @@ def local_rope(grid: tuple[int, int], head_width: int, base: float) -> Rope:
 def global_rope(patches: int, views: int, head_width: int, base: float) -> Rope:
     """Return the table of all views in one sequence: every patch stands at (1, 1).
 
-    So attention across views sees which tokens are cameras, and no places.
+    So attention across views sees which tokens are cameras, but no positions.
     """
     angles = np.broadcast_to(_frequencies(head_width, base), (2, head_width // 4))
     one = _table(jnp.broadcast_to(angles[None], (patches, *angles.shape)))
