@@ -232,7 +232,7 @@ class DepthMap:
         Raises:
             ValueError: sizes or kinds differ, one of the maps is constant or not
                 finite, or the fitted scale is not positive: the maps order near and far
-                    in opposite ways.
+                in opposite ways.
         """
         if self.shape != other.shape:
             raise ValueError(
