@@ -115,8 +115,8 @@ class VideoDepth:
             range: what pictures of the maps should span, and whether values are
                 aligned:
                 - "frame": each has its own smallest and largest value, as in the
-                original `run_video.py`; it flickers. - "stream": values of relative
-                models are aligned to the frames before
+                  original `run_video.py`; it flickers.
+                - "stream": values of relative models are aligned to the frames before
                   (metres stay as they are), the range follows slowly, and what is
                   shown keeps part of the past where the picture stands still.
                 - "clip": one range for all frames, of the model's own values. Takes
