@@ -386,8 +386,7 @@ _HEAD_NAMES = {cls: name for name, cls in _HEAD_TYPES.items()}
 def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:
     """Return `config` with those changes of its encoder that this encoder has.
 
-    Settings of how an encoder runs, such as `scan` or `attention`, are not in every
-    kind.
+    How an encoder runs, such as `scan` or `attention`, is not set in every kind.
     """
     fields = {field.name for field in dataclasses.fields(config.encoder)}
     kept = {name: value for name, value in changes.items() if name in fields}
