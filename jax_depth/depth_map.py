@@ -279,8 +279,7 @@ class DepthMap:
     ) -> MetricFit:
         """Return how the map's values become metres; see `to_metric`.
 
-        The fit holds residuals, and its `apply` is for further frames of the same
-        scene.
+        The fit holds residuals; its `apply` is for further frames of the same scene.
         """
         x, known = known_pixels(self, points, depth, mask)
         if unknowns is None:
