@@ -17,12 +17,16 @@ from jaxtyping import Shaped
 from jax_depth._typing import Array, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.formats.image import RGB
+from jax_depth.inference.axis_weights import axis_weights, matrix_of
 from jax_depth.inference.preprocess import processing_size
 from jax_depth.inference.resample import cubic_cv2, matrix
 from jax_depth.models.depth_anything import apply
 from jax_depth.models.output import Output
 from jax_depth.models.resize import (
     antialiased_weights,
+    bicubic_weights,
+    bilinear_weights,
+    half_pixel_weights,
     resize_bicubic,
     resize_bilinear,
     resize_half_pixel,
@@ -72,12 +76,7 @@ def predict(
             f"photos must have shape (batch, height, width, 3), {RGB}, got "
             f"{photos.shape}; one photo is a batch of one: photo[None]"
         )
-    if config.resample not in PROTOCOLS:
-        raise ValueError(
-            f"model {config.name!r} resizes pictures by {config.resample!r}, which is "
-            "done on the host alone: use jax_depth.Estimator, or jax_depth.preprocess "
-            "and jax_depth.apply"
-        )
+    check_protocol(config)
     height, width = photos.shape[1:3]
     network = processing_size(
         height,
@@ -86,13 +85,24 @@ def predict(
         config.encoder.patch_size,
         config.resample,
     )
-    pixels = to_pixels(photos, config, network)
-    output = apply(params, pixels, config)
-    maps = {name: getattr(output, name) for name in ("depth", "confidence", "sky")}
-    changes: Any = {
-        name: to_photos(x, config, (height, width)) for name, x in maps.items()
-    }
-    return dataclasses.replace(output, **changes)
+    sides = zip((height, width), network, strict=True)
+    ways = [_in_program(way_in(config, n_in, n_out)) for n_in, n_out in sides]
+    output = apply(params, pixels_by(photos, config, *ways), config)
+    if config.restore == "aligned":  # CPUs and GPUs gather, which is faster
+        return each_map(output, lambda x: to_photos(x, config, (height, width)))
+    sides = zip(network, (height, width), strict=True)
+    ways = [_in_program(way_back(config, n_in, n_out)) for n_in, n_out in sides]
+    return each_map(output, lambda x: maps_by(x, *ways))
+
+
+def check_protocol(config: ModelConfig) -> None:
+    """Raise ValueError for a model whose pictures are resized on the host alone."""
+    if config.resample not in PROTOCOLS:
+        raise ValueError(
+            f"model {config.name!r} resizes pictures by {config.resample!r}, which is "
+            "done on the host alone: use jax_depth.Estimator, or jax_depth.preprocess "
+            "and jax_depth.apply"
+        )
 
 
 def to_pixels(
@@ -100,12 +110,62 @@ def to_pixels(
     config: ModelConfig,
     network: tuple[int, int],
 ) -> Float32[Array, "b h w 3"]:
-    """Resize and normalise photos as `preprocess` does.
+    """Resize and normalise photos as `preprocess` does, by matrices in the program.
 
     Args:
         photos: RGB, uint8 in [0, 255] or floating in [0, 1].
         config: the model.
         network: (rows, columns) that the network sees, as `processing_size` says.
+
+    Raises:
+        ValueError: photos of another type.
+    """
+    sides = zip(photos.shape[1:3], network, strict=True)
+    return pixels_by(photos, config, *(way_in(config, *pair) for pair in sides))
+
+
+def way_in(config: ModelConfig, inputs: int, outputs: int) -> Any:
+    """Return the matrix (outputs, inputs) of an axis of a photo; None changes nothing.
+
+    Args:
+        config: the model, of one of `PROTOCOLS`.
+        inputs, outputs: pixels of the photo, and what the network sees.
+    """
+    if inputs == outputs:
+        return None
+    if config.resample == "original":
+        return matrix(cubic_cv2, inputs, outputs).astype(np.float32)
+    return antialiased_weights(inputs, outputs, 0.0)
+
+
+def way_back(config: ModelConfig, inputs: int, outputs: int) -> Any:
+    """Return the matrix (outputs, inputs) of an axis of a map; None changes nothing."""
+    if inputs == outputs:
+        return None
+    if config.restore == "aligned":
+        return bilinear_weights(inputs, outputs)
+    if config.restore == "half_pixel":
+        return half_pixel_weights(inputs, outputs)
+    return bicubic_weights(inputs, outputs, 0.0)
+
+
+def _in_program(made: np.ndarray | None) -> Any:
+    """Return a matrix that the program makes, since its entries would be most of it."""
+    if made is None:
+        return None
+    return matrix_of(axis_weights(made), made.shape[1], made.shape[0])
+
+
+def pixels_by(
+    photos: Shaped[Array, "b H W 3"], config: ModelConfig, rows: Any, columns: Any
+) -> Float32[Array, "b h w 3"]:
+    """Resize and normalise photos as `preprocess` does.
+
+    Args:
+        photos: RGB, uint8 in [0, 255] or floating in [0, 1].
+        config: the model.
+        rows, columns: matrices (h, H) and (w, W) of `way_in`; each photo its own with
+            the batch in front.
 
     Raises:
         ValueError: photos of another type.
@@ -120,13 +180,13 @@ def to_pixels(
             "float32 in [0, 1]"
         )
     if config.resample == "original":
-        values = _resized(values, _cubic_matrix, network, (1, 2))
+        values = _along(2, columns, _along(1, rows, values))
     else:
         if photos.dtype != jnp.uint8:  # cut, as the processor does
             values = _straight_through(values, jnp.floor)
         # Pillow rounds to uint8 after each pass, columns first.
-        for axis in (2, 1):
-            values = _resized(values, _pillow_matrix, network, (axis,))
+        for axis, weights in ((2, columns), (1, rows)):
+            values = _along(axis, weights, values)
             values = _straight_through(values, _grey_level)
     mean, std = np.array([config.mean, config.std], np.float32).reshape(2, 1, 1, 1, 3)
     return (values / 255 - mean) / std
@@ -140,6 +200,21 @@ def to_photos(values: Any, config: ModelConfig, size: tuple[int, ...]) -> Any:
     return _RESIZE[config.restore](values[..., None], (rows, columns))[..., 0]
 
 
+def maps_by(values: Any, rows: Any, columns: Any) -> Any:
+    """Do as `to_photos` by matrices of `way_back`; with the batch in front, or not."""
+    if values is None:
+        return None
+    return _along(2, columns, _along(1, rows, values[..., None]))[..., 0]
+
+
+def each_map(output: Output, function: Callable[[Any], Any]) -> Output:
+    """Return an output with what a function makes of each of its maps."""
+    changes: Any = {
+        name: function(getattr(output, name)) for name in ("depth", "confidence", "sky")
+    }
+    return dataclasses.replace(output, **changes)
+
+
 def _straight_through(x: Array, rounded: Callable[[Array], Array]) -> Array:
     return x + jax.lax.stop_gradient(rounded(x) - x)
 
@@ -148,19 +223,10 @@ def _grey_level(x: Array) -> Array:
     return jnp.clip(jnp.floor(x + 0.5), 0, 255)
 
 
-def _resized(x, weights_of, size: tuple[int, int], axes: tuple[int, ...]):
-    for axis in axes:
-        n_in, n_out = x.shape[axis], size[axis - 1]
-        if n_in != n_out:
-            sums = "oh,bhwc->bowc" if axis == 1 else "ow,bhwc->bhoc"
-            weights = weights_of(n_in, n_out).astype(np.float32)
-            x = jnp.einsum(sums, weights, x, precision=jax.lax.Precision.HIGHEST)
-    return x
-
-
-def _cubic_matrix(n_in: int, n_out: int) -> np.ndarray:
-    return matrix(cubic_cv2, n_in, n_out)
-
-
-def _pillow_matrix(n_in: int, n_out: int) -> np.ndarray:
-    return antialiased_weights(n_in, n_out, 0.0)
+def _along(axis: int, weights: Any, x: Array) -> Array:
+    """Multiply an axis of (b, h, w, c) by one matrix, or by each picture's own."""
+    if weights is None:
+        return x
+    own = "b" if weights.ndim == 3 else ""
+    sums = f"{own}oh,bhwc->bowc" if axis == 1 else f"{own}ow,bhwc->bhoc"
+    return jnp.einsum(sums, weights, x, precision=jax.lax.Precision.HIGHEST)
