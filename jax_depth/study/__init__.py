@@ -8,6 +8,7 @@ probe           token norms and sizes of every stage inside a network
 edits           parameters changed by hand: what reaches the output, what does not
 findings        what the figures say, in sentences
 run             all of it over photos; `document` as JSON and CSV, `html` as a page
+                whose words and tags are those of report.html
 """
 
 from typing import TYPE_CHECKING

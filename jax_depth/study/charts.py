@@ -1,4 +1,4 @@
-"""Pieces of the page: numbers, pictures, charts. Small functions that return HTML.
+"""Pieces of the page: numbers, pictures, tables, charts.
 
 Charts are HTML boxes placed by percentages, with lines as inline SVG that stretches:
 labels keep their size on a phone, and nothing needs a script.
@@ -8,11 +8,14 @@ import base64
 import io
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
+
+from jax_depth.outputs.colormap import colormap
+from jax_depth.study.template import Html, fill
 
 # Colours of models in `report.css`, used again from the first after the last.
 COLORS = 8
@@ -38,14 +41,15 @@ def color(index: int) -> str:
     return f"var(--m{index % COLORS})"
 
 
-def key(index: int, name: str) -> str:
+def key(index: int, name: str) -> Html:
     """Return a model's name with its colour before it."""
-    return f'<span class="key"><i style="--c:{color(index)}"></i>{escape(name)}</span>'
+    return fill("key", color=color(index), name=name)
 
 
-def legend(names: Sequence[str]) -> str:
+def legend(names: Sequence[str]) -> Html:
     """Return the colours of the models."""
-    return '<p class="legend">' + " ".join(map(key, range(len(names)), names)) + "</p>"
+    keys = (key(index, name) for index, name in enumerate(names))
+    return fill("legend", keys=Html(" ".join(keys)))
 
 
 def jpeg(pixels: UInt8[np.ndarray, "h w 3"], quality: int = 82) -> str:
@@ -65,33 +69,28 @@ def _uri(pixels: np.ndarray, format: str, **options) -> str:
     return f"data:image/{format.lower()};base64,{text}"
 
 
-def figure(uri: str, alt: str, caption: str, css: str = "") -> str:
-    """Return a picture with a caption, which is HTML."""
-    return (
-        f'<figure class="{css}"><img src="{uri}" alt="{escape(alt)}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+def figure(uri: str, alt: str, caption: str, css: str = "") -> Html:
+    """Return a picture with a caption."""
+    return fill("figure", uri=uri, alt=alt, caption=caption, css=css)
 
 
-def strip(figures: Sequence[str]) -> str:
+def strip(figures: Sequence[Html]) -> Html:
     """Return figures side by side, in as many lines as the width asks for."""
-    return f'<div class="maps" style="--n:{len(figures)}">{"".join(figures)}</div>'
+    return fill("strip", count=len(figures), figures=figures)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """Return a table that scrolls sideways where it must; cells are HTML."""
-    cells = "".join(f"<th scope=col>{cell}</th>" for cell in head)
-    body = "".join(
-        "<tr>"
-        + f"<th scope=row>{row[0]}</th>"
-        + "".join(f"<td>{cell}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    title = f"<caption>{caption}</caption>" if caption else ""
-    return (
-        f'<div class="scroll"><table>{title}<thead><tr>{cells}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+def table(
+    head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str = ""
+) -> Html:
+    """Return a table that scrolls sideways where it must."""
+    return fill(
+        "table",
+        caption=fill("caption", text=caption) if caption else "",
+        head=(fill("column", text=cell) for cell in head),
+        rows=(
+            fill("row", first=first, cells=(fill("cell", text=cell) for cell in cells))
+            for first, *cells in rows
+        ),
     )
 
 
@@ -100,18 +99,22 @@ def matrix(
     names: Sequence[str],
     values: Sequence[Sequence[float | None]],
     goodness: Sequence[Sequence[float]],
-) -> str:
+) -> Html:
     """Return a square table whose cells are tinted by goodness from 0 to 1."""
     rows = []
     for name, row, tints in zip(names, values, goodness, strict=True):
-        cells = [escape(name)]
-        for value, tint in zip(row, tints, strict=True):
-            level = round(100 * min(max(tint, 0), 1))
-            cells.append(
-                f'<span class="cell" style="--t:{level}%">{number(value)}</span>'
-            )
-        rows.append(cells)
-    return table(["", *map(escape, names)], rows, escape(title))
+        levels = [round(100 * min(max(tint, 0), 1)) for tint in tints]
+        cells = zip(row, levels, strict=True)
+        rows.append(
+            [name, *(fill("tinted", text=number(v), level=level) for v, level in cells)]
+        )
+    return table(["", *names], rows, title)
+
+
+def color_bar(name: str, left: str, right: str) -> Html:
+    """Return a scale of colours and what its ends stand for."""
+    stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colormap(name)[::17].tolist())
+    return fill("scale", left=left, right=right, stops=stops)
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -158,29 +161,34 @@ class Axis:
         return [(self.place(v), number(v)) for v in values if low <= v <= high]
 
 
-def bars(rows: Sequence[tuple[str, str, int, Sequence[float], str]], axis: Axis) -> str:
+def bars(
+    rows: Sequence[tuple[str, str, int, Sequence[float], str]], axis: Axis
+) -> Html:
     """Return a chart of ranges, one row each.
 
     Args:
-        rows: label (HTML), CSS class, number of the colour, five values (minimum, 2nd
+        rows: label, CSS class, number of the colour, five values (minimum, 2nd
             percentile, median, 98th percentile, maximum) and a tooltip.
         axis: they share.
     """
-    out = []
+    drawn = []
     for label, css, hue, values, tip in rows:
-        low, p2, middle, p98, high = map(axis.place, values)
-        out.append(
-            f'<div class="bar {css}" style="--c:{color(hue)}" title="{escape(tip)}">'
-            f'<span class="label">{label}</span><span class="track">'
-            f'<i class="line" style="left:{low}%;width:{high - low:.2f}%"></i>'
-            f'<i class="box" style="left:{p2}%;width:{p98 - p2:.2f}%"></i>'
-            f'<i class="tick" style="left:{middle}%"></i></span></div>'
+        low, p2, median, p98, high = map(axis.place, values)
+        span, middle = f"{high - low:.2f}", f"{p98 - p2:.2f}"
+        places = {"low": low, "span": span, "p2": p2, "middle": middle}
+        drawn.append(
+            fill(
+                "bar",
+                css=css,
+                color=color(hue),
+                tip=tip,
+                label=label,
+                median=median,
+                **places,
+            )
         )
-    marks = "".join(f'<i style="left:{x}%">{text}</i>' for x, text in axis.marks())
-    return (
-        f'<div class="bars">{"".join(out)}<div class="bar axis">'
-        f'<span class="label"></span><span class="track">{marks}</span></div></div>'
-    )
+    marks = (fill("mark", x=x, text=text) for x, text in axis.marks())
+    return fill("bars", rows=drawn, marks=marks)
 
 
 def lines(
@@ -188,7 +196,7 @@ def lines(
     labels: Sequence[str],
     axis: Axis,
     title: str,
-) -> str:
+) -> Html:
     """Return a line chart.
 
     Args:
@@ -206,28 +214,16 @@ def lines(
             if math.isfinite(v)
         ]
         path = " ".join(f"{x},{y}" for x, y, _ in points)
-        paths.append(
-            f'<polyline class="{css}" style="--c:{color(hue)}" points="{path}"/>'
-        )
+        paths.append(fill("path", css=css, color=color(hue), points=path))
         if "bare" not in css:
             dots += [
-                f'<i class="dot" style="left:{x}%;top:{y}%;--c:{color(hue)}" '
-                f'title="{escape(name)}: {number(v)}"></i>'
+                fill("dot", x=x, y=y, color=color(hue), tip=f"{name}: {number(v)}")
                 for x, y, v in points
             ]
-    grid = "".join(
-        f'<i class="grid" style="top:{round(100 - y, 2)}%"><b>{text}</b></i>'
-        for y, text in axis.marks()
-    )
-    below = "".join(
-        f'<i style="left:{round(100 * i / last, 2)}%">{escape(text)}</i>'
+    grid = (fill("grid", y=round(100 - y, 2), text=text) for y, text in axis.marks())
+    below = (
+        fill("mark", x=round(100 * i / last, 2), text=text)
         for i, text in enumerate(labels)
         if text
     )
-    return (
-        f'<figure class="lines"><figcaption>{title}</figcaption>'
-        f'<div class="plot">{grid}'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
-        f'{"".join(paths)}</svg>{"".join(dots)}</div><div class="below">{below}</div>'
-        "</figure>"
-    )
+    return fill("lines", title=title, grid=grid, paths=paths, dots=dots, below=below)
