@@ -14,13 +14,13 @@ from jax_depth.data.rendered import Rendered
 from jax_depth.data.sample import DatasetError, SampleError
 
 
-def _frame(index: int, height: int, width: int) -> shards.Frame:
+def _frame(index: int, height: int, width: int) -> shards.RenderedFrame:
     rng = np.random.default_rng(index)
     disparity = rng.uniform(0.001, 3.0, (height, width)).astype(np.float32)
     disparity[: height // 3] = 0.0
     smooth = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)
     record = {"index": index, "seed": 5, "kind": "indoor"}
-    return shards.Frame(smooth.astype(np.uint8), disparity, record)
+    return shards.RenderedFrame(smooth.astype(np.uint8), disparity, record)
 
 
 def test_shard_returns_what_was_written(tmp_path):

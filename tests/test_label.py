@@ -170,7 +170,9 @@ def test_a_changed_file_is_noticed(fake):
 def test_rendered_shards_are_labelled_without_copying_them(fake, tmp_path):
     for number in range(2):
         frames = [
-            shards.Frame(picture(i), layouts.depth(i), {"index": 3 * number + i})
+            shards.RenderedFrame(
+                picture(i), layouts.depth(i), {"index": 3 * number + i}
+            )
             for i in range(3)
         ]
         shards.write_shard(shards.shard_path("frames", "train", number), frames)

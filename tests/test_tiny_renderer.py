@@ -22,13 +22,13 @@ from scene import Scene, look, random_look  # noqa: E402
 from jax_depth.data import shards  # noqa: E402
 
 
-def _frame(index: int, height: int, width: int) -> shards.Frame:
+def _frame(index: int, height: int, width: int) -> shards.RenderedFrame:
     rng = np.random.default_rng(index)
     disparity = rng.uniform(0.001, 3.0, (height, width)).astype(np.float32)
     disparity[: height // 3] = 0.0
     smooth = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)
     record = {"index": index, "seed": 5, "kind": "indoor"}
-    return shards.Frame(smooth.astype(np.uint8), disparity, record)
+    return shards.RenderedFrame(smooth.astype(np.uint8), disparity, record)
 
 
 # ---- meshes and assets -------------------------------------------------------

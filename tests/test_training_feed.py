@@ -8,7 +8,7 @@ from jax_depth.data import Loader, SampleError
 from jax_depth.data.loader import TooManyUnreadable
 from jax_depth.data.sample import labelled_sample
 from jax_depth.training import held_out
-from jax_depth.training.feed import Rows
+from jax_depth.training.feed import TrainingRows
 from jax_depth.training.recipes import RECIPES
 from jax_depth.training.shapes import Shapes
 from jax_depth.training.start import model_config
@@ -30,7 +30,7 @@ class WrongUnit(Shapes):
 
 
 def test_a_sample_out_of_range_is_refused_and_ends_the_run():
-    rows = Rows(FINETUNE)
+    rows = TrainingRows(FINETUNE)
     sentence = r"no depth between 0\.001 and 20 m \(median 2300 m\): check .*unit"
     with pytest.raises(SampleError, match=f"train/00000: {sentence}"):
         rows(WrongUnit()[0], np.random.default_rng(0))
@@ -43,7 +43,9 @@ def test_a_crop_without_depth_is_none_of_that():
     values = np.full((518, 2000), 50.0, np.float32)
     values[0, 0] = 3
     masks = [
-        Rows(FINETUNE)(metres(values), np.random.default_rng(seed))["mask"].any()
+        TrainingRows(FINETUNE)(metres(values), np.random.default_rng(seed))[
+            "mask"
+        ].any()
         for seed in range(4)
     ]
     assert not all(masks)
@@ -68,7 +70,7 @@ def test_the_limit_of_unusable_samples_is_a_setting():
     settings = recipe("data.unreadable_limit=4", *METRIC)
     loader = Loader(
         [WrongUnit(count=30)],
-        Rows(settings),
+        TrainingRows(settings),
         batch_size=2,
         seed=0,
         unreadable_limit=settings.data.unreadable_limit,

@@ -10,7 +10,7 @@ import pytest
 from jax_depth.data import Loader
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.initialize import init
-from jax_depth.training.feed import Rows
+from jax_depth.training.feed import TrainingRows
 from jax_depth.training.objectives import objective
 from jax_depth.training.optimizer import from_settings
 from jax_depth.training.overrides import override
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("cheap_programs")
 
 @pytest.fixture(scope="module")
 def batches():
-    loader = Loader([Shapes(count=64)], Rows(RECIPE), batch_size=8, seed=0)
+    loader = Loader([Shapes(count=64)], TrainingRows(RECIPE), batch_size=8, seed=0)
     return [Batch(**loader.batch(step).arrays) for step in range(30)]
 
 

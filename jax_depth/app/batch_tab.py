@@ -18,7 +18,7 @@ from jax_depth.app.looks import Look
 from jax_depth.app.messages import progress_html, refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
-from jax_depth.app.settings import Chosen, Settings
+from jax_depth.app.settings import Chosen, SettingsPanel
 
 _THUMBNAIL = 360
 
@@ -50,7 +50,7 @@ class BatchTab:
                     value=["depth.png", "color.png"],
                     label="Files of each photo",
                 )
-                self._settings = Settings(
+                self._settings = SettingsPanel(
                     service.models, service.limits.size, prefix="batch-"
                 )
                 start = gr.Button("Compute", variant="primary", elem_id="batch-start")

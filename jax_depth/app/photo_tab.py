@@ -20,7 +20,7 @@ from jax_depth.app.messages import refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.scene_view import SceneView
 from jax_depth.app.service import Prediction, Service
-from jax_depth.app.settings import Settings
+from jax_depth.app.settings import SettingsPanel
 from jax_depth.app.store import Store
 
 _HINT = "Move the pointer over the picture, or tap it, to read a value."
@@ -68,7 +68,7 @@ class PhotoTab:
                     gr.Examples(
                         [[str(path)] for path in examples], photo, label="Examples"
                     )
-                self._settings = Settings(service.models, service.limits.size)
+                self._settings = SettingsPanel(service.models, service.limits.size)
             with gr.Column(scale=2, min_width=320, elem_id="photo-result"):
                 message = gr.HTML(elem_id="message")
                 slider = gr.ImageSlider(

@@ -38,7 +38,7 @@ def _licence(name: str) -> str:
     return f"Licence of the weights: {entry.licence}{use}"
 
 
-class Settings:
+class SettingsPanel:
     """The components, inside a `gr.Blocks` context."""
 
     def __init__(

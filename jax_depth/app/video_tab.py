@@ -20,7 +20,7 @@ from jax_depth.app.models import check_size, find_model
 from jax_depth.app.queued import QueuedEstimator
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
-from jax_depth.app.settings import Settings
+from jax_depth.app.settings import SettingsPanel
 from jax_depth.models.architectures import sees_clips
 from jax_depth.outputs.colormap import COLORMAPS
 from jax_depth.outputs.legend import Words
@@ -62,7 +62,7 @@ class VideoTab:
                 span = gr.Radio(
                     list(_RANGES), value=next(iter(_RANGES)), label="Range of colours"
                 )
-                self._settings = Settings(
+                self._settings = SettingsPanel(
                     service.models, service.limits.size, prefix="clip-", ranges=False
                 )
                 start = gr.Button("Compute", variant="primary", elem_id="clip-start")

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jax_depth.cli.batch_report import BatchReport
 from jax_depth.cli.interrupt import remembered_interrupt
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo, Problem, find_photos
-from jax_depth.cli.report import Report
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.summary import add_json_argument
 from jax_depth.cli.usage import INTERRUPTED, UsageError
@@ -60,7 +60,7 @@ def run_batch(
     if chosen is not None:
         photos, more = chosen(photos, words)
         problems += more
-    report = Report(
+    report = BatchReport(
         args.outdir, len(photos) + len(problems), quiet=args.quiet, as_json=args.json
     )
     code, ended = 0, {}
@@ -96,7 +96,7 @@ def _process(
     jobs: Sequence[Job],
     estimator: Any,
     write: Callable[..., None],
-    report: Report,
+    report: BatchReport,
     check_interrupt: Callable[[], None],
 ) -> None:
     # Late: this imports jax, which the help does without.
@@ -127,7 +127,7 @@ def _jobs(
     photos: Sequence[Photo],
     results_of: Callable[[Path], Mapping[str, Path]],
     args: argparse.Namespace,
-    report: Report,
+    report: BatchReport,
 ) -> Iterator[Job]:
     inputs = {os.path.realpath(photo.path) for photo in photos}
     for photo, stem in zip(photos, result_stems(photos), strict=True):

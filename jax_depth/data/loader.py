@@ -139,7 +139,7 @@ class Loader:
             num_threads=self._threads,
             prefetch_buffer_size=max(self._ahead * self.rows, self._threads),
         )
-        source = grain.MapDataset.source(_Rows(self, first_step))
+        source = grain.MapDataset.source(_RowSource(self, first_step))
         stream = source.to_iter_dataset(options)
         if self._workers:
             _settle_flags()
@@ -232,7 +232,7 @@ def _settle_flags() -> None:
         flags.FLAGS.mark_as_parsed()
 
 
-class _Rows:
+class _RowSource:
     """One process's part of the stream, from a step on: what Grain reads."""
 
     def __init__(self, loader: Loader, first_step: int):
@@ -249,7 +249,7 @@ class _Rows:
         return loader.row(start + row)
 
     def __repr__(self) -> str:
-        return f"_Rows({self._loader.datasets!r}, {self._first_step})"
+        return f"_RowSource({self._loader.datasets!r}, {self._first_step})"
 
 
 class _Numbers:

@@ -47,7 +47,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 @dataclass(frozen=True)
-class Frame:
+class RenderedFrame:
     """One rendered picture with its exact disparity.
 
     Attributes:
@@ -78,7 +78,7 @@ def quantize(
     return np.where(disparity > 0, np.maximum(steps, 1), 0).astype(np.uint16), scale
 
 
-def encode(frame: Frame) -> tuple[bytes, bytes, dict[str, Any]]:
+def encode(frame: RenderedFrame) -> tuple[bytes, bytes, dict[str, Any]]:
     """Return the JPEG, the 16-bit PNG and the completed index record of a frame."""
     values, scale = quantize(frame.disparity)
     jpeg, png = io.BytesIO(), io.BytesIO()
@@ -90,7 +90,7 @@ def encode(frame: Frame) -> tuple[bytes, bytes, dict[str, Any]]:
     return jpeg.getvalue(), png.getvalue(), record
 
 
-def write_shard(path: Path, frames: Iterable[Frame]) -> int:
+def write_shard(path: Path, frames: Iterable[RenderedFrame]) -> int:
     """Write frames to a shard atomically; return how many there were.
 
     The record of each frame must hold ``index``; ``name`` is derived from it.
@@ -144,7 +144,7 @@ class Shard:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, position: int) -> Frame:
+    def __getitem__(self, position: int) -> RenderedFrame:
         """Read a frame.
 
         Raises:
@@ -156,7 +156,7 @@ class Shard:
         with Image.open(io.BytesIO(self._member(f"{record['name']}.png"))) as image:
             values = np.asarray(image)
         disparity = values.astype(np.float32) * np.float32(record["scale"])
-        return Frame(rgb, disparity, record)
+        return RenderedFrame(rgb, disparity, record)
 
     def _member(self, name: str) -> bytes:
         info = self._members[name]
@@ -185,7 +185,7 @@ def shard_paths(root: Path | str, split: str) -> list[Path]:
     return sorted((Path(root) / split).glob("shard-*.zip"))
 
 
-def read_frames(root: Path | str, split: str) -> Iterator[Frame]:
+def read_frames(root: Path | str, split: str) -> Iterator[RenderedFrame]:
     """Yield every frame of a split in order."""
     for path in shard_paths(root, split):
         shard = Shard(path)

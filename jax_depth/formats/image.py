@@ -31,7 +31,7 @@ from jax_depth.formats.tiff_pictures import (
     needs_tifffile,
     not_the_photo,
     orientation,
-    read_tiff,
+    read_tiff_picture,
     tags_of,
 )
 from jax_depth.formats.unread import (
@@ -223,7 +223,7 @@ def _refuse_preview(tags: Tags, label: str) -> None:
 def _odd_tiff(file: BinaryIO, tags: Tags, label: str, upright: bool) -> Pixels:
     """Read a TIFF that Pillow takes for something else."""
     try:
-        pixels = _read_array(read_tiff(file, tags, label), label)
+        pixels = _read_array(read_tiff_picture(file, tags, label), label)
     except Image.DecompressionBombError as error:
         raise _decoding_error(label, error) from error
     return _turned(pixels, orientation(tags) if upright else 1)

@@ -150,7 +150,9 @@ def orientation(tags: Tags) -> int:
     return tags.get(_ORIENTATION, (1,))[0]
 
 
-def read_tiff(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
+def read_tiff_picture(
+    file: BinaryIO, tags: Tags, label: str
+) -> Shaped[np.ndarray, "h w c"]:
     """Read the first picture of a TIFF file with `tifffile`.
 
     Args:

@@ -86,7 +86,7 @@ class DPTHead(nn.Module):
             for i, x in enumerate(maps)
         ]
         path, named = fuse(levels, dtype)
-        raw, outputs = predict(path, size, config, dtype)
+        raw, outputs = last_layers(path, size, config, dtype)
         return raw, named | outputs
 
 
@@ -185,7 +185,7 @@ def lift(
     return resize_bilinear(out_conv(x), size, dtype)
 
 
-def predict(
+def last_layers(
     path: Float[Array, "b h w c"], size: tuple[int, int], config: HeadConfig, dtype: Any
 ) -> tuple[Float32[Array, "b h2 w2"], dict[str, Array]]:
     """Return the raw map at `size` and the stages before it from the finest path."""

@@ -69,7 +69,7 @@ class DualDPTHead(nn.Module):
         c = config.output_channels
         conv = Conv(c, 3, padding=1, dtype=dtype, name="output_conv2")
         named["output_2"] = x = jax.nn.relu(conv(x))
-        # float32 whatever `dtype`, as in `dpt.predict`.
+        # float32 whatever `dtype`, as in `dpt.last_layers`.
         x = Conv(2, 1, name="output_conv3")(x)
         named["confidence_raw"] = x[..., 1]
 

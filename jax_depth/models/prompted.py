@@ -18,10 +18,10 @@ from jax_depth._typing import Array, Float, Float32
 from jax_depth.config import HeadConfig, ModelConfig
 from jax_depth.models import architectures
 from jax_depth.models.dpt import (
+    last_layers,
     lift,
     merge,
     next_size,
-    predict,
     reassemble,
     to_level,
 )
@@ -93,7 +93,7 @@ class PromptHead(nn.Module):
             block = PromptFusionBlock(dtype, name=f"refinenet_{i + 1}")
             path = block(path, levels[i], next_size(levels, i), prompt)
             named[f"path_{i + 1}"] = path
-        raw, outputs = predict(path, size, config, dtype)
+        raw, outputs = last_layers(path, size, config, dtype)
         return raw, named | outputs
 
 

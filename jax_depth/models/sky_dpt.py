@@ -53,7 +53,7 @@ class SkyDPTHead(nn.Module):
             c = config.output_channels
             conv = Conv(c, 3, padding=1, dtype=dtype, name=f"{name}2")
             y = jax.nn.relu(conv(x))
-            # float32 whatever `dtype`, as in `dpt.predict`.
+            # float32 whatever `dtype`, as in `dpt.last_layers`.
             return y, Conv(1, 1, name=f"{name}3")(y)[..., 0]
 
         named["output_2"], raw = last("output_conv")

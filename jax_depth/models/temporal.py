@@ -26,7 +26,13 @@ from jax_depth.config import ModelConfig, VideoHeadConfig
 from jax_depth.models import architectures
 from jax_depth.models.attention import attend
 from jax_depth.models.depth_anything import activate
-from jax_depth.models.dpt import FusionBlock, next_size, predict, reassemble, to_level
+from jax_depth.models.dpt import (
+    FusionBlock,
+    last_layers,
+    next_size,
+    reassemble,
+    to_level,
+)
 from jax_depth.models.layers import Dense, LayerNorm, gelu
 from jax_depth.models.output import Output
 from jax_depth.models.precision import einsum
@@ -309,7 +315,7 @@ class VideoHead(nn.Module):
             block = FusionBlock(self.dtype, name=f"refinenet_{i + 1}")
             path = block(path, levels[i], next_size(levels, i))
             named[f"path_{i + 1}"] = path
-        raw, outputs = predict(path, size, self.config, self.dtype)
+        raw, outputs = last_layers(path, size, self.config, self.dtype)
         return raw, named | outputs
 
 

@@ -94,7 +94,7 @@ def table(
     )
 
 
-def matrix(
+def tinted_table(
     title: str,
     names: Sequence[str],
     values: Sequence[Sequence[float | None]],

@@ -18,11 +18,11 @@ from jax_depth.study.charts import (
     figure,
     jpeg,
     key,
-    matrix,
     number,
     share,
     strip,
     table,
+    tinted_table,
 )
 from jax_depth.study.common_form import LONGEST, canonical
 from jax_depth.study.disagreement import EDGES
@@ -234,7 +234,7 @@ def _agreement(study: Study) -> Html:
     if len(names) < 2:
         return fill("no_agreement")
     matrices = [
-        matrix(title, names, *_cells(study, field, good))
+        tinted_table(title, names, *_cells(study, field, good))
         for title, field, good in (
             ("AbsRel of depth, less is better", "abs_rel", lambda v: 1 - v / 0.5),
             ("δ1, share of pixels within 25 %", "d1", lambda v: v),

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from jax_depth.config import Resample
 from jax_depth.inference.preprocess import Resized, resized_crop
-from jax_depth.training.setting import BELOW_1, FROM_0, SHARE, Range, setting
+from jax_depth.training.setting import BELOW_1, FROM_0, SHARE, Bounds, setting
 
 _COLOUR_SPREADS = (
     "gamma",
@@ -45,7 +45,7 @@ class Augmentation:
         jpeg: quality.
     """
 
-    crop: tuple[float, float] = setting(Range(0, 1, True, ordered=True), (0.5, 1.0))
+    crop: tuple[float, float] = setting(Bounds(0, 1, True, ordered=True), (0.5, 1.0))
     stretch: float = setting(FROM_0, 0.25)
     flip_share: float = setting(SHARE, 0.5)
     gamma: float = setting(FROM_0, 0.4)
@@ -56,12 +56,12 @@ class Augmentation:
     channel_gain: float = setting(SHARE, 0.12)
     grey_share: float = setting(SHARE, 0.08)
     blur_share: float = setting(SHARE, 0.25)
-    blur: tuple[float, float] = setting(Range(ordered=True), (0.3, 1.5))
+    blur: tuple[float, float] = setting(Bounds(ordered=True), (0.3, 1.5))
     noise_share: float = setting(SHARE, 0.35)
-    noise: tuple[float, float] = setting(Range(ordered=True), (0.005, 0.05))
+    noise: tuple[float, float] = setting(Bounds(ordered=True), (0.005, 0.05))
     jpeg_share: float = setting(SHARE, 0.3)
     # The greatest quality is left out of what is drawn.
-    jpeg: tuple[int, int] = setting(Range(1, 100, ordered=True, strict=True), (25, 90))
+    jpeg: tuple[int, int] = setting(Bounds(1, 100, ordered=True, strict=True), (25, 90))
 
     @classmethod
     def flip_only(cls) -> "Augmentation":

@@ -38,7 +38,7 @@ class PseudoLabelled(Dataset):
         return PseudoSample(**fields)
 
 
-class Rows:
+class TrainingRows:
     """The transform of `data.loader.Loader`: crop, augment, mask, choose the target.
 
     Args:

@@ -32,7 +32,7 @@ from jax_depth.training.checkpoints import (
     export,
     gathered,
 )
-from jax_depth.training.feed import PseudoLabelled, Rows
+from jax_depth.training.feed import PseudoLabelled, TrainingRows
 from jax_depth.training.first_look import batch_picture, depth_lines
 from jax_depth.training.folder_lock import locked
 from jax_depth.training.held_out import evaluate_held_out
@@ -160,7 +160,7 @@ def _train(
     journal = Journal(workdir, first, steps, active, callbacks, stop.request)
     loader = Loader(
         data.datasets,
-        Rows(recipe),
+        TrainingRows(recipe),
         batch_size=recipe.data.batch // recipe.optimizer.accumulate,
         seed=recipe.run.seed,
         weights=data.weights,

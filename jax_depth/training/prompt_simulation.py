@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from jax_depth.inference.prompt import filled
-from jax_depth.training.setting import FROM_1, Range, setting
+from jax_depth.training.setting import FROM_1, Bounds, setting
 
 # A point is never measured at less or more than this share of its distance.
 _LEAST, _MOST = 0.5, 1.5
@@ -30,10 +30,10 @@ class PromptSimulation:
     """
 
     size: int = setting(FROM_1, 192)
-    stride: tuple[int, int] = setting(Range(1, ordered=True), (4, 10))
-    noise: tuple[float, float] = setting(Range(ordered=True), (0.0, 0.02))
+    stride: tuple[int, int] = setting(Bounds(1, ordered=True), (4, 10))
+    noise: tuple[float, float] = setting(Bounds(ordered=True), (0.0, 0.02))
     lost: tuple[float, float] = setting(
-        Range(0, 1, open_high=True, ordered=True), (0.0, 0.3)
+        Bounds(0, 1, open_high=True, ordered=True), (0.0, 0.3)
     )
 
 

@@ -17,7 +17,7 @@ from jax_depth.training.setting import (
     FROM_1,
     SHARE,
     TO_INFINITY,
-    Range,
+    Bounds,
     check,
     leaves,
     setting,
@@ -129,7 +129,7 @@ class LossSettings:
     cutmix: float = setting(SHARE, 0.0)
     feature: float = setting(FROM_0, 0.0)
     feature_reference: str = ""
-    feature_margin: float = setting(Range(-1, 1), 0.85)
+    feature_margin: float = setting(Bounds(-1, 1), 0.85)
     terms: tuple[Term, ...] = ()
     only_terms: bool = False
 
@@ -214,7 +214,7 @@ class RunSettings:
     """
 
     steps: int = setting(FROM_1)
-    seed: int = setting(Range(0, 2**31 - 1), 0)
+    seed: int = setting(Bounds(0, 2**31 - 1), 0)
     save_every: int = setting(FROM_1, 1000)
     evaluate_every: int = setting(FROM_1, 5000)
     evaluate_images: int = setting(FROM_1, 64)

@@ -24,8 +24,8 @@ from jax_depth.training.optimizer import from_settings, rates, safely
 from jax_depth.training.recipe import Recipe, frozen_prefixes
 from jax_depth.training.start import initial_params
 from jax_depth.training.step import (
-    Alignment,
     Batch,
+    FeatureAlignment,
     TrainState,
     init_state,
     make_step,
@@ -130,7 +130,7 @@ class Run:
         shardings = meshes.state_shardings(
             encoder, self.mesh, self.recipe.run.shard_above
         )
-        alignment = Alignment(config, settings.feature, settings.feature_margin)
+        alignment = FeatureAlignment(config, settings.feature, settings.feature_margin)
         return alignment, meshes.place(encoder, shardings)
 
     def rates(self, step: int) -> dict[str, float]:

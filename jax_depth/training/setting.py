@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Range:
+class Bounds:
     """From `low` to `high`.
 
     Attributes:
@@ -65,14 +65,14 @@ class Range:
             )
 
 
-ABOVE_0 = Range(open_low=True)
-TO_INFINITY = Range(open_low=True, infinite=True)
-FROM_0, FROM_1 = Range(), Range(1)
-SHARE = Range(0, 1)
-BELOW_1 = Range(0, 1, open_high=True)
+ABOVE_0 = Bounds(open_low=True)
+TO_INFINITY = Bounds(open_low=True, infinite=True)
+FROM_0, FROM_1 = Bounds(), Bounds(1)
+SHARE = Bounds(0, 1)
+BELOW_1 = Bounds(0, 1, open_high=True)
 
 
-def setting(bound: Range, default: Any = dataclasses.MISSING) -> Any:
+def setting(bound: Bounds, default: Any = dataclasses.MISSING) -> Any:
     """Declare a number among the fields of a dataclass."""
     return dataclasses.field(default=default, metadata={"range": bound})
 
@@ -82,7 +82,7 @@ def leaves(settings: Any) -> dict[str, Any]:
     return {key: getattr(owner, field.name) for key, owner, field in _walk(settings)}
 
 
-def ranges(settings: Any) -> dict[str, Range]:
+def ranges(settings: Any) -> dict[str, Bounds]:
     """Return the range of every number by the same keys."""
     return {
         key: field.metadata["range"]

@@ -121,7 +121,7 @@ def init_state(
 
 
 @dataclasses.dataclass(frozen=True)
-class Alignment:
+class FeatureAlignment:
     """Keep the tokens of pseudo-labelled pictures close to a frozen encoder's.
 
     Attributes:
@@ -143,7 +143,7 @@ def make_step(
     *,
     accumulate: int = 1,
     mix: Callable[[Batch, Array], Batch] | None = None,
-    alignment: Alignment | None = None,
+    alignment: FeatureAlignment | None = None,
     context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     shardings: Any = None,
     seed: int = 0,

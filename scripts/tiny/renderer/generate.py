@@ -26,7 +26,7 @@ from scene import Scene
 
 from jax_depth.data.shards import (
     FRAMES_PER_SHARD,
-    Frame,
+    RenderedFrame,
     Shard,
     shard_path,
     write_shard,
@@ -75,7 +75,7 @@ def fault(rgb: np.ndarray, depth: np.ndarray) -> str | None:
     return None
 
 
-def make_frame(renderer: Renderer, seed: int, index: int) -> Frame:
+def make_frame(renderer: Renderer, seed: int, index: int) -> RenderedFrame:
     """Renders frame ``index``: the first attempt without a fault."""
     chooser = np.random.default_rng([seed, index])
     kind, (width, height) = draw(chooser, KINDS), draw(chooser, SIZES)
@@ -104,10 +104,12 @@ def make_frame(renderer: Renderer, seed: int, index: int) -> Frame:
         "near": float(near),
         "far": float(far),
     }
-    return Frame(rgb, disparity, record)
+    return RenderedFrame(rgb, disparity, record)
 
 
-def frames(renderer: Renderer, seed: int, first: int, count: int) -> Iterator[Frame]:
+def frames(
+    renderer: Renderer, seed: int, first: int, count: int
+) -> Iterator[RenderedFrame]:
     """Frames ``first`` to ``first + count - 1``."""
     for index in range(first, first + count):
         yield make_frame(renderer, seed, index)

@@ -15,7 +15,7 @@ from jax_depth.cli.summary import say
 
 
 @dataclasses.dataclass
-class Report:
+class BatchReport:
     """Counts of a batch.
 
     Failures go to stderr as they happen, above the progress bar; the summary goes to
