@@ -64,8 +64,3 @@ def test_a_bare_file_lists_what_it_may_be_and_loads_by_name(tmp_path):
     with pytest.raises(ValueError, match="model"):
         jax_depth.load(file)
     assert jax_depth.load(file, model=RELATIVE).config == RELATIVE
-
-
-def test_v1s_taps_are_what_its_segmentation_takes():
-    encoder = jax_depth.MODELS["depth-anything-large"].config.encoder
-    assert encoder.taps == (20, 21, 22, 23) and encoder.depth == 24

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from training_run import one_device, recipe
 
-from jax_depth import training
 from jax_depth.data.sample import labelled_sample
 from jax_depth.training import mesh as meshes
 from jax_depth.training.history import HeldOut, Patience
@@ -88,7 +87,6 @@ def test_callbacks_see_the_log_and_end_the_run(tmp_path):
 def test_a_dataset_or_a_name_is_data_and_a_name_a_recipe(tmp_path):
     history = train(recipe(*SHORT), [Shapes(count=16)], tmp_path)
     assert history.steps == 3
-    assert training.train is train and training.TrainingData is TrainingData
 
 
 @pytest.mark.slow
