@@ -6,7 +6,7 @@
 
 For each model, forward pass and training step it finds the largest batch per chip that
 fits a TPU v5e, a TPU v6e and an H100 at 518 x 518. Every compilation is kept in
-docs/compiled-for.json; a later call goes on with what is missing there, so any number
+docs/compiled-for.json; a later call continues with what is missing there, so any number
 of calls, on any number of machines, fills the table. `--minutes` is time, after which
 no compilation is begun.
 
@@ -196,7 +196,7 @@ Programs of V2 Small, Base and Large at 518 x 518 in bfloat16 that were compiled
 accelerators on a machine without one: by libtpu for TPUs, by jax-cuda12-plugin for the
 H100. That shows that they compile, that they fit, and what they exchange and compute
 in; it says nothing about speed or numbers on a chip, on which none of them has run.
-Written by `scripts/benchmarks compiled-for`, which goes on where its last call stopped.
+Written by `scripts/benchmarks compiled-for`, which resumes where its last call stopped.
 
 - Four chips (2x2, or four H100 of a host), the batch split over all, parameters on
   each.
@@ -206,10 +206,10 @@ Written by `scripts/benchmarks compiled-for`, which goes on where its last call 
   AdamW, moving average, rematerialised blocks, no FSDP, which would make room for more.
 - A v5e has 16 GiB, of which a program may take 15.75; a v6e 32, of which 31.25; an H100
   80 GB, of which 72 are counted as usable.
-- The batch is the largest that was compiled and fits; the search lays a line through
-  the memory of two small batches and compiles where it meets the limit, then a twelfth
-  less and so on. At many a batch this libtpu dies of a stack overflow while it fuses
-  convolutions; then a quarter less is tried.
+- The batch is the largest that was compiled and fits; the search extrapolates a line
+  through the memory of two small batches and compiles where it meets the limit, then a
+  twelfth less and so on. At many batches this libtpu dies of a stack overflow while it
+  fuses convolutions; then a quarter less is tried.
 - An operand of the products in float32 belongs to a product of rounded values that is
   kept in float32, as attention's logits are.
 - Without a GPU no kernel is timed: for the H100 all products go to cuBLAS and cuDNN,
