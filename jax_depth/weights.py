@@ -96,6 +96,8 @@ def read_params(
         ValueError: an address of an object store, which must be mounted.
         ConnectionError: published weights that are neither cached nor reachable.
     """
+    if not str(source).strip():
+        raise ValueError("the model's name is empty; see `jax-depth models`")
     if str(source).startswith(RANDOM):
         params, config = _random(str(source), model)
     elif (path := local(source, "the model")).exists() and not means_name(source):

@@ -154,7 +154,28 @@ def test_broken_shards(tmp_path, state):
         with pytest.raises(ValueError, match="not the index of a sharded"):
             read(index)
 
-    outside = {key: f"../{file}" for key, file in files.items()}
-    index.write_text(json.dumps({"weight_map": outside}))
-    with pytest.raises(ValueError, match="outside its own directory"):
+    for name in ("../a", "/a", "..", ".", "", "a\nb", "\ud800", "a" * 300, "a\0b"):
+        index.write_text(json.dumps({"weight_map": dict.fromkeys(files, name)}))
+        with pytest.raises(ValueError, match="outside its own directory"):
+            read(index)
+    index.write_text('{"weight_map": {}}')
+    with pytest.raises(ValueError, match="names no files"):
         read(index)
+
+
+@pytest.mark.parametrize("length", [0x3C, 0x7B, 0x3C20, 0x7B20, 0x5080, 0x4B50])
+def test_a_header_as_long_as_another_formats_first_bytes(tmp_path, length):
+    entry = {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}
+    text = json.dumps({"a": entry}, separators=(",", ":")).ljust(length)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + text.encode() + b"\x38\xb8")
+    np.testing.assert_array_equal(read(path)["a"].astype(np.float32), [1, -1])
+
+
+def test_a_file_without_tensors(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ValueError, match=r"x\.safetensors: holds no tensors"):
+        read(path)
+    with pytest.raises(ValueError, match="the path is empty"):
+        read("")

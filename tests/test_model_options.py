@@ -3,8 +3,11 @@
 import argparse
 import importlib
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from jax_depth.cli.main import main
 from jax_depth.cli.model_options import ModelOptions
 
 LINES = {
@@ -49,3 +52,14 @@ def test_options_a_command_lacks_have_their_defaults():
     found = ModelOptions.of(argparse.Namespace(model="tiny", paths=["a"]))
     assert found == ModelOptions(model="tiny")
     assert found.source() == ("tiny", None)
+
+
+@pytest.mark.parametrize("name", ["", " ", "missing.pth", "a/b", "n" * 300, "folder"])
+def test_a_model_that_cannot_be_loaded_is_wrong_usage(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save("a.png")
+    for words in (["predict", "a.png"], ["export", "-o", "a.onnx"], ["bench"]):
+        assert main([*words, "--model", name]) == 2
+    assert main(["compare", "a.png", "--models", "./missing.pth"]) == 2
+    assert [path.name for path in tmp_path.iterdir()].count("a.onnx") == 0

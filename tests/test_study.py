@@ -11,6 +11,7 @@ from jax_depth.study.experiments import Outcome
 from jax_depth.study.findings import can_norms_reach
 from jax_depth.study.probe import token_norms
 from jax_depth.study.ranges import range_of, typical
+from jax_depth.study.run import _compare
 
 
 def relative(values, model="a"):
@@ -156,3 +157,8 @@ def test_outliers_are_above_three_medians():
     np.testing.assert_allclose(found.where[0, 4], 151 / 50)
     calm = token_norms(norms[:1, 1:], norms[:1, 1:], (4, 5))
     assert calm.block == 0 and np.isnan(calm.special).all()
+
+
+def test_a_picture_of_16_bits_is_shown_in_8():
+    found = _compare("a.png", np.full((4, 6, 3), 0.5, np.float32), {})
+    np.testing.assert_array_equal(found.photo, np.full((4, 6, 3), 128, np.uint8))

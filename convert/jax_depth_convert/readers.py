@@ -61,6 +61,8 @@ def read(path: str | os.PathLike, *, nest: str | None = None) -> dict[str, np.nd
             that asks for anything but data, or that holds no weights; one sentence
             says which and what to do.
     """
+    if not os.fspath(path):
+        raise ValueError("the path is empty; give a weight file")
     path = Path(path)
     if path.is_dir():
         path = weights_in(path)
@@ -100,14 +102,18 @@ def _read_file(path: Path, nest: str | None = None) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: the file is empty; download it again")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     length = int.from_bytes(head[:8], "little")
-    pickled = head[:2] == b"PK" or head[:1] == b"\x80"
-    if head[8:9] == b"{" and length < 1 << 40:
-        pickled = False
-    if not pickled and (path.suffix == ".safetensors" or head[8:9] == b"{"):
-        _refuse_foreign(path, text)
+    # Before all else: the length may begin with the bytes of any other format.
+    safetensors = head[8:9] == b"{" and length < 1 << 40
+    pickled = not safetensors and (head[:2] == b"PK" or head[:1] == b"\x80")
+    if safetensors or (path.suffix == ".safetensors" and not pickled):
+        if not safetensors:
+            _refuse_foreign(path, text)
         if nest is not None:
             raise ValueError(f"{path}: a safetensors file has no nests; leave nest out")
-        return read_safetensors(path)
+        state = read_safetensors(path)
+        if not state:
+            raise ValueError(f"{path}: holds no tensors; download it again")
+        return state
     if pickled:
         saved = read_pth(path)
         return saved.arrays(find_weights(path, saved.content, nest))
@@ -129,18 +135,33 @@ def _refuse_foreign(path: Path, text: bytes) -> None:
             raise ValueError(f"{path}: is {what}, not weights; {remedy}")
 
 
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the same folder, as tools write them."""
+    return (
+        Path(name).name == name
+        and name not in ("", "..")
+        and name.isprintable()
+        and len(os.fsencode(name)) <= 255
+    )
+
+
 def _read_shards(index: Path) -> dict[str, np.ndarray]:
     require_regular(index)
     try:
         files = read_json(index)["weight_map"]
         shards = sorted(set(files.values()))
-        names_are_plain = all(Path(name).name == name for name in shards)
+        names_are_plain = all(map(_is_plain, shards))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{index}: not the index of a sharded checkpoint; download it again"
         ) from None
+    if not shards:
+        raise ValueError(f"{index}: names no files; download it again")
     if not names_are_plain:
-        raise ValueError(f"{index}: names files outside its own directory")
+        raise ValueError(
+            f"{index}: names files outside its own directory, or what is no name of a "
+            "file; download it again"
+        )
     state: dict[str, np.ndarray] = {}
     for name in shards:
         shard = index.with_name(name)

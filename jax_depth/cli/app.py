@@ -16,7 +16,13 @@ from jax_depth.cli.model_options import (
     add_engine_option,
 )
 from jax_depth.cli.summary import add_json_argument, conclude, fail
-from jax_depth.cli.usage import INTERRUPTED, UsageError, number, positive
+from jax_depth.cli.usage import (
+    INTERRUPTED,
+    UsageError,
+    loading_models,
+    number,
+    positive,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,15 +157,13 @@ def _serve(args: argparse.Namespace) -> None:
     from jax_depth.app.models import load_models, warm_up
 
     with sock:
-        try:
+        with loading_models():
             models = load_models(
                 args.model or [DEFAULT_MODEL],
                 size=args.size,
                 dtype=args.dtype,
                 engine=args.engine,
             )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
         here = is_loopback(args.host)
         if not here:
             _warn(args.host)

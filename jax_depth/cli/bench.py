@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             timings.append(timing)
             print(_line(timing), file=sys.stderr, flush=True)
         exact, found = fastest.best(timings, "float32"), fastest.best(timings)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
     dtypes = {timing.dtype for timing in timings if timing.seconds}
     kept = [fastest.best(timings, dtype) for dtype in sorted(dtypes)]

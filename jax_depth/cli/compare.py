@@ -17,7 +17,7 @@ from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo, find_photos
 from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import INTERRUPTED, UsageError, positive
+from jax_depth.cli.usage import INTERRUPTED, UsageError, loading_models, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES
 
 
@@ -84,11 +84,9 @@ def run(args: argparse.Namespace) -> int:
     photos, problems = find_photos(paths, args.outdir)
     make_folder(args.outdir)
     use_compilation_cache()
-    try:
+    with loading_models():
         options = ("dtype", "size", "resample", "engine")
         estimators = open_models(words, **{name: vars(args)[name] for name in options})
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     failures = [problem.sentence for problem in problems]
     study, interrupted = _study(estimators, photos, failures)
     failures += study.failed.values()

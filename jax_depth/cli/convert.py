@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from jax_depth.cli.summary import add_json_argument, conclude
+from jax_depth.cli.usage import UsageError
 
 _FILES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     import jax_depth_convert
     from jax_depth.weights import means_name, read_params
 
+    if not args.source or "" in (args.to, args.to_hub_folder):
+        raise UsageError("SRC and DST have names; one of them is empty")
     if args.to_hub_folder is not None:
         return _to_hub_folder(args)
     destination = Path(args.to)
@@ -88,7 +91,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _to_hub_folder(args: argparse.Namespace) -> int:
     import jax_depth_convert
-    from jax_depth.cli.usage import UsageError
     from jax_depth.weights import means_name, read_params
 
     if args.layout not in (None, "native"):

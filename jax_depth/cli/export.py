@@ -12,7 +12,7 @@ from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, loading_models
 
 if TYPE_CHECKING:
     from jax_depth.config import ModelConfig
@@ -189,10 +189,8 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], "ModelConfig"]:
     from jax_depth.weights import read_params
 
     source, model = ModelOptions.of(args).source()
-    try:
+    with loading_models():
         params, config = read_params(source, model=model, dtype=args.dtype)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     if config.head is None:
         raise UsageError(f"{config.name} is a bare encoder and predicts no depth")
     if takes_prompts(config):

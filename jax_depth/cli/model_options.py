@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from jax_depth.catalog import ALIASES
 from jax_depth.cli.compilation_cache import use_compilation_cache
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.usage import UsageError, loading_models, positive
 from jax_depth.config import Resample
 
 DEFAULT_MODEL = "tiny"
@@ -147,7 +147,7 @@ class ModelOptions:
         """
         name = ALIASES[self.encoder] if self.encoder else self.model
         if self.weights is None:
-            return name or DEFAULT_MODEL, None
+            return DEFAULT_MODEL if name is None else name, None
         if not os.path.exists(self.weights):
             raise UsageError(f"--weights: '{self.weights}' does not exist")
         # Without a name the file must say itself what it holds.
@@ -167,7 +167,7 @@ class ModelOptions:
         )
 
         source, model = self.source()
-        try:
+        with loading_models():
             estimator = jax_depth.load(
                 source,
                 model=model,
@@ -184,8 +184,6 @@ class ModelOptions:
             else:
                 check_takes_prompts(estimator)
             self._use_programs(estimator)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
         return estimator
 
     def _use_programs(self, estimator: Any) -> None:

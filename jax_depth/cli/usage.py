@@ -1,8 +1,9 @@
 """Exit codes, the error behind one of them, and types of arguments."""
 
 import argparse
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to resume
@@ -10,6 +11,23 @@ STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to resume
 
 class UsageError(Exception):
     """The command was called wrongly: one sentence for the user, exit code 2."""
+
+
+@contextlib.contextmanager
+def loading_models() -> Iterator[None]:
+    """Make what is raised inside the error of a model that cannot be loaded.
+
+    Raises:
+        UsageError: in place of a ValueError or an OSError.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sentence = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            where = f"{error.filename!r}: " if error.filename else ""
+            sentence = f"the model cannot be read: {where}{error.strerror}"
+        raise UsageError(sentence) from None
 
 
 def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:

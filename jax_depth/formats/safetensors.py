@@ -26,6 +26,9 @@ _DTYPES: dict[str, np.dtype] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "C64": np.dtype("<c8"),
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
     "I16": np.dtype("<i2"),
@@ -202,6 +205,10 @@ def _parse_entry(path, name: str, entry: Any) -> tuple[np.dtype, tuple, int, int
             f"not supported; store it as one of {', '.join(_DTYPES)}"
         )
     if not all(type(n) is int and n >= 0 for n in numbers) or len(shape) > 32:
+        raise ValueError(
+            f"{path}: tensor {_short(name)} has a malformed header entry; {_REMEDY}"
+        )
+    if 0 in shape and math.prod(filter(None, shape)) >= 1 << 59:  # beyond NumPy
         raise ValueError(
             f"{path}: tensor {_short(name)} has a malformed header entry; {_REMEDY}"
         )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jax_depth.config import ModelConfig
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.image import as_bytes
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.depth_anything import activate
 from jax_depth.models.output import Output
@@ -189,7 +190,7 @@ def _compare(name: str, rgb, seen: Mapping[str, Seen]) -> Compared:
                     found = str(error)
                 agreements[one, other] = found
     usable = [canonical(s.depth) for s in seen.values() if s.common is not None]
-    picture = Image.fromarray(rgb)
+    picture = Image.fromarray(as_bytes(rgb))
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     differing = disagreement(usable) if len(usable) > 1 else None
     return Compared(
