@@ -21,7 +21,7 @@ _NAMES = ("A", "B")
 # Seen on every photo: a bright line in a dark one.
 _BRIGHT, _DARK = (255, 221, 0), (20, 20, 20)
 _HINT = (
-    "<p>One click gives the place of a point, a second one the distance between the "
+    "<p>One click gives the position of a point, a second one the distance between the "
     "two. Without a mouse, type columns and rows.</p>"
 )
 

@@ -91,7 +91,7 @@ def add_draft_option(group: argparse._ActionsContainer) -> None:
         "--draft",
         action="store_true",
         help="decode JPEGs that are more than twice as large as the network sees them "
-        "at a half, a quarter or an eighth: faster, and a little off",
+        "at a half, a quarter or an eighth: faster, slightly less exact",
     )
 
 

@@ -37,7 +37,8 @@ _OF_VIEWS = (
     "a dict: depth, float32 (1, {views}, height, width), {meaning}; confidence, as "
     "large, above 1, larger is surer; extrinsics (1, {views}, 3, 4), world to camera; "
     "intrinsics (1, {views}, 3, 3), in pixels of the input counted from its corner; "
-    "rays and ray_confidence, coarser; reference (1,), the view the world stands on"
+    "rays and ray_confidence, coarser; reference (1,), the view that defines the world "
+    "frame"
 )
 
 

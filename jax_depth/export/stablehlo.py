@@ -130,7 +130,7 @@ def check_views(config: ModelConfig, views: int) -> None:
     if architectures.network_row(config).axis != "views":
         raise ValueError(
             f"model {config.name!r} sees single pictures; a program of several views "
-            "needs an any-view model, depth-anything-3-small say"
+            "needs an any-view model, such as depth-anything-3-small"
         )
     if config.metric is not None:
         raise ValueError(
