@@ -55,7 +55,7 @@ class DepthMap:
 
     Raises:
         ValueError: `values` is not two-dimensional or is empty, or kind, unit and
-            max_depth contradict each other or max_depth is no distance.
+            max_depth contradict each other or max_depth is not a distance.
     """
 
     values: Float32[np.ndarray, "h w"]

@@ -159,8 +159,8 @@ def _read_shards(index: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{index}: names no files; download it again")
     if not names_are_plain:
         raise ValueError(
-            f"{index}: names files outside its own directory, or what is no name of a "
-            "file; download it again"
+            f"{index}: names files outside its own directory, or something that is "
+            "not a file name; download it again"
         )
     state: dict[str, np.ndarray] = {}
     for name in shards:

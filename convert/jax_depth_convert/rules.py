@@ -71,7 +71,7 @@ class Rule:
 class Constant:
     """A tensor of a published layout whose values follow from the architecture.
 
-    It is no leaf of ours: checked where a file has it, written on the way back.
+    It is not a leaf of ours: checked where a file has it, written on the way back.
 
     Attributes:
         pattern: its key, as in `Rule`.

@@ -68,7 +68,7 @@ def read_exr(path: Path | str, channel: str | None = None) -> Stored:
         name, channels, header = _choose(parts, channel, path)
         values = np.array(channels[name].pixels, dtype=np.float32)
         texts = {key: text for key, text in header.items() if isinstance(text, str)}
-        # Grey written three times over is no layer: ours stand beside a Z.
+        # Grey written three times is not a layer: ours are beside a Z.
         ours = name == _CHANNEL and "kind" in texts
         layers = {
             other: np.array(found.pixels, dtype=np.float32)

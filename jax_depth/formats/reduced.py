@@ -75,7 +75,7 @@ def read_reduced(
         image.draft(None, (rows, columns) if turned else (columns, rows))
 
     pixels = read_image(source, name=name, opened=opened)
-    # A file without its end is decoded anew, at its whole size.
+    # A file without its end is decoded again, at its full size.
     if not full or pixels.shape[:2] == full[0]:
         return pixels
     return Reduced(pixels, full[0], label_of(Path(source), name))

@@ -105,7 +105,7 @@ def unread_kind(path: Path, header: bytes) -> str | None:
 
 
 def by_signature(header: bytes) -> str | None:
-    """Return `unread_kind` of what its first 32 bytes tell is no photo, or None."""
+    """Return `unread_kind` if the first 32 bytes are not a photo's, or None."""
     for at, signature, sentence in _SIGNATURES:
         if header.startswith(signature, at):
             return sentence

@@ -32,7 +32,7 @@ STEP = LENGTH - OVERLAP
 KEYS = (0, 12, *range(24, 32))
 FADE = 8
 # Below this share of a window's deviation its two first maps are flat: what differs
-# in them is no measure of scale.
+# in them does not measure scale.
 _FLAT = 0.15
 # Below this share of its mean nothing in a map is more than rounding and noise.
 _NOISE = 1e-3

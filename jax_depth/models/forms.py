@@ -1,7 +1,7 @@
 """Which of several forms an operation takes, to be measured one against another.
 
-Each form gives the same numbers up to rounding. The defaults are what won; whoever
-measures puts others in their place for a while:
+Each form gives the same numbers up to rounding. The defaults are what won; to measure,
+put others in their place for a while:
 
     with using(dataclasses.replace(DEFAULTS, cudnn_attention=False)):
         program = jax.jit(function).lower(*arguments).compile()

@@ -31,7 +31,7 @@ Way = Literal["native", "widened"]
 
 VARIABLE = "JAX_DEPTH_BFLOAT16"
 _NAME = "bfloat16"  # in the file
-# What is not faster by this is no reason to leave the default.
+# A way that is not faster by this factor does not replace the default.
 _TIE = 0.9
 _ROUNDS = 5
 
@@ -177,7 +177,7 @@ def _kept_or_measured(key: str) -> Products:
 
 
 def _measured_apart() -> Mapping[str, Mapping[str, float]]:
-    """Measure in a thread of its own: whoever asks is in the middle of a trace."""
+    """Measure in a thread of its own: the caller is in the middle of a trace."""
     found: list[Any] = []
 
     def work() -> None:

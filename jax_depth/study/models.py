@@ -18,7 +18,7 @@ from jax_depth.weights import RANDOM
 def is_photos(word: str) -> bool:
     """Whether a word means photos, not a model: what exists and holds no weights.
 
-    A folder without `config.json`, a file that is no weight file, or a pattern. So a
+    A folder without `config.json`, a file that is not a weight file, or a pattern. So a
     name that is spelt wrongly stays a model, and gets that sentence.
     """
     path = Path(word)

@@ -62,7 +62,7 @@ def normals(depth: DepthMap, camera: Intrinsics) -> Float32[np.ndarray, "h w 3"]
         ahead = value - across * x - down * y
         normal = np.stack([-across * camera.fx, down * camera.fy, ahead], -1)
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
-        # Seen head-on, for want of better.
+        # Seen head-on, for lack of anything better.
         known = length > 0
         flat = np.array([0.0, 0.0, 1.0])
         found[rows] = np.where(known, normal / np.where(known, length, 1), flat)
