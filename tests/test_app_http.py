@@ -125,7 +125,7 @@ def png_of(width: int, height: int) -> bytes:
     "path, body, status, words",
     [
         ("", b"no picture", 415, "^the body is not a picture of a known format"),
-        ("", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "known format"),
+        ("", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "a drawing"),
         ("", b"", 422, "empty"),
         ("", photo(format="JPEG")[:700], 422, "damaged or truncated"),
         ("", bytes(200_001), 413, "more than 0.190735 MiB"),
