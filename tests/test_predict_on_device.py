@@ -45,7 +45,7 @@ def living_params():
 def photos(size):
     y, x = np.mgrid[: size[0], : size[1]]
     smooth = np.stack([3 * x, 2 * y, x + y], 2) % 256
-    noise = RNG.integers(-20, 21, (2, *size, 3))
+    noise = np.random.default_rng(size).integers(-20, 21, (2, *size, 3))
     return np.clip(smooth[None] + noise, 0, 255).astype(np.uint8)
 
 

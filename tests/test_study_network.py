@@ -15,6 +15,8 @@ from jax_depth.study import edits
 from jax_depth.study.experiments import FACTOR, experiments
 from jax_depth.study.probe import STAGES, from_taps, probe
 
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 HYBRID = ModelConfig(
     name="hybrid",
     encoder=HybridConfig(
