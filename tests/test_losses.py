@@ -7,6 +7,7 @@ import pytest
 from golden_scene import golden_scene
 
 from jax_depth.training import losses
+from jax_depth.training.losses.output_gauge import mean_gauge
 
 
 def _trimmed(pred, target, mask):
@@ -129,6 +130,31 @@ def test_silog_value_and_focus():
         got = losses.silog(g, 3 * g, full, variance_focus=focus)
         np.testing.assert_allclose(got, np.log(3) * np.sqrt(1 - focus), rtol=1e-5)
     assert float(losses.silog(g, 3 * g, full, variance_focus=1.0)) < 1e-3
+
+
+def test_silog_ends_where_rounding_begins():
+    ones, full = np.ones((1, 4, 5), np.float32), np.ones((1, 4, 5), bool)
+    small = losses.silog(ones, 1.0001 * ones, full, variance_focus=0.0)
+    np.testing.assert_allclose(small, 1e-4, rtol=1e-2)
+    rounding = np.nextafter(ones, 2 * ones)
+    assert losses.silog(ones, rounding, full, variance_focus=0.0) == 0
+
+
+def test_the_mean_gauge_is_of_the_images_that_can_be_judged():
+    ramp = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
+    target = np.stack([ramp, ramp, np.full_like(ramp, 0.5)])  # the last is flat
+    pred = np.stack([2 * ramp, 8 * ramp + 1, 50 * ramp])
+    full = np.ones(pred.shape, bool)
+    each = np.asarray(jax.jit(losses.gauge)(pred, target, full))
+    assert min(each) > 0.1 and each[0] != pytest.approx(each[1])
+    mean = jax.jit(mean_gauge)
+    for known, want in (
+        ((1, 0, 0), each[0]),
+        ((1, 1, 1), each[:2].mean()),
+        ((0, 0, 1), 0),
+    ):
+        mask = full & np.array(known, bool)[:, None, None]
+        np.testing.assert_allclose(mean(pred, target, mask), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", RELATIVE)

@@ -1,0 +1,91 @@
+"""Numbers that only a value beside them tells from their neighbours."""
+
+import io
+
+import numpy as np
+import pygltflib
+import pytest
+import tifffile
+from PIL import Image
+
+from jax_depth.camera import Intrinsics, PlacedCamera
+from jax_depth.formats import cut_jpeg, glb
+from jax_depth.formats.json_file import read_json
+from jax_depth.formats.tiff_pictures import first_directory, read_tiff_picture
+
+
+def test_json_is_read_up_to_16_mebibytes(tmp_path):
+    path = tmp_path / "index.json"
+    path.write_bytes(b"[7]".ljust(2**24))
+    assert read_json(path) == [7]
+    path.write_bytes(b"[7]".ljust(2**24 + 1))
+    with pytest.raises(ValueError, match="has 16777217 bytes"):
+        read_json(path)
+
+
+def jpeg() -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "JPEG", quality=92)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("blind", [(0,), (1,), (0, 1)])
+def test_a_cut_jpeg_is_told_though_samples_look_like_those_filled_in(
+    monkeypatch, blind
+):
+    """By chance one probe shows what the decoder fills in, or both show the same."""
+    data = jpeg()
+    same = b"" if len(blind) == 1 else cut_jpeg._PROBES[0]
+    probes = [same if k in blind else p for k, p in enumerate(cut_jpeg._PROBES)]
+    monkeypatch.setattr(cut_jpeg, "_PROBES", tuple(probes))
+    assert cut_jpeg.with_end_marker(data[: len(data) // 2]) is None
+    assert cut_jpeg.with_end_marker(data[:-2]) is not None
+
+
+def test_an_extended_sequential_jpeg_without_its_end_marker():
+    data = jpeg()
+    extended = data.replace(b"\xff\xc0", b"\xff\xc1", 1)  # ITU T.81, table B.1
+    assert extended != data
+    got = cut_jpeg.with_end_marker(extended[:-2])
+    assert got is not None
+    np.testing.assert_array_equal(got, Image.open(io.BytesIO(data)))
+
+
+def test_a_tiff_of_twice_the_guards_pixels_is_the_largest(monkeypatch):
+    pixels = np.arange(240, dtype=np.uint32).reshape(12, 20)
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, photometric="minisblack")
+    tags = first_directory(file)
+    assert tags is not None
+    for guard in (120, None):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", guard)
+        got = read_tiff_picture(file, tags, "photo.tif")[:, :, 0]
+        np.testing.assert_allclose(got, pixels / (2**32 - 1), rtol=1e-6)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 119)
+    with pytest.raises(Image.DecompressionBombError, match="240 pixels"):
+        read_tiff_picture(file, tags, "photo.tif")
+
+
+def test_every_colour_comes_back_from_linear_light():
+    linear = glb._linear_table() / 65535
+    coded = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    )
+    np.testing.assert_allclose(255 * coded, np.arange(256), atol=0.03)
+    assert linear[255] == 1
+
+
+def test_a_glb_speaks_of_its_first_camera_and_shows_each(tmp_path):
+    first = PlacedCamera(Intrinsics(30.0, 31.0, 19.5, 14.5), (30, 40))
+    other = PlacedCamera(Intrinsics(50.0, 50.0, 4.5, 9.5), (20, 10))
+    path = tmp_path / "points.glb"
+    points = np.array([[0, 0, 2], [1, 1, 4]], np.float32)
+    glb.write_glb_points(path, points, np.zeros((2, 3), np.uint8), [first, other])
+    gltf = pygltflib.GLTF2().load(str(path))
+    stated = {"unit": "m", "width": 40, "height": 30, "cx": 19.5, "cy": 14.5}
+    assert gltf.asset.extras == stated | {"fx": 30.0, "fy": 31.0}
+    assert [c.perspective.aspectRatio for c in gltf.cameras] == [
+        pytest.approx(31 / 30 * 40 / 30),
+        0.5,
+    ]
