@@ -117,6 +117,10 @@ def load(directory: str | os.PathLike) -> tuple[dict[str, Any], ModelConfig]:
     try:
         text = (directory / CONFIG).read_text(encoding="utf-8")
         config = from_json(text, _RESTORE)
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{directory / CONFIG}: is not a text in UTF-8; save it as one"
+        ) from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{directory / CONFIG}: {error}") from None
     leaves = read_safetensors(directory / WEIGHTS)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_type_hints
 
-from jax_depth.config_checks import check_config, check_field
+from jax_depth.config_checks import check_config, check_field, parsed
 
 Kind = Literal["inverse_depth", "depth", "metric_depth", "features"]
 Dtype = Literal["float32", "bfloat16"]
@@ -333,7 +333,7 @@ def from_json(
             wrong type; the message names it.
     """
     try:
-        document = json.loads(text)
+        document = parsed(text)
     except RecursionError:
         raise ValueError("the model description is nested too deeply") from None
     except ValueError as error:  # not JSON, or a number of thousands of digits

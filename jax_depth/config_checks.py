@@ -1,6 +1,7 @@
 """Types and ranges of a model description, checked before anything is traced."""
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -139,3 +140,22 @@ def _short(value: Any) -> str:
         value = [_short(x) if isinstance(x, int) else x for x in value[:8]]
     text = repr(value)
     return text if len(text) <= 100 else text[:99] + "…"
+
+
+def parsed(text: str) -> Any:
+    """Return a JSON document, which may begin with the mark of Windows' Notepad.
+
+    Raises:
+        ValueError: the text is not JSON, or a key occurs twice.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:100]!r} occurs twice")
+    return document

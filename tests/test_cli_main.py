@@ -133,3 +133,10 @@ def test_the_compilation_cache_lies_in_the_cache_folder(tmp_path, monkeypatch):
         assert jax.config.jax_compilation_cache_dir == before
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_names_that_begin_with_a_dash(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "-o", "out", "--", "-a.png", "b.png"]) == 1
+    said = capsys.readouterr().err
+    assert "-a.png' does not exist" in said and "'b.png' does not exist" in said

@@ -186,7 +186,11 @@ def test_a_wrong_manifest_is_one_sentence(tmp_path, case):
         ("m.jsonl", b"[1]", "line 1 .* is not a JSON object"),
         ("m.jsonl", b'{"image": 3, "depth": "x"}', "entry 1 .* has no image"),
         ("m.jsonl", b'{"image": "a", "depth": "x", "mask": 3}', "entry 1 .* mask=3, w"),
-        ("m.csv", b"image,depth,fx\na,b,c\n", "entry 1 .* fx='c', which is no number"),
+        (
+            "m.csv",
+            b"image,depth,fx\na,b,c\n",
+            "entry 1 .* fx='c', which is not a number",
+        ),
         ("m.csv", b"\xff\xfe\x00", "not a text file in UTF-8"),
         ("m.txt", b"", r"neither a folder nor a \.csv or \.jsonl"),
     ],
@@ -195,6 +199,22 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path, name, data, sentence):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DatasetError, match=sentence):
         open_dataset(f"pairs:{tmp_path / name}")
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0bb", "a\nb"])
+def test_names_that_unicode_would_break_into_lines(tmp_path, name):
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.full((4, 6, 3), 9, np.uint8)).save(tmp_path / "ab.png")
+    np.save(tmp_path / "d.npy", np.ones((4, 6), np.float32))
+    pair = {"image": f"{name}.png", "depth": "d.npy"}
+    (tmp_path / "p.jsonl").write_text(json.dumps(pair, ensure_ascii=False) + "\n")
+    (tmp_path / "p.csv").write_text(f'image,depth\n"{name}.png",d.npy\n')
+    for manifest in ("p.jsonl", "p.csv"):
+        dataset = Pairs(tmp_path / manifest, kind="depth")
+        assert len(dataset) == 1 and dataset[0].rgb.max() == 0
+    with pytest.raises(DatasetError, match="names the column 'depth' twice"):
+        (tmp_path / "p.csv").write_text("image,depth,depth\na,b,c\n")
+        Pairs(tmp_path / "p.csv", kind="depth")
 
 
 def test_a_manifest_that_is_not_there(tmp_path):

@@ -136,6 +136,14 @@ def test_a_config_that_is_none(folder, text):
     refused(folder(text))
 
 
+def test_a_config_as_windows_writes_it(folder):
+    path = folder("\ufeff" + json.dumps(CONFIG, indent=1).replace("\n", "\r\n"))
+    assert checkpoint.load(path)[1].name == CONFIG["name"]
+    (path / "config.json").write_bytes(json.dumps(CONFIG).encode("utf-16"))
+    refused(path, "config.json", "UTF-8")
+    refused(folder('{"name": "a",' + json.dumps(CONFIG)[1:]), "config.json", "twice")
+
+
 def test_a_second_model_inside_a_second_model():
     document = copy.deepcopy(CONFIG)
     for _ in range(300):

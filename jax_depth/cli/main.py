@@ -102,7 +102,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         add_size_limit(parsers[name])
     missing = summary.add_to(parsers[name])
     # Intermixed, so that `predict a.jpg -o out b.jpg` means what it says.
-    args = parsers[name].parse_intermixed_args(argv[1:])
+    args = parsers[name].parse_intermixed_args(_after_dashes(argv[1:]))
     args.command = name
     if getattr(args, "max_megapixels", None) is not None:
         # Late: this imports Pillow and NumPy, which the help does without.
@@ -111,6 +111,19 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_megapixels(args.max_megapixels)
     args.run = summary.as_document(module.run) if missing else module.run
     return args
+
+
+def _after_dashes(words: Sequence[str]) -> list[str]:
+    """Return the words with `./` before those behind `--` that begin with a dash.
+
+    `parse_intermixed_args` forgets the `--` between its two passes.
+    """
+    words = list(words)
+    if "--" not in words:
+        return words
+    at = words.index("--")
+    paths = [f"./{w}" if w.startswith("-") and w != "-" else w for w in words[at + 1 :]]
+    return [*words[: at + 1], *paths]
 
 
 def _complain(sentence: str) -> None:

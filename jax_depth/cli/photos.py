@@ -96,7 +96,7 @@ def _from_word(word: str, outdir: Path) -> Iterator[Photo | Problem]:
     except OSError as error:
         yield Problem(word, f"'{word}' cannot be read: {error.strerror}")
         return
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         yield Problem(word, f"'{word}' lists no photo: it is empty")
     for line in lines:

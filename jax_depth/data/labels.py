@@ -122,7 +122,7 @@ def read_part(path: Path) -> tuple[list[dict[str, Any]], bool]:
         DatasetError: a line before it is not a label.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"labels: {path} cannot be read ({error})") from None
     rows, complete = [], False

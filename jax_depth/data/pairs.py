@@ -24,6 +24,7 @@ already and take no scale.
 import csv
 import dataclasses
 import difflib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -219,11 +220,17 @@ _KNOWN = ("image", "depth", "mask", "name", *_CAMERA, *_MEANING)
 
 
 def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
-    reader = csv.DictReader(text.splitlines())
+    # With the ends of lines, which a quoted name may hold.
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
     except csv.Error as error:
         raise DatasetError(f"pairs: line 1 of {path} is not CSV ({error})") from None
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise DatasetError(
+            f"pairs: line 1 of {path} names the column {twice[:100]!r} twice"
+        )
     if text.strip() and not {"image", "depth"} & set(header):
         first = text.strip().splitlines()[0]
         fields = {";": first.split(";"), "\t": first.split("\t")}
@@ -255,7 +262,8 @@ def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
 
 def _jsonl_rows(path: Path, text: str) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not `splitlines`: names may hold what Unicode takes for ends of lines.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -131,7 +131,7 @@ class Shard:
             with zipfile.ZipFile(self.path) as archive:
                 text = archive.read("index.jsonl").decode()
                 self._members = {info.filename: info for info in archive.infolist()}
-            self.records = [json.loads(line) for line in text.splitlines()]
+            self.records = [json.loads(line) for line in text.split("\n") if line]
             for record in self.records:
                 _ = record["name"], float(record["scale"])
         except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:

@@ -246,6 +246,8 @@ def _check_file(path: Path, label: str) -> None:
         raise PermissionError(
             f"{label} cannot be opened: permission denied; change its permissions"
         ) from error
+    except ValueError as error:  # NUL in it, or what has no bytes
+        raise OSError(f"{label} is no name of a file; check the path") from error
     except OSError as error:
         if error.errno is None:  # one of the sentences above
             raise

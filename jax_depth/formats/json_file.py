@@ -62,7 +62,7 @@ def read_json(path: str | os.PathLike) -> Any:
     require_regular(path)
     if (size := os.path.getsize(path)) > _MAX_BYTES:
         raise ValueError(f"has {size} bytes, more than any such file")
-    return parse_json(Path(path).read_text(encoding="utf-8"))
+    return parse_json(Path(path).read_text(encoding="utf-8-sig"))
 
 
 def _refuse_constant(name: str) -> None:
