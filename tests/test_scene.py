@@ -343,8 +343,8 @@ def test_mistakes_are_sentences(room, tmp_path):
         scene.between(room.depth, 1, 2)
     with pytest.raises(ValueError, match=r"parallax 0\.5"):
         scene.stereo_pair(photo, relative, 0.5)
-    with pytest.raises(ValueError, match="format 'obj' is unknown; known: glb"):
-        scene.save(room, tmp_path / "a.obj")
+    with pytest.raises(ValueError, match="format 'stl' is unknown; known: glb"):
+        scene.save(room, tmp_path / "a.stl")
     scene.save(room, tmp_path / "a.glb")
     before = (tmp_path / "a.glb").read_bytes()
     with pytest.raises(ValueError, match="unknown scale"):

@@ -92,6 +92,7 @@ def _add_metre_arguments(group: argparse._ArgumentGroup) -> None:
 
 def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     from jax_depth.outputs.scene import SCENE_FORMATS
+    from jax_depth.outputs.scene.files import TRIANGLES
     from jax_depth.outputs.scene.stereo import PARALLAX
     from jax_depth.outputs.scene.surface import EDGE_ANGLE, MAX_POINTS
 
@@ -132,6 +133,14 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         help="use every n-th row and column of a larger photo (default: %(default)d)",
     )
     group.add_argument(
+        "--triangles",
+        type=positive,
+        metavar="N",
+        help="of a mesh (glb, usdz, obj) at most, few where it is flat; needs "
+        f"jax_depth[mesh] (default: {TRIANGLES}; without that package by "
+        "--max-points alone)",
+    )
+    group.add_argument(
         "--fill",
         action="store_true",
         help="continue the background of a mesh (glb) behind objects, in colour and "
@@ -164,11 +173,14 @@ def run(args: argparse.Namespace) -> int:
             cv2_module()
         except ValueError as error:
             raise UsageError(str(error)) from None
-    if "parallax" in args.format:
-        from jax_depth.video.reading import av_module
+    needs = [SCENE_FORMATS[name].needs for name in args.format]
+    if args.triangles is not None:
+        from jax_depth.outputs.scene.decimate import simplification_module
 
+        needs.append(simplification_module)
+    for check in filter(None, needs):
         try:
-            av_module()
+            check()
         except ValueError as error:
             raise UsageError(str(error)) from None
     cameras: dict[str, Any] = {}
@@ -265,6 +277,7 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
         args.max_points,
         args.parallax / 100,
         args.fill,
+        args.triangles,
     )
     for name, path in job.results.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float32, Int, Real, UInt8
 from PIL import Image
 
 from jax_depth import __version__
@@ -27,6 +27,8 @@ _VERTICES, _INDICES = 34962, 34963
 _JSON, _BINARY = 0x4E4F534A, 0x004E4942
 # Every GPU with WebGL 2 takes textures of this many pixels a side.
 _MAX_TEXTURE = 4096
+# Bytes that a texture should fit in, and the qualities that are tried until it does.
+_TEXTURE_BYTES, _QUALITIES = 5_000_000, (92, 85, 75)
 _UNLIT = "KHR_materials_unlit"
 # From OpenCV's axes: y up and -z forward.
 _TO_GLTF = np.array([1, -1, -1], np.float32)
@@ -82,7 +84,7 @@ def write_glb_mesh(
     path: Path,
     points: Float32[np.ndarray, "n 3"],
     triangles: Int[np.ndarray, "m 3"],
-    pixels: Int[np.ndarray, "n 2"],
+    pixels: Real[np.ndarray, "n 2"],
     photo: UInt8[np.ndarray, "h w 3"],
     camera: PlacedCamera,
     behind: "Coloured | None" = None,
@@ -94,7 +96,8 @@ def write_glb_mesh(
         points: in the world, OpenCV's axes: y down, z forward.
         triangles: points counter-clockwise as the camera sees them.
         pixels: column and row in the photo of each point.
-        photo: uint8 RGB; larger than 4096 pixels it is shrunk to that.
+        photo: uint8 RGB; larger than 4096 pixels it is shrunk to that. Of more than
+            5 MB as a JPEG it is packed more tightly.
         camera: of the photo.
         behind: a second surface, which has colours of its own.
 
@@ -121,7 +124,7 @@ def write_glb_mesh(
         ),
         "material": 0,
     }
-    image = {"mimeType": "image/jpeg", "bufferView": content.view(_jpeg(photo))}
+    image = {"mimeType": "image/jpeg", "bufferView": content.view(texture_jpeg(photo))}
     document = {
         "images": [image],
         # Clamped and linear, or the photo's opposite edges bleed into each other.
@@ -259,12 +262,18 @@ def _perspective(camera: PlacedCamera, points: np.ndarray) -> dict[str, Any]:
     return {"type": "perspective", "perspective": perspective}
 
 
-def _jpeg(photo: np.ndarray) -> bytes:
+def texture_jpeg(photo: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Return a photo as the JPEG that a mesh wears, of 5 MB unless it is all noise."""
     image = Image.fromarray(photo)
     image.thumbnail((_MAX_TEXTURE, _MAX_TEXTURE))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=92)
-    return stream.getvalue()
+    content = b""
+    for quality in _QUALITIES:
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=quality)
+        content = stream.getvalue()
+        if len(content) <= _TEXTURE_BYTES:
+            break
+    return content
 
 
 def _u32(*numbers: int) -> bytes:

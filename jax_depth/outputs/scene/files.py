@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,11 +14,13 @@ from PIL import Image
 
 from jax_depth.camera import Intrinsics
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats import colmap
+from jax_depth.formats import colmap, obj
 from jax_depth.formats.atomic import atomic, new_directory
-from jax_depth.formats.glb import write_glb_mesh, write_glb_points
+from jax_depth.formats.glb import texture_jpeg, write_glb_mesh, write_glb_points
 from jax_depth.formats.ply import write_ply
 from jax_depth.formats.png16 import COMPRESSION
+from jax_depth.formats.usdz import usd_module, write_usdz
+from jax_depth.outputs.scene.decimate import decimated
 from jax_depth.outputs.scene.normals import normal_map
 from jax_depth.outputs.scene.stereo import (
     PARALLAX,
@@ -26,6 +29,9 @@ from jax_depth.outputs.scene.stereo import (
     write_parallax,
 )
 from jax_depth.outputs.scene.surface import EDGE_ANGLE, MAX_POINTS, Surface, lift
+
+# Of a mesh unless stated: with the texture of a large photo less than 10 MB.
+TRIANGLES = 200_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +45,7 @@ class Scene:
         name: of the photo, for COLMAP.
         max_depth, edge_angle, max_points, fill: see `lift`.
         parallax: see `stereo_pair`.
+        triangles: of a mesh at most; see `mesh`.
     """
 
     photo: UInt8[np.ndarray, "h w 3"]
@@ -50,6 +57,7 @@ class Scene:
     max_points: int = MAX_POINTS
     parallax: float = PARALLAX
     fill: bool = False
+    triangles: int | None = None
 
     @functools.cached_property
     def surface(self) -> Surface:
@@ -58,13 +66,36 @@ class Scene:
         Raises:
             ValueError: as `lift`.
         """
+        return self._lifted(self.max_points)
+
+    @functools.cached_property
+    def mesh(self) -> Surface:
+        """`surface` with `triangles` or fewer, 200,000 unless stated.
+
+        By `decimated`; where its package is missing and nothing is stated, of as many
+        fewer points.
+
+        Raises:
+            ValueError: as `lift` and `decimated`.
+        """
+        most = self.triangles or TRIANGLES
+        able = importlib.util.find_spec("fast_simplification") is not None
+        if self.triangles is None and not able:
+            return self._lifted(min(self.max_points, most // 2))
+        whole = self.surface
+        behind = len(whole.behind.triangles) if whole.behind else 0
+        if len(whole.triangles) + behind <= most:
+            return whole
+        return decimated(whole, most)
+
+    def _lifted(self, max_points: int) -> Surface:
         return lift(
             self.depth,
             self.photo,
             self.camera,
             max_depth=self.max_depth,
             edge_angle=self.edge_angle,
-            max_points=self.max_points,
+            max_points=max_points,
             fill=self.fill,
         )
 
@@ -79,6 +110,7 @@ class SceneFormat:
         write: (scene, path) -> None.
         metric: whether the depth has to be in metres.
         whole: whether `write` itself leaves the old file or the whole new one.
+        needs: raises ValueError where a package that it needs is not installed.
     """
 
     ending: str
@@ -86,6 +118,7 @@ class SceneFormat:
     write: Callable[[Scene, Path], None]
     metric: bool = True
     whole: bool = False
+    needs: Callable[[], object] | None = None
 
 
 def _stereo(scene: Scene, path: Path) -> None:
@@ -97,8 +130,21 @@ def _points(write: Callable[..., None], surface: Surface, path: Path) -> None:
     write(path, surface.world, surface.colors, [surface.placed()])
 
 
+def _worn(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
+    """Return points, triangles, places in the texture, and the texture of a mesh."""
+    surface, (height, width) = scene.mesh, scene.depth.shape
+    uv = (surface.pixels + 0.5) / np.array([width, height])
+    uv = uv.astype(np.float32)
+    return surface.world, surface.triangles, uv, texture_jpeg(scene.photo)
+
+
+def _obj(scene: Scene, path: Path) -> None:
+    with new_directory(path, replaces=obj.ENTRIES) as temporary:
+        obj.write_obj(temporary, *_worn(scene))
+
+
 def _mesh(scene: Scene, path: Path) -> None:
-    surface = scene.surface
+    surface = scene.mesh
     write_glb_mesh(
         path,
         surface.world,
@@ -123,6 +169,13 @@ def _colmap(scene: Scene, path: Path) -> None:
         )
 
 
+def _av() -> None:
+    # Late: PyAV is needed for one file alone.
+    from jax_depth.video.reading import av_module
+
+    av_module()
+
+
 def _picture(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels).save(path, format="PNG", compress_level=COMPRESSION)
 
@@ -133,6 +186,19 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
             "_mesh.glb",
             "mesh textured with the photo",
             _mesh,
+        ),
+        "usdz": SceneFormat(
+            "_mesh.usdz",
+            "mesh for phones of Apple",
+            lambda scene, path: write_usdz(path, *_worn(scene)),
+            needs=usd_module,
+        ),
+        "obj": SceneFormat(
+            "_obj",
+            "folder with a mesh as Wavefront OBJ, its material and texture",
+            _obj,
+            whole=True,
+            needs=obj.trimesh_module,
         ),
         "glb-points": SceneFormat(
             "_points.glb",
@@ -174,6 +240,7 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
             ),
             metric=False,
             whole=True,
+            needs=_av,
         ),
     }
 )

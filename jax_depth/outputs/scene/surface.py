@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, Real, UInt8
 
 from jax_depth.camera import Intrinsics, PlacedCamera, back_project
 from jax_depth.depth_map import DepthMap
@@ -32,7 +32,8 @@ class Surface:
     Attributes:
         points: float32 (n, 3).
         colors: uint8 (n, 3) sRGB.
-        pixels: int32 (n, 2), column and row in the photo each point is from.
+        pixels: int32 (n, 2), column and row in the photo each point is from; float32
+            of a surface with fewer triangles, whose points lie between pixels.
         triangles: int32 (m, 3), points counter-clockwise as the camera sees them.
         shape: height and width of the photo.
         camera: of the photo.
@@ -42,7 +43,7 @@ class Surface:
 
     points: Float32[np.ndarray, "n 3"]
     colors: UInt8[np.ndarray, "n 3"]
-    pixels: Int32[np.ndarray, "n 2"]
+    pixels: Real[np.ndarray, "n 2"]
     triangles: Int32[np.ndarray, "m 3"]
     shape: tuple[int, int]
     camera: Intrinsics

@@ -1,0 +1,130 @@
+"""Meshes of few triangles, as glTF, Wavefront OBJ and USDZ, read back by libraries."""
+
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import ray_caster
+import trimesh
+from PIL import Image
+
+from jax_depth.cli.main import main
+from jax_depth.depth_map import DepthMap
+from jax_depth.formats.glb import texture_jpeg
+from jax_depth.outputs import scene
+from jax_depth.outputs.scene import files
+
+HEIGHT, WIDTH = ray_caster.HEIGHT, ray_caster.WIDTH
+FEW = 2000
+
+
+def room(**options):
+    """Return the rendered box in a photo whose red and green tell where one is."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    red, green = 250 * columns / (WIDTH - 1), 250 * rows / (HEIGHT - 1)
+    photo = np.stack([red, green, np.full_like(red, 90)], -1).astype(np.uint8)
+    depth = DepthMap(ray_caster.cast()[0].astype(np.float32), "metric_depth", "m")
+    camera = scene.camera_from_focal((HEIGHT, WIDTH), ray_caster.FOCAL)
+    return scene.Scene(photo, depth, camera, **options)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return room(triangles=FEW)
+
+
+def check(points, faces, uv):
+    """Check a mesh with y up and its places in the photo, counted from below."""
+    assert 0.9 * FEW < len(faces) <= FEW
+    # On the box, the floor and the wall, but for corners between two of them.
+    off = ray_caster.distance_to_surfaces(points)
+    assert np.quantile(off, 0.95) < 0.002 and off.max() < 0.1
+    corners = points[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert (np.einsum("ij,ij->i", normals, corners.mean(1)) < 0).all()  # faces us
+    column = ray_caster.FOCAL * points[:, 0] / -points[:, 2] + WIDTH / 2
+    row = ray_caster.FOCAL * -points[:, 1] / -points[:, 2] + HEIGHT / 2
+    np.testing.assert_allclose(uv[:, 0], column / WIDTH, atol=1e-5)
+    np.testing.assert_allclose(1 - uv[:, 1], row / HEIGHT, atol=1e-5)
+
+
+def test_a_surface_of_few_triangles_keeps_its_shape(few, tmp_path):
+    assert len(few.surface.triangles) > 40 * FEW
+    scene.save(few, tmp_path / "a.glb")
+    mesh = trimesh.load(tmp_path / "a.glb", force="mesh")
+    check(mesh.vertices, mesh.faces, mesh.visual.uv)
+    # Nothing of the photo is lost: floor and wall are as wide as they were.
+    whole = few.surface.points
+    np.testing.assert_allclose(mesh.bounds, [whole.min(0), whole.max(0)], atol=0.02)
+    # The colours are those of the nearest pixels.
+    pixels = np.rint(few.mesh.pixels).astype(int)
+    want = few.photo[pixels[:, 1], pixels[:, 0]]
+    assert np.abs(few.mesh.colors.astype(int) - want).max() <= 3
+
+
+def test_what_is_behind_gets_a_share(few):
+    filled = room(fill=True, triangles=FEW)
+    assert filled.mesh.behind is not None
+    assert len(filled.surface.behind.triangles) > FEW
+    assert len(filled.mesh.triangles) + len(filled.mesh.behind.triangles) <= FEW
+    z = filled.mesh.behind.points[:, 2]
+    assert 2.5 < z.min() < z.max() < 6.1  # between the box and the wall
+
+
+def test_obj_is_read_back(few, tmp_path):
+    for _ in range(2):  # and replaced
+        scene.save(few, tmp_path / "a_obj", "obj")
+    names = sorted(path.name for path in (tmp_path / "a_obj").iterdir())
+    assert names == ["material.mtl", "mesh.obj", "photo.jpg"]
+    mesh = trimesh.load(tmp_path / "a_obj" / "mesh.obj", process=False)
+    check(mesh.vertices, mesh.faces, mesh.visual.uv)
+    worn = np.asarray(mesh.visual.material.image)
+    assert np.abs(worn.astype(int) - few.photo).mean() < 3
+
+
+def test_usdz_is_read_back(few, tmp_path):
+    from pxr import Usd, UsdGeom, UsdShade, UsdValidation
+
+    path = tmp_path / "a.usdz"
+    scene.save(few, path)
+    stage = Usd.Stage.Open(str(path))
+    assert UsdGeom.GetStageMetersPerUnit(stage) == 1
+    assert UsdGeom.GetStageUpAxis(stage) == "Y"
+    mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/scene/mesh"))
+    faces = np.array(mesh.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
+    uv = np.array(UsdGeom.PrimvarsAPI(mesh).GetPrimvar("st").Get())
+    check(np.array(mesh.GetPointsAttr().Get()), faces, uv)
+    material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
+    assert material.GetPath() == "/scene/photo"
+    rules = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    complaints = UsdValidation.ValidationContext(rules).Validate(stage)
+    assert len(rules) > 10 and not complaints
+    with zipfile.ZipFile(path) as packed, packed.open("0/photo.jpg") as file:
+        assert np.abs(np.asarray(Image.open(file), int) - few.photo).mean() < 3
+
+
+def test_by_default_a_large_photo_is_a_small_file(few, monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "TRIANGLES", 3000)
+    assert 2700 < len(room().mesh.triangles) <= 3000
+    # Without the package the grid is coarser instead.
+    monkeypatch.setattr(files.importlib.util, "find_spec", lambda name: None)
+    assert 2000 < len(room().mesh.triangles) <= 3000
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 4500, 3), np.uint8)
+    smooth = np.asarray(Image.fromarray(noise[::8, ::8]).resize((4500, 3000)))
+    assert len(texture_jpeg(smooth)) < 5e6 < noise.size / 8
+
+
+@pytest.mark.parametrize(
+    "words, package, sentence",
+    [
+        (["--format", "usdz"], "pxr", "USDZ needs the package usd-core"),
+        (["--format", "obj"], "trimesh", "OBJ needs the package trimesh"),
+        (["--triangles", "9"], "fast_simplification", "needs the package fast-simpl"),
+    ],
+)
+def test_a_missing_package_is_a_sentence(monkeypatch, capsys, words, package, sentence):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["scene", "a.jpg", "--near", "1", "--far", "2", *words]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err and "pip install 'jax_depth[mesh]'" in err
