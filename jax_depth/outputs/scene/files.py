@@ -25,6 +25,7 @@ from jax_depth.outputs.scene.normals import normal_map
 from jax_depth.outputs.scene.stereo import (
     PARALLAX,
     anaglyph,
+    film_module,
     stereo_pair,
     write_parallax,
 )
@@ -169,13 +170,6 @@ def _colmap(scene: Scene, path: Path) -> None:
         )
 
 
-def _av() -> None:
-    # Late: PyAV is needed for one file alone.
-    from jax_depth.video.reading import av_module
-
-    av_module()
-
-
 def _picture(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels).save(path, format="PNG", compress_level=COMPRESSION)
 
@@ -240,7 +234,7 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
             ),
             metric=False,
             whole=True,
-            needs=_av,
+            needs=film_module,
         ),
     }
 )

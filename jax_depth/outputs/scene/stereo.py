@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -87,6 +88,18 @@ def swaying(
     for frame in range(SWAY_FRAMES):
         angle = 2 * math.pi * frame / SWAY_FRAMES
         yield _moved(photo, near, parallax * size[1] / 2 * math.sin(angle))
+
+
+def film_module() -> ModuleType:
+    """Return PyAV, which writes the swaying view.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    # Late: PyAV is needed for this file alone.
+    from jax_depth.video.reading import av_module
+
+    return av_module()
 
 
 def write_parallax(
