@@ -12,6 +12,7 @@ spares seconds each.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 NETWORKS = "depth_anything_3 temporal prompted hybrid"
 WEIGHTS = "convert_state_dicts convert_sound prompted temporal hub_folder"
-PICTURES = "odd_pictures image"
+PICTURES = "bounds odd_pictures image"
 FILES = "convert_pth convert_readers convert_sound"
 # What tests each file, the likeliest first; what is slow or long stays out. A folder's
 # row is for the files that have none of their own.
@@ -39,18 +40,18 @@ TESTS = {
     "jax_depth/formats/address.py": "model_options training_folder names_and_tables",
     "jax_depth/formats/atomic.py": "names_and_tables outputs_files",
     "jax_depth/formats/cache.py": "products",
-    "jax_depth/formats/colmap.py": "scene views",
-    "jax_depth/formats/cut_jpeg.py": "odd_pictures",
+    "jax_depth/formats/colmap.py": "bounds scene views",
+    "jax_depth/formats/cut_jpeg.py": "bounds odd_pictures",
     "jax_depth/formats/exif.py": "scene_camera image",
     "jax_depth/formats/folders.py": "odd_pictures cli_predict",
-    "jax_depth/formats/glb.py": "scene views",
+    "jax_depth/formats/glb.py": "bounds scene views",
     "jax_depth/formats/image.py": PICTURES,
-    "jax_depth/formats/json_file.py": "model_folder_hostile checkpoint",
+    "jax_depth/formats/json_file.py": "bounds model_folder_hostile checkpoint",
     "jax_depth/formats/opening.py": PICTURES,
     "jax_depth/formats/ply.py": "scene views",
     "jax_depth/formats/reduced.py": "draft",
     "jax_depth/formats/safetensors.py": "safetensors_io checkpoint convert_readers",
-    "jax_depth/formats/stored.py": "data_formats outputs_files odd_pictures",
+    "jax_depth/formats/stored.py": "bounds data_formats outputs_files odd_pictures",
     "jax_depth/formats/tiff_pictures.py": PICTURES,
     "jax_depth/formats/unread.py": PICTURES,
     "jax_depth/models/": f"layers parameters float32_layers {NETWORKS}",
@@ -174,6 +175,16 @@ def outcome(tree: Path, test: str, seconds: float) -> str:
 _PLAIN = ("-p", "no:cacheprovider", "-p", "no:warnings", "-o", "filterwarnings=")
 
 
+def put(path: Path, code: str) -> None:
+    """Write a file, at a time that none of its versions had: bytecode goes by it."""
+    path.write_text(code)
+    seconds = next(_TIMES)
+    os.utime(path, (seconds, seconds))
+
+
+_TIMES = itertools.count(10**9)
+
+
 def line_of(old: str, new: str) -> str:
     """Return "number: old -> new" of the first line that differs."""
     pairs = zip(old.splitlines(), new.splitlines(), strict=False)
@@ -224,7 +235,6 @@ def main() -> int:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PLATFORMS": "cpu",
             "HF_HUB_OFFLINE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_CACHE_HOME": str(Path(folder) / "cache"),
         }
         sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
@@ -245,13 +255,13 @@ def main() -> int:
                     if sound[test] != "survived":
                         print(f"{test} fails without any change; left out", flush=True)
             tests = [test for test in tests if sound[test] == "survived"]
-            (tree / file).write_text(mutant)
+            put(tree / file, mutant)
             what = "untested"
             for test in tests:
                 what = outcome(tree, test, arguments.seconds)
                 if what != "survived":
                     break
-            (tree / file).write_text(code)
+            put(tree / file, code)
             line = line_of(code, mutant)
             results.append({"file": file, "line": line, "outcome": what})
             print(f"{what:9} {file}:{line}", flush=True)

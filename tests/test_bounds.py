@@ -1,16 +1,18 @@
 """Numbers that only a value beside them tells from their neighbours."""
 
 import io
+import json
 
 import numpy as np
-import pygltflib
 import pytest
 import tifffile
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from jax_depth.camera import Intrinsics, PlacedCamera
-from jax_depth.formats import cut_jpeg, glb
+from jax_depth.formats import colmap, cut_jpeg, glb
 from jax_depth.formats.json_file import read_json
+from jax_depth.formats.stored import check_pixels
 from jax_depth.formats.tiff_pictures import first_directory, read_tiff_picture
 
 
@@ -82,10 +84,40 @@ def test_a_glb_speaks_of_its_first_camera_and_shows_each(tmp_path):
     path = tmp_path / "points.glb"
     points = np.array([[0, 0, 2], [1, 1, 4]], np.float32)
     glb.write_glb_points(path, points, np.zeros((2, 3), np.uint8), [first, other])
-    gltf = pygltflib.GLTF2().load(str(path))
+    data = path.read_bytes()  # a header of 12 bytes, a length, a type, then the JSON
+    gltf = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    (material,) = gltf["materials"]
+    assert material["pbrMetallicRoughness"] == {
+        "baseColorFactor": [1, 1, 1, 1],
+        "roughnessFactor": 1,
+        "metallicFactor": 0,
+    }
     stated = {"unit": "m", "width": 40, "height": 30, "cx": 19.5, "cy": 14.5}
-    assert gltf.asset.extras == stated | {"fx": 30.0, "fy": 31.0}
-    assert [c.perspective.aspectRatio for c in gltf.cameras] == [
+    assert gltf["asset"]["extras"] == stated | {"fx": 30.0, "fy": 31.0}
+    assert [c["perspective"]["aspectRatio"] for c in gltf["cameras"]] == [
         pytest.approx(31 / 30 * 40 / 30),
         0.5,
     ]
+
+
+def test_a_quaternion_is_of_its_rotation_in_every_direction():
+    turns = Rotation.from_quat(np.random.default_rng(0).normal(size=(40, 4)))
+    half = Rotation.from_rotvec(np.pi * np.eye(3))  # about each axis: w is 0
+    for turn in Rotation.concatenate([turns, half]):
+        w, x, y, z = colmap._quaternion(turn.as_matrix())
+        assert w >= 0
+        same = Rotation.from_quat([x, y, z, w]).as_matrix()
+        np.testing.assert_allclose(same, turn.as_matrix(), atol=1e-12)
+
+
+def test_a_map_may_have_what_is_allowed_of_pictures_if_that_is_more(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600_000_000)
+    check_pixels("map.npz", 30_000, 40_000)
+    with pytest.raises(ValueError, match=r"map\.npz declares 1201 .* than the 1200"):
+        check_pixels("map.npz", 30_000, 40_001)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    check_pixels("map.npz", 25_000, 40_000)
+    with pytest.raises(ValueError, match=r"declares 1001 .* than the 1000"):
+        check_pixels("map.npz", 25_000, 40_001)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    check_pixels("map.npz", 90_000, 90_000)
