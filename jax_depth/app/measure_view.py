@@ -58,7 +58,7 @@ class MeasureView:
                     label=f"{name}, {axis}",
                     precision=0,
                     minimum=0,
-                    min_width=80,
+                    min_width=120,  # two and two on a phone
                     elem_id=f"{name.lower()}-{axis}",
                 )
                 for name in _NAMES
