@@ -17,6 +17,7 @@ SUBJECTS = {
     "rivals": "time and memory beside every alternative: docs/performance.md",
     "accelerator": "right, how fast, and what next: everything in one call",
     "feed": "photos a second that the host feeds to a network that sleeps",
+    "views": "many views of one place: memory, chips, and beside the authors' code",
     "compiled-for": "compile for accelerators that are not there: docs/compiled-for.md",
 }
 
