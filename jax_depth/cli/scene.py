@@ -137,8 +137,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         type=positive,
         metavar="N",
         help="of a mesh (glb, usdz, obj) at most, few where it is flat; needs "
-        f"jax_depth[mesh] (default: {TRIANGLES}; without that package by "
-        "--max-points alone)",
+        f"jax_depth[mesh] (default: {TRIANGLES}, without that package of a "
+        "coarser grid)",
     )
     group.add_argument(
         "--fill",
