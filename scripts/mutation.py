@@ -36,7 +36,7 @@ FILES = "convert_pth convert_readers convert_sound"
 # row is for the files that have none of their own.
 TESTS = {
     "jax_depth/alignment.py": "evaluation_alignment evaluation metric_fit",
-    "jax_depth/formats/": "outputs_files data_formats depth_map odd_pictures",
+    "jax_depth/formats/": "bounds outputs_files data_formats depth_map odd_pictures",
     "jax_depth/formats/address.py": "model_options training_folder names_and_tables",
     "jax_depth/formats/atomic.py": "names_and_tables outputs_files",
     "jax_depth/formats/cache.py": "products",

@@ -11,9 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from jax_depth.camera import Intrinsics, PlacedCamera
 from jax_depth.formats import colmap, cut_jpeg, glb
+from jax_depth.formats.exr import write_exr
 from jax_depth.formats.json_file import read_json
 from jax_depth.formats.stored import check_pixels
-from jax_depth.formats.tiff_pictures import first_directory, read_tiff_picture
+from jax_depth.formats.tiff_pictures import (
+    first_directory,
+    needs_tifffile,
+    read_tiff_picture,
+)
 
 
 def test_json_is_read_up_to_16_mebibytes(tmp_path):
@@ -69,6 +74,12 @@ def test_a_tiff_of_twice_the_guards_pixels_is_the_largest(monkeypatch):
         read_tiff_picture(file, tags, "photo.tif")
 
 
+def test_of_wide_grey_samples_pillow_reads_12_and_16_bits():
+    depths = range(9, 65)
+    left = [n for n in depths if not needs_tifffile({258: (n,), 262: (1,)})]
+    assert left == [12, 16]
+
+
 def test_every_colour_comes_back_from_linear_light():
     linear = glb._linear_table() / 65535
     coded = np.where(
@@ -121,3 +132,9 @@ def test_a_map_may_have_what_is_allowed_of_pictures_if_that_is_more(monkeypatch)
         check_pixels("map.npz", 25_000, 40_001)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     check_pixels("map.npz", 90_000, 90_000)
+
+
+def test_an_exr_that_cannot_be_written_is_an_os_error(tmp_path):
+    path = tmp_path / "missing" / "map.exr"
+    with pytest.raises(OSError, match="OpenEXR could not write"):
+        write_exr(path, np.ones((2, 3), np.float32), {}, {})
