@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from fractions import Fraction
 from pathlib import Path
@@ -123,7 +122,7 @@ def test_the_app_starts(environment):
             try:
                 urllib.request.urlopen(f"{address}/health").close()
                 break
-            except urllib.error.URLError:
+            except OSError:  # not yet there, or closed while it starts
                 time.sleep(1)
         with urllib.request.urlopen(f"{address}/") as page:
             assert b"gradio" in page.read()
