@@ -22,6 +22,7 @@ COMMANDS = {
     "views": "one scene and its cameras from several photos of a place, or a clip",
     "scene": "photos in three dimensions: meshes, point clouds, stereo pairs",
     "convert": "convert published weights to this library's format, and back",
+    "quantize": "a model in int8 for CPUs, from your own photos, and what that costs",
     "export": "write a model as a file for another process or another runtime",
     "label": "label many photos with a teacher's depth, as training data",
     "train": "train, fine-tune or distil a model by a named recipe",
@@ -34,7 +35,16 @@ COMMANDS = {
     "completion": "complete commands and options in bash, zsh, fish and tcsh",
 }
 
-READING_PHOTOS = ("predict", "scene", "label", "compare", "calibrate", "eval", "video")
+READING_PHOTOS = (
+    "predict",
+    "scene",
+    "label",
+    "compare",
+    "calibrate",
+    "quantize",
+    "eval",
+    "video",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

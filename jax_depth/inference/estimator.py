@@ -20,6 +20,7 @@ from jax_depth.inference import bounded
 from jax_depth.inference.clip import clip
 from jax_depth.inference.draft import read_for
 from jax_depth.inference.engines import Engine, EngineChoice, Runs, check_engine
+from jax_depth.inference.engines.int8 import Int8, read_int8
 from jax_depth.inference.engines.openvino import OpenVinoEngine
 from jax_depth.inference.engines.xla import Compile, XlaEngine
 from jax_depth.inference.focal import finish_bounded
@@ -80,6 +81,9 @@ def load(
     if keep_memory:
         keep_freed_memory()
     params, config = read_params(name, model=model, dtype=dtype)
+    int8 = None if model is not None else read_int8(name)
+    if int8 is not None:
+        print(int8.sentence, file=sys.stderr)
     return Estimator(
         params,
         config,
@@ -89,6 +93,7 @@ def load(
         devices=devices,
         engine=engine,
         draft=draft,
+        int8=int8,
     )
 
 
@@ -112,6 +117,7 @@ class Estimator:
         batch_size: pictures of one size that are run together.
         engine: "xla" or "openvino".
         draft: whether large JPEGs are decoded smaller than they are.
+        int8: None, or how it is computed in int8 and how far that is from float32.
     """
 
     def __init__(
@@ -125,6 +131,7 @@ class Estimator:
         devices: Sequence[Any] | None = None,
         engine: EngineChoice = "xla",
         draft: bool = False,
+        int8: Int8 | None = None,
     ):
         """Place parameters on the devices.
 
@@ -146,6 +153,8 @@ class Estimator:
                 sees them at a half, a quarter or an eighth, which saves most of the
                 time and moves maps a little; docs/faster.md says how much. Maps keep
                 the photo's own size.
+            int8: how the model is computed in int8, by OpenVINO whatever `engine` says;
+                `load` finds it in a folder of `jax-depth quantize`.
 
         Raises:
             ValueError: a bare encoder, an unknown `resample` or `engine`, a size or
@@ -170,13 +179,19 @@ class Estimator:
         if isinstance(devices, str):
             raise ValueError(f"give devices themselves, jax.devices({devices!r})")
         check_engine(engine)
-        if engine == "auto":
+        self.int8 = int8
+        if int8 is not None:
+            engine = "openvino"
+        elif engine == "auto":
             way, sentence = resolved(config, only_xla=devices is not None)
             print(sentence, file=sys.stderr)
             engine = cast(Engine, way.engine)
             batch_size = batch_size or way.batch_size
         self.engine: Engine = engine
-        self._engine = _ENGINES[engine](params, config, devices)
+        if int8 is not None:
+            self._engine = OpenVinoEngine(params, config, devices, int8.changes)
+        else:
+            self._engine = _ENGINES[engine](params, config, devices)
         self.batch_size = batch_size or self._engine.batch_size
 
     @property
@@ -379,6 +394,7 @@ class Estimator:
             "batch_size": self.batch_size,
             "engine": self.engine,
             "draft": self.draft,
+            "int8": self.int8,
         }
         params = jax.tree.map(np.asarray, self.params)
         return _restored, (type(self), params, self.config, options)
@@ -386,7 +402,7 @@ class Estimator:
     def __repr__(self) -> str:
         return (
             f"Estimator({self.config.name}, {self.config.kind}, size {self.size}, "
-            f"{self.config.dtype})"
+            f"{self.config.dtype if self.int8 is None else self.int8})"
         )
 
 

@@ -10,9 +10,10 @@ bfloat16 than in float32.
 
 import collections
 import dataclasses
+import importlib
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -39,8 +40,24 @@ class OpenVinoEngine:
     """
 
     def __init__(
-        self, params: Params, config: ModelConfig, devices: Sequence[Any] | None = None
+        self,
+        params: Params,
+        config: ModelConfig,
+        devices: Sequence[Any] | None = None,
+        changes: Mapping[str, np.ndarray] | None = None,
     ):
+        """Find OpenVINO; nothing is compiled yet.
+
+        Args:
+            params: nested dict.
+            config: the model.
+            devices: None.
+            changes: what makes its graphs int8, see `openvino_int8`.
+
+        Raises:
+            ValueError: `devices` are given, the model is one of clips, int8 is asked
+                for beside bfloat16, or openvino is not installed.
+        """
         if devices is not None:
             raise ValueError(
                 "engine 'openvino' runs on the CPU and takes no devices; leave "
@@ -50,6 +67,11 @@ class OpenVinoEngine:
             raise ValueError(
                 "engine 'openvino' cannot run models of clips, such as "
                 f"{config.name!r}; use engine 'xla'"
+            )
+        if changes is not None and config.dtype != "float32":
+            raise ValueError(
+                f"{config.name} is quantised to int8, and what is left was measured in "
+                "float32; leave dtype out"
             )
         check_process()
         try:
@@ -61,7 +83,8 @@ class OpenVinoEngine:
             ) from None
         self.params = jax.tree.map(lambda x: np.asarray(x, np.float32), dict(params))
         self.batch_size = 1
-        self._config = _plain(config)
+        self._config = plain(config)
+        self._changes = changes
         bfloat16 = config.dtype == "bfloat16"
         self._options = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
@@ -121,6 +144,10 @@ class OpenVinoEngine:
         while len(self._requests) >= self._kept:
             self._requests.popitem(last=False)
         graph = to_openvino(function, self.params, shape)
+        if self._changes is not None:
+            from jax_depth.inference.engines.openvino_int8 import apply_changes
+
+            apply_changes(graph, self._changes)
         compiled = self._core.compile_model(graph, "CPU", self._options)
         self._requests[shape] = compiled.create_infer_request(), trees[0]
         return self._requests[shape]
@@ -129,25 +156,33 @@ class OpenVinoEngine:
 def import_openvino() -> ModuleType:
     """Return the module openvino, imported without its telemetry.
 
-    Otherwise its tools fork this process, beside JAX's threads, to report the import
-    over the network. They do nothing of the kind where the package openvino_telemetry
-    is missing, and so it is, while they look for it.
-
     Raises:
         ModuleNotFoundError: openvino is not installed.
+    """
+    return without_telemetry("openvino")
+
+
+def without_telemetry(name: str) -> ModuleType:
+    """Import a module of OpenVINO's tools, which then sends no word of it.
+
+    Otherwise they fork this process, beside JAX's threads, to send word of the
+    import over the network. They do nothing of the kind where the package
+    openvino_telemetry is missing, and so it is, while they look for it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
     """
     telemetry = "openvino_telemetry"
     known = sys.modules.get(telemetry)
     sys.modules[telemetry] = None  # pyright: ignore[reportArgumentType]
     try:
-        import openvino
+        return importlib.import_module(name)
     finally:
         del sys.modules[telemetry]
         if known is not None:
             sys.modules[telemetry] = known
-    return openvino
 
 
-def _plain(config: ModelConfig) -> ModelConfig:
+def plain(config: ModelConfig) -> ModelConfig:
     """Return the config in the form to translate: OpenVINO itself goes to bfloat16."""
     return dataclasses.replace(with_encoder(config, scan=False), dtype="float32")
