@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
 from PIL import Image
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from jax_depth.camera import Intrinsics, PlacedCamera
 from jax_depth.formats import colmap, cut_jpeg, glb
-from jax_depth.formats.exr import write_exr
+from jax_depth.formats.exr import read_exr, write_exr
 from jax_depth.formats.json_file import read_json
 from jax_depth.formats.stored import check_pixels
 from jax_depth.formats.tiff_pictures import (
@@ -138,3 +139,13 @@ def test_an_exr_that_cannot_be_written_is_an_os_error(tmp_path):
     path = tmp_path / "missing" / "map.exr"
     with pytest.raises(OSError, match="OpenEXR could not write"):
         write_exr(path, np.ones((2, 3), np.float32), {}, {})
+
+
+def test_a_colour_of_an_exr_is_a_map_only_if_asked_for(tmp_path):
+    path, ramp = tmp_path / "photo.exr", np.arange(6, dtype=np.float32).reshape(2, 3)
+    channels = {"R": ramp, "G": ramp + 1, "B": ramp + 2}
+    with OpenEXR.File({}, channels) as file:
+        file.write(str(path))
+    with pytest.raises(ValueError, match=r"photo\.exr is a picture"):
+        read_exr(path)
+    np.testing.assert_array_equal(read_exr(path, "G").values, ramp + 1)
