@@ -103,7 +103,8 @@ class Page:
         self.wait.until(chosen, f"{selector} does not offer {option!r}")
 
     def tab(self, name):
-        [tab] = [tab for tab in self.all("[role=tab]") if tab.text == name]
+        named = lambda _: [t for t in self.all("[role=tab]") if t.text == name]
+        [tab] = self.wait.until(named, f"no tab {name}")
         # Until the page is there a veil lies over it.
         self.wait.until(lambda _: tab.click() or True)
 

@@ -18,6 +18,7 @@ from fake_estimator import FakeEstimator, listing, photo, put_in_place
 from jax_depth import outputs
 from jax_depth.cli import pipeline, predict
 from jax_depth.cli.main import main
+from jax_depth.inference import draft
 from jax_depth.inference.stream import host_threads
 
 
@@ -334,7 +335,7 @@ def test_memory_in_flight_is_bounded_and_order_kept(fake, monkeypatch):
             live.discard(str(job.photo))
             order.append(str(job.photo))
 
-    monkeypatch.setattr(pipeline, "read_image", read)
+    monkeypatch.setattr(draft, "read_image", read)
     jobs = [pipeline.Job(Path(f"{k:03}"), {}) for k in range(count)]
     outcomes = list(pipeline.process(jobs, fake, write))
     names = [f"{k:03}" for k in range(count)]

@@ -58,9 +58,10 @@ def test_smaller_pictures_are_cut_down_to_the_multiple_and_never_enlarged():
     expected = (expected - MEAN) / STD
     np.testing.assert_allclose(pixels[0], expected, rtol=0, atol=2e-6)
     assert processing_size(192, 256, 1008, 14, "shrink_area") == (182, 252)
-    for size in ((13, 200), (200, 13), (10, 2000)):
-        with pytest.raises(ValueError, match="less than a patch of 14"):
-            preprocess(_photo(*size), CONFIG)
+    for rows, columns in ((13, 200), (200, 13), (10, 2000)):
+        words = f"{columns} x {rows} pixels.* patch of 14"
+        with pytest.raises(ValueError, match=words):
+            preprocess(_photo(rows, columns), CONFIG)
     with pytest.raises(ValueError, match="size 13 is too small"):
         preprocess(photo, CONFIG, 13)
     assert preprocess(photo, CONFIG, 100).shape == (1, 70, 98, 3)
