@@ -3,6 +3,7 @@
 import functools
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import ray_caster
@@ -12,6 +13,7 @@ from jax_depth.cli.main import main
 from jax_depth.depth_map import DepthMap
 from jax_depth.outputs import scene
 from jax_depth.outputs.scene.fill import behind
+from jax_depth.outputs.scene.stereo import swaying
 from jax_depth.outputs.scene.surface import lift
 
 SHAPE = ray_caster.HEIGHT, ray_caster.WIDTH
@@ -176,3 +178,31 @@ def test_without_opencv_it_is_a_sentence(monkeypatch, capsys):
         sys.exit(main(argv))
     assert end.value.code == 2
     assert "pip install 'jax_depth[fill]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("blur", [0, 2])
+def test_a_swaying_view_shows_what_is_behind(blur):
+    """A box before a wall, whose edges a network would blur; both views are known."""
+    nearness = np.zeros((120, 200), np.float32)
+    nearness[30:90, 70:120] = 1
+    rows, columns = np.arange(120)[:, None, None], np.arange(200)[:, None]
+
+    def wall(moved):
+        level = 120 + 0.3 * (columns - moved) * (1, 0, -1) + 60 * np.sin(rows / 9)
+        return np.clip(level * (0.5, 1, 0.7), 0, 255)
+
+    photo = wall(0)
+    photo[nearness == 1] = 250, 20, 20
+    if blur:
+        nearness = cv2.GaussianBlur(nearness, (0, 0), blur)
+    depth = DepthMap(nearness, "inverse_depth")
+    views = list(swaying(photo.round().astype(np.uint8), depth, 0.12, fill=True))
+    np.testing.assert_array_equal(views[0], photo.round())
+    for frame in (22, 67):
+        moved = 0.12 * 200 / 4 * np.sin(2 * np.pi * frame / len(views))
+        truth = wall(-moved)
+        edges = np.round([70 + moved, 120 + moved]).astype(int)
+        truth[30:90, edges[0] : edges[1]] = 250, 20, 20
+        error = np.abs(views[frame] - truth)[25:95, 50:150]
+        # An edge lies between two columns; 10 % of the pixels come into view.
+        assert error.mean() < (5 if blur else 2), frame

@@ -1,7 +1,6 @@
 """Below a result: the photo as a mesh to turn, its normals, distances in it."""
 
 import html
-import importlib.util
 import json
 import math
 import secrets
@@ -23,6 +22,7 @@ from jax_depth.app.store import Store
 from jax_depth.camera import back_project
 from jax_depth.depth_map import DepthMap
 from jax_depth.outputs import scene
+from jax_depth.outputs.scene.fill import can_fill
 from jax_depth.outputs.scene.surface import Surface
 
 # Of what a mesh in a browser is made of, so that it is made in seconds.
@@ -190,7 +190,7 @@ def _write(
     depth, camera = placed.depth, placed.camera
     try:
         made = scene.Scene(
-            result.photo, depth, camera, max_points=_POINTS, fill=_can_fill()
+            result.photo, depth, camera, max_points=_POINTS, fill=can_fill()
         )
         scene.save(made, path)
         scene.save(made, path.with_suffix(".ply"))
@@ -214,11 +214,6 @@ def _write_normals(
         raise Refusal(422, " ".join(str(error).split())) from None
     Image.fromarray(picture).save(path)
     return placed.said
-
-
-def _can_fill() -> bool:
-    """Whether OpenCV is there to paint what is behind objects."""
-    return importlib.util.find_spec("cv2") is not None
 
 
 def _first_view(surface: Surface) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from jax_depth.formats.ply import write_ply
 from jax_depth.formats.png16 import COMPRESSION
 from jax_depth.formats.usdz import usd_module, write_usdz
 from jax_depth.outputs.scene.decimate import decimated
+from jax_depth.outputs.scene.fill import can_fill
 from jax_depth.outputs.scene.normals import normal_map
 from jax_depth.outputs.scene.stereo import (
     PARALLAX,
@@ -183,7 +184,7 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
         ),
         "usdz": SceneFormat(
             "_mesh.usdz",
-            "mesh for phones of Apple",
+            "mesh for iPhone and iPad",
             lambda scene, path: write_usdz(path, *_worn(scene)),
             needs=usd_module,
         ),
@@ -230,7 +231,11 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
             "_parallax.mp4",
             "video of a swaying view",
             lambda scene, path: write_parallax(
-                scene.photo, scene.depth, path, scene.parallax
+                scene.photo,
+                scene.depth,
+                path,
+                scene.parallax,
+                scene.fill or can_fill(),
             ),
             metric=False,
             whole=True,

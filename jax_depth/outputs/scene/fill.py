@@ -5,6 +5,7 @@ marching method, 2004) continues colour and depth from the far side of every edg
 """
 
 import dataclasses
+import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,11 @@ class Behind:
     there: Bool[np.ndarray, "h w"]
     z: Float[np.ndarray, "h w"]
     colors: UInt8[np.ndarray, "h w 3"]
+
+
+def can_fill() -> bool:
+    """Whether OpenCV is installed, which paints what is behind objects."""
+    return importlib.util.find_spec("cv2") is not None
 
 
 def cv2_module() -> ModuleType:

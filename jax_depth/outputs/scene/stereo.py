@@ -10,11 +10,16 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.exif import camera_from_view
 from jax_depth.inference.resample import resize_bilinear
+from jax_depth.outputs.scene.fill import behind
+from jax_depth.outputs.scene.surface import EDGE_ANGLE, grid_triangles, with_hard_edges
 
 # Share of the photo's width between the shifts of the nearest and the farthest point;
 # the common advice for screens at arm's length is 2 to 3 %.
 PARALLAX = 0.03
+# Added to inverse depth in [0, 1], so that the farthest point has a depth.
+_AWAY = 0.25
 # A view that sways once and ends where it began, so that it can loop.
 SWAY_FRAMES, SWAY_RATE, SWAY_SIDE = 90, 30, 1280
 # Luma of ITU-R BT.601.
@@ -65,15 +70,23 @@ def anaglyph(
 
 
 def swaying(
-    photo: UInt8[np.ndarray, "h w 3"], depth: DepthMap, parallax: float = PARALLAX
+    photo: UInt8[np.ndarray, "h w 3"],
+    depth: DepthMap,
+    parallax: float = PARALLAX,
+    fill: bool = False,
 ) -> Iterator[UInt8[np.ndarray, "h2 w2 3"]]:
     """Yield 90 views of a camera that sways to both eyes of `stereo_pair` and back.
 
     Photos of more than 1280 pixels a side are shrunk to that. The first view is the
     photo.
 
+    Args:
+        photo, depth, parallax: see `stereo_pair`.
+        fill: paint what comes into view behind an object, see `fill.behind`, instead of
+            repeating the background's last pixel.
+
     Raises:
-        ValueError: as `stereo_pair`.
+        ValueError: as `stereo_pair`, or OpenCV, needed to fill, is missing.
     """
     _check(photo, depth, parallax)
     height, width = depth.shape
@@ -85,9 +98,12 @@ def swaying(
             (size[1], size[0]), Image.Resampling.LANCZOS
         )
         photo, near = np.asarray(image), resize_bilinear(near, size)
+    back = None
+    if fill:
+        near, back = _layers(photo, near)
     for frame in range(SWAY_FRAMES):
         angle = 2 * math.pi * frame / SWAY_FRAMES
-        yield _moved(photo, near, parallax * size[1] / 2 * math.sin(angle))
+        yield _moved(photo, near, parallax * size[1] / 2 * math.sin(angle), back)
 
 
 def film_module() -> ModuleType:
@@ -103,19 +119,23 @@ def film_module() -> ModuleType:
 
 
 def write_parallax(
-    photo: UInt8[np.ndarray, "h w 3"], depth: DepthMap, path: Path, parallax: float
+    photo: UInt8[np.ndarray, "h w 3"],
+    depth: DepthMap,
+    path: Path,
+    parallax: float,
+    fill: bool = False,
 ) -> None:
     """Write `swaying` as a video of three seconds, whole or not at all.
 
     Raises:
-        ValueError: as `stereo_pair`, or PyAV is not installed.
+        ValueError: as `swaying`, or PyAV is not installed.
         OSError: the file cannot be written.
     """
     # Late: PyAV is needed for this file alone.
     from jax_depth.video.writing import VideoWriter
 
     with VideoWriter(path, SWAY_RATE) as writer:
-        for number, view in enumerate(swaying(photo, depth, parallax)):
+        for number, view in enumerate(swaying(photo, depth, parallax, fill)):
             writer.write(view, number / SWAY_RATE)
 
 
@@ -144,11 +164,36 @@ def nearness(depth: DepthMap) -> Float[np.ndarray, "h w"]:
     return DepthMap(inverse, "inverse_depth").normalized().astype(np.float64)
 
 
-def _moved(photo, near, amount: float) -> np.ndarray:
-    """Return the photo with every pixel `amount` x `near` columns farther right."""
+def _layers(photo, near) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return nearness with hard edges, and the picture and nearness behind objects."""
+    (height, width), half = near.shape, np.float32(0.5)
+    grid = np.arange(height), np.arange(width)
+    z = 1 / (near.astype(np.float64) + half + _AWAY)
+    triangles = grid_triangles(height, width, np.ones(z.size, bool))
+    camera = camera_from_view(near.shape, 60.0)
+    z = with_hard_edges(z, triangles, camera, *grid, EDGE_ANGLE)
+    layer = behind(z, photo)
+    near = (1 / z - _AWAY).astype(np.float32) - half
+    if layer is None:
+        return near, None
+    far = (1 / layer.z - _AWAY).astype(np.float32) - half
+    colors = np.where(layer.there[..., None], layer.colors, photo)
+    return near, (colors, np.where(layer.there, far, near))
+
+
+def _moved(photo, near, amount: float, back=None) -> np.ndarray:
+    """Return the photo with every pixel `amount` x `near` columns farther right.
+
+    Args:
+        photo, near: what is seen from the camera.
+        amount: columns.
+        back: the same behind objects, seen where they have moved away.
+    """
     height, width = near.shape
     seen = _nearness_there(near, amount)
-    side = _farther_side(seen)
+    side, jump = _farther_side(seen)
+    # A gap of one column within a surface is no view of what is behind it.
+    opened = np.isnan(seen) & (np.abs(amount) * jump > 1)
     # Looked up in the photo, so that a pixel between two is mixed of both.
     source = np.take_along_axis(np.arange(width) - amount * seen, side, axis=1)
     source = np.clip(source, 0, width - 1)
@@ -161,7 +206,10 @@ def _moved(photo, near, amount: float) -> np.ndarray:
     wrong = [np.abs(amount * (near[rows, x] - seen)) > 0.5 for x in (left, right)]
     share = np.where(wrong[0], 1.0, np.where(wrong[1], 0.0, share))[..., None]
     mixed = photo[rows, left] * (1 - share) + photo[rows, right] * share
-    return np.rint(mixed).astype(np.uint8)
+    moved = np.rint(mixed).astype(np.uint8)
+    if back is None or not opened.any():
+        return moved
+    return np.where(opened[..., None], _moved(*back, amount), moved)
 
 
 def _nearness_there(near, amount: float) -> np.ndarray:
@@ -184,16 +232,19 @@ def _nearness_there(near, amount: float) -> np.ndarray:
     return seen
 
 
-def _farther_side(seen) -> np.ndarray:
-    """Return the column to take: its own, or across a gap the farther of its sides."""
+def _farther_side(seen) -> tuple[np.ndarray, np.ndarray]:
+    """Return the column to take, and how the nearness of the two sides differs.
+
+    The column is a pixel's own, or across a gap that of the farther side.
+    """
     width = seen.shape[1]
     columns = np.broadcast_to(np.arange(width), seen.shape)
     known = ~np.isnan(seen)
     before = np.maximum.accumulate(np.where(known, columns, 0), axis=1)
     after = np.where(known, columns, width - 1)[:, ::-1]
     after = np.minimum.accumulate(after, axis=1)[:, ::-1]
-    left, right = (
-        np.nan_to_num(np.take_along_axis(seen, side, axis=1), nan=np.inf)
-        for side in (before, after)
-    )
-    return np.where(left <= right, before, after)
+    left, right = (np.take_along_axis(seen, side, axis=1) for side in (before, after))
+    # At the margins, which have one side only, nothing is behind anything.
+    jump = np.nan_to_num(np.abs(left - right), nan=0.0)
+    farther = np.nan_to_num(left, nan=np.inf) <= np.nan_to_num(right, nan=np.inf)
+    return np.where(farther, before, after), jump

@@ -110,10 +110,10 @@ def lift(
     rows, columns = _grid(depth.shape, max_points)
     z = depth.values[np.ix_(rows, columns)].astype(np.float64)
     valid = np.isfinite(z) & (z > 0) & (z <= max_depth)
-    triangles = _triangles(len(rows), len(columns), valid.ravel())
+    triangles = grid_triangles(len(rows), len(columns), valid.ravel())
     z = np.where(valid, z, 1.0)
     if edge_angle:
-        z = _with_hard_edges(z, triangles, camera, rows, columns, edge_angle)
+        z = with_hard_edges(z, triangles, camera, rows, columns, edge_angle)
     layer = None
     if fill:
         colors = photo[np.ix_(rows, columns)]
@@ -147,7 +147,7 @@ def _behind(z, valid, colors, camera, rows, columns, edge_angle) -> Coloured | N
         return None
     there = layer.there & (layer.z <= 1.05 * farthest)
     points = unproject(layer.z, camera, rows, columns).reshape(-1, 3)
-    triangles = _triangles(len(rows), len(columns), there.ravel())
+    triangles = grid_triangles(len(rows), len(columns), there.ravel())
     triangles = triangles[_steep_enough(points, triangles, edge_angle)]
     used, triangles = np.unique(triangles, return_inverse=True)
     if not used.size:
@@ -159,8 +159,15 @@ def _behind(z, valid, colors, camera, rows, columns, edge_angle) -> Coloured | N
     )
 
 
-def _with_hard_edges(z, triangles, camera: Intrinsics, rows, columns, edge_angle):
-    """Return depth whose edges lie between two pixels, see `edges.snapped`."""
+def with_hard_edges(z, triangles, camera: Intrinsics, rows, columns, edge_angle):
+    """Return depth whose edges lie between two pixels, see `edges.snapped`.
+
+    Args:
+        z: depth (h, w), above 0.
+        triangles: of its pixels, see `grid_triangles`.
+        camera, rows, columns: see `unproject`.
+        edge_angle: see `lift`.
+    """
     points = unproject(z, camera, rows, columns).reshape(-1, 3)
     wide = edges.shoulder_angle(edge_angle)
     masks = []
@@ -198,7 +205,7 @@ def _grid(shape: tuple[int, int], max_points: int) -> tuple[np.ndarray, np.ndarr
     return rows, columns
 
 
-def _triangles(height: int, width: int, valid: np.ndarray) -> np.ndarray:
+def grid_triangles(height: int, width: int, valid: np.ndarray) -> np.ndarray:
     """Return two triangles for every four neighbours, where all corners are valid."""
     index = np.arange(height * width).reshape(height, width)
     a, b = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
