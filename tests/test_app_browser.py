@@ -299,7 +299,7 @@ def test_several_photos_become_one_zip(page, downloads, tmp_path):
     assert outputs.load(tmp_path / "cat.png").shape == (300, 451)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mesh_is_shown_and_downloaded(page, server, downloads, tmp_path):
     page.drop(COFFEE)
     page.until("#message", "600 x 400")

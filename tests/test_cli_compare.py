@@ -51,7 +51,7 @@ def report(work):
     return work / "report"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_writes_a_page_json_and_csv(report):
     assert {path.name for path in report.iterdir()} == FILES
     study = json.loads((report / "study.json").read_text())
@@ -64,6 +64,7 @@ def test_it_writes_a_page_json_and_csv(report):
     assert len(pairs) == 2 * 6
 
 
+@pytest.mark.long
 def test_the_ranges_are_those_of_the_estimator(report, work):
     rows = csv.DictReader((report / "ranges.csv").read_text().splitlines())
     row = next(row for row in rows if row["model"] == "tiny")
@@ -78,6 +79,7 @@ def test_the_ranges_are_those_of_the_estimator(report, work):
         np.testing.assert_allclose(float(row[name]), value, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_the_verdict_is_computed(report):
     study = json.loads((report / "study.json").read_text())
     assert study["verdict"][0].startswith("Token norm cannot reach the output range")
@@ -89,6 +91,7 @@ def test_the_verdict_is_computed(report):
     assert loss["last layer × 8"] == loss["unchanged"]
 
 
+@pytest.mark.long
 def test_the_page_holds_all_it_needs(report):
     page = (report / "report.html").read_text()
     assert not re.search(r"https?:|src=\"(?!data:)|<script|@import|url\(", page)
@@ -100,6 +103,7 @@ def test_the_page_holds_all_it_needs(report):
         assert name not in page  # unreadable before any model saw it
 
 
+@pytest.mark.long
 @needs_browser
 def test_a_browser_asks_for_nothing_else(report, tmp_path):
     with served(report) as (address, asked):
@@ -109,6 +113,7 @@ def test_a_browser_asks_for_nothing_else(report, tmp_path):
     assert "</html>" in page
 
 
+@pytest.mark.long
 @needs_browser
 @pytest.mark.parametrize("width", [360, 1200])
 def test_the_page_fits_a_phone_and_a_desk(report, tmp_path, width):

@@ -273,7 +273,7 @@ def test_tiny_gives_the_same_numbers_in_any_batch_on_any_devices(diode, tmp_path
             np.testing.assert_allclose(other[name], value, 2e-6, atol, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_transformers_way_resizes_as_transformers_does():
     estimator = jax_depth.load("tiny", size=56, resample="transformers")
     # A photo: of noise trained weights make a nearly flat map.

@@ -89,7 +89,7 @@ def test_another_size_begins_another_clip():
     np.testing.assert_array_equal(maps[2].values, alone[0].values)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_photo_is_a_clip_of_one_frame():
     model = estimator()
     depth = model(FRAMES[0])

@@ -98,6 +98,7 @@ def test_equals_transformers():
     _close(np.asarray(estimator.run(pixels).depth), expected)
 
 
+@pytest.mark.long
 def test_the_bundled_model_and_pictures_of_mixed_sizes():
     pictures = [
         RNG.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((90, 120), (100, 80))
@@ -123,7 +124,7 @@ def test_openvino_is_imported_without_its_telemetry():
     assert done.returncode == 0, done.stderr.decode()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bfloat16_stays_near_float32():
     params, config = load_params("tiny")
     # A photo: of noise trained weights make a nearly flat map.

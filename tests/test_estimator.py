@@ -209,7 +209,12 @@ def test_few_pictures_wait_in_memory(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", [RELATIVE, TINY, METRIC_SWIGLU], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "base",
+    [RELATIVE]
+    + [pytest.param(c, marks=pytest.mark.long) for c in (TINY, METRIC_SWIGLU)],
+    ids=lambda c: c.name,
+)
 def test_kernels_rounded_once_give_the_same_bits(base):
     config = dataclasses.replace(base, dtype="bfloat16", image_size=32)
     params = init(config, jax.random.key(1))

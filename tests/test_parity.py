@@ -99,7 +99,7 @@ def _cases():
     """Every model at every size; what repeats one of these in more time is long."""
     for name in CONFIGS:
         for size in SIZES:
-            large = size[1] == 518 and name != "v2-small"
+            large = size[1] == 518 or (name.startswith("giant") and size[1] > 14)
             marks = (pytest.mark.long,) if large or name == "v2-base" else ()
             yield pytest.param(name, size, marks=marks, id=f"{name}-{size}")
 
@@ -119,8 +119,12 @@ def test_every_stage_equals_transformers(name, size):
     assert (expected["depth"] == 0).mean() < 0.5
 
 
+_RELATIVE = ("v1-small", "v2-small")
+_LONG = [pytest.param(name, marks=pytest.mark.long) for name in _RELATIVE]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["v1-small", "v2-small", "indoor-small"])
+@pytest.mark.parametrize("name", [*_LONG, "indoor-small"])
 def test_bfloat16_stays_close(name):
     config = CONFIGS[name]
     _, params = _models(name)
@@ -132,7 +136,7 @@ def test_bfloat16_stays_close(name):
     assert np.abs(rough - exact).max() < 2e-2 * np.ptp(exact)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_scan_and_remat_change_no_number():
     # Segments of two blocks and of one.
     config = _config("depth-anything-v2-small", depth=6, taps=(1, 2, 4, 5))
@@ -185,7 +189,11 @@ def test_gradient_equals_torch():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(1, 252, 364), (1, 518, 686)], ids=str)
+@pytest.mark.parametrize(
+    "size",
+    [(1, 252, 364), pytest.param((1, 518, 686), marks=pytest.mark.long)],
+    ids=str,
+)
 def test_position_offset_of_the_original(size, monkeypatch):
     """transformers dropped the +0.1 of the original; put it back in the reference."""
     name = "v2-small"

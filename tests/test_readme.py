@@ -104,7 +104,7 @@ def test_commands(folder, weights, trainable, as_installed, capsys):
 PAGES = (
     "three-dimensions",
     pytest.param("ecosystem", marks=pytest.mark.long),
-    pytest.param("functions", marks=pytest.mark.slow),
+    pytest.param("functions", marks=pytest.mark.long),
 )
 
 

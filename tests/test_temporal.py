@@ -120,7 +120,7 @@ def test_frames_of_a_clip_see_one_another_and_clips_do_not():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [8, 5])
+@pytest.mark.parametrize("count", [pytest.param(8, marks=pytest.mark.long), 5])
 def test_a_clip_in_chunks_is_the_clip(count):
     rng = np.random.default_rng(2)
     pixels = rng.normal(size=(count, 28, 42, 3)).astype(np.float32)

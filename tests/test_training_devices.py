@@ -103,7 +103,7 @@ def test_losses_and_checkpoints_are_those_of_any_other_devices(start, tmp_path):
     assert (pair / "checkpoints" / str(done)).is_dir()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_an_exception_on_one_host_ends_all_with_its_sentence(start, tmp_path, failing):
     workdir = tmp_path / "run"

@@ -34,7 +34,7 @@ def l1(pred, target, mask):
     return jnp.where(mask, jnp.abs(pred - target), 0.0).mean()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_history_is_the_log(tmp_path):
     history = train(recipe(*SHORT), DATA, tmp_path)
     written = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -166,7 +166,7 @@ class Millimetres(Shapes):
         return labelled_sample(rgb, depth * 10, "metric_depth", "m", self.names[index])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_wrong_unit_is_seen_at_the_start(tmp_path):
     settings = recipe(
         *SHORT,

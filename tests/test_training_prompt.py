@@ -94,7 +94,9 @@ def test_unknown_depth_never_enters_a_prompt():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["folder", "original"])
+@pytest.mark.parametrize(
+    "layout", [pytest.param("folder", marks=pytest.mark.long), "original"]
+)
 def test_a_run_begins_at_v2s_weights_and_the_prompt_changes_nothing(layout, tmp_path):
     config = model_config(_recipe())
     plain, weights = _metric(config)

@@ -62,7 +62,7 @@ def interrupt_after(process, workdir: Path, step: int, number: int) -> None:
     process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_twice_and_in_the_middle_of_a_save(start, uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     draw = random.Random(4)

@@ -96,7 +96,7 @@ def test_the_average_is_that_of_the_trained_parameters(step, state):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_that_is_not_finite_changes_nothing(state):
     def loss(raw, batch):
         value, parts = LOSS(raw, batch)

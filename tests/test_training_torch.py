@@ -100,7 +100,9 @@ def torch_step(model, settings, inputs, given: Batch, loss):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param("silog", marks=pytest.mark.long), "ssi + 2 gm"]
+)
 def test_one_step_is_torchs(case):
     config, recipe = CASES[case]
     # A thousand times the recipe's rate, or the step would drown in the spacing of

@@ -156,7 +156,7 @@ def test_a_signal_is_heeded_while_something_compiles():
     gone.set()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_stopped_while_it_compiles_has_lost_nothing(tmp_path, monkeypatch):
     from jax_depth.training import loop
 
@@ -252,7 +252,7 @@ def test_a_disk_that_fills_is_said_with_path_and_missing_bytes(tmp_path, monkeyp
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_warm_ups_shrink_and_the_log_says_so(tmp_path, capsys):
     shown = ["train", "finetune", "--set", "run.steps=100", "--show"]
     assert main(shown) == 0
