@@ -209,7 +209,8 @@ def _moved(photo, near, amount: float, back=None) -> np.ndarray:
     moved = np.rint(mixed).astype(np.uint8)
     if back is None or not opened.any():
         return moved
-    return np.where(opened[..., None], _moved(*back, amount), moved)
+    hidden, far = back
+    return np.where(opened[..., None], _moved(hidden, far, amount), moved)
 
 
 def _nearness_there(near, amount: float) -> np.ndarray:
