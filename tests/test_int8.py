@@ -19,6 +19,7 @@ from jax_depth.inference.engines import int8 as files
 from jax_depth.inference.engines.int8 import Int8, read_int8, write_int8
 from jax_depth.inference.engines.openvino import OpenVinoEngine, import_openvino
 from jax_depth.inference.estimator import Estimator
+from jax_depth.study import int8 as study_int8
 from jax_depth.study.int8 import Failures, compared, split
 
 pytest.importorskip("openvino", reason="needs jax-depth[openvino]")
@@ -173,6 +174,15 @@ def test_without_nncf_a_sentence(tmp_path, capsys, monkeypatch):
     words = ["quantize", "tiny", "--data", str(EXAMPLES), "-o", str(tmp_path / "m")]
     assert main(words) == 2
     assert "pip install 'jax-depth[quantize]'" in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_refused_at_once(tmp_path, capsys, monkeypatch):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "notes.txt").write_text("mine")
+    monkeypatch.setattr(study_int8, "quantized", lambda *_: pytest.fail("it computed"))
+    words = ["quantize", "tiny", "--data", str(EXAMPLES), "-o", str(tmp_path / "m")]
+    assert main(words) == 2
+    assert "notes.txt" in capsys.readouterr().err
 
 
 @pytest.mark.slow

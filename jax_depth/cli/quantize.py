@@ -4,10 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.usage import UsageError, loading_models, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,22 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Quantise, compare, write and say how far it is from float32."""
-    from jax_depth.inference.engines.int8 import write_int8
+    from jax_depth.formats.atomic import check_replaceable
+    from jax_depth.inference.engines.int8 import FILES, write_int8
     from jax_depth.inference.engines.openvino_quantize import import_nncf
     from jax_depth.inference.prompted import refuse_without_prompt
     from jax_depth.study.int8 import Failures, quantized, split
     from jax_depth.weights import read_params
 
     photos, problems = find_photos(args.data, args.output)
+    make_folder(args.output.absolute().parent)
     try:
+        check_replaceable(args.output, FILES)
         import_nncf()
         calibration, held_out = split(
             [photo.path for photo in photos], args.photos, args.held_out
         )
+    except (FileExistsError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    with loading_models():
         params, config = read_params(args.source, model=args.model)
         refuse_without_prompt(config)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     failures = Failures([problem.sentence for problem in problems])
     try:
         int8 = quantized(params, config, calibration, held_out, failures, args.size)

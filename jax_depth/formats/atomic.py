@@ -87,6 +87,22 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_replaceable(directory: Path, replaces: tuple[str, ...]) -> None:
+    """Refuse a directory that `new_directory` would; before long work for it.
+
+    Raises:
+        FileExistsError: it is a file or holds anything but files named `replaces`.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory}: is a file; give a directory")
+    if directory.is_dir():
+        others = sorted({entry.name for entry in directory.iterdir()} - {*replaces})
+        if others:
+            raise FileExistsError(
+                f"{directory}: holds other files ({others[0]!r}); give a new directory"
+            )
+
+
 @contextlib.contextmanager
 def new_directory(
     directory: str | os.PathLike, replaces: tuple[str, ...]
@@ -103,14 +119,7 @@ def new_directory(
         OSError: it cannot be made.
     """
     directory = Path(os.path.abspath(directory))
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory}: is a file; give a directory")
-    if directory.is_dir():
-        others = sorted({entry.name for entry in directory.iterdir()} - {*replaces})
-        if others:
-            raise FileExistsError(
-                f"{directory}: holds other files ({others[0]!r}); give a new directory"
-            )
+    check_replaceable(directory, replaces)
     token = secrets.token_hex(8)
     temporary = directory.with_name(temporary_name(directory.parent, "new"))
     old = directory.with_name(f".{token}.old")

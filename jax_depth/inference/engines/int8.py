@@ -25,6 +25,8 @@ from jax_depth.weights import means_name
 
 CHANGES = "int8.safetensors"
 RECORD = "int8.json"
+# Of a folder, all of them.
+FILES = (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.UNUSED, CHANGES, RECORD)
 _FIGURES = ("spearman", "d1", "edges")
 
 
@@ -77,8 +79,7 @@ def write_int8(
     Raises:
         FileExistsError: `directory` is a file or holds something else.
     """
-    mine = (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.UNUSED, CHANGES, RECORD)
-    with new_directory(directory, replaces=mine) as temporary:
+    with new_directory(directory, replaces=FILES) as temporary:
         checkpoint.save(temporary, params, config)
         write_safetensors(temporary / CHANGES, int8.changes)
         text = json.dumps(dict(int8.record), indent=2, ensure_ascii=False)
