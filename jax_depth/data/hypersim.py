@@ -70,7 +70,7 @@ class Hypersim(Dataset):
 
     def _read(self, index: int) -> Sample:
         path = self._depths[index]
-        with optional_module("h5py", "HDF5 files", "data").File(path, "r") as file:
+        with optional_module("h5py", "HDF5 files need", "data").File(path, "r") as file:
             distance = np.asarray(file["dataset"], np.float32)
         folder = path.parent.name.replace("geometry_hdf5", "final_preview")
         frame = path.name.replace("depth_meters.hdf5", "tonemap.jpg")

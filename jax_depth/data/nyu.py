@@ -61,7 +61,7 @@ class NyuV2(Dataset):
 
     def _choose(self, split: str) -> list[int]:
         """Return the frames of a split, counted from 0."""
-        h5py = optional_module("h5py", "HDF5 files", "data")
+        h5py = optional_module("h5py", "HDF5 files need", "data")
         try:
             with h5py.File(self._path, "r") as file:
                 length = _array(file, "images").shape[0]
@@ -93,7 +93,7 @@ class NyuV2(Dataset):
     def _read(self, index: int) -> Sample:
         frame = self._indices[index]
         # h5py opens a file once however often it is asked to, under a lock of its own.
-        h5py = optional_module("h5py", "HDF5 files", "data")
+        h5py = optional_module("h5py", "HDF5 files need", "data")
         with h5py.File(self._path, "r") as file:
             rgb = np.asarray(_array(file, "images")[frame])
             depth = np.asarray(_array(file, self._key)[frame], np.float32)

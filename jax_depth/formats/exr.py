@@ -125,4 +125,4 @@ def openexr_module() -> ModuleType:
     Raises:
         ValueError: it is not installed.
     """
-    return optional_module("OpenEXR", "EXR files", "exr")
+    return optional_module("OpenEXR", "EXR files need", "exr")

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 from PIL import Image
 
+from jax_depth.formats.stored import optional_module
+
 # Of a folder: the mesh, its material and its texture.
 ENTRIES = ("mesh.obj", "material.mtl", "photo.jpg")
 
@@ -18,13 +20,7 @@ def trimesh_module() -> ModuleType:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import trimesh
-    except ImportError:
-        raise ValueError(
-            "OBJ needs the package trimesh: pip install 'jax_depth[mesh]'"
-        ) from None
-    return trimesh
+    return optional_module("trimesh", "OBJ needs", "mesh")
 
 
 def write_obj(

@@ -133,13 +133,16 @@ def from_bytes(
     return np.frombuffer(data, dtype).reshape(height, width)
 
 
-def optional_module(name: str, what: str, extra: str) -> ModuleType:
+def optional_module(
+    name: str, needs: str, extra: str, package: str | None = None
+) -> ModuleType:
     """Import a package that is not always there.
 
     Args:
-        name: of the package.
-        what: needs it, in the plural.
+        name: of the module.
+        needs: what needs it, with the verb: "EXR files need".
         extra: of this library that installs it.
+        package: what people call it, if not by the module's name.
 
     Raises:
         ValueError: it is not installed.
@@ -148,5 +151,5 @@ def optional_module(name: str, what: str, extra: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError:
         raise ValueError(
-            f"{what} need the {name} package: pip install 'jax_depth[{extra}]'"
+            f"{needs} the package {package or name}: pip install 'jax_depth[{extra}]'"
         ) from None

@@ -1,4 +1,4 @@
-"""USDZ, what phones of Apple open in space, written by Pixar's `usd-core` package.
+"""USDZ, what iPhone and iPad show in space, written by Pixar's `usd-core` package.
 
 https://openusd.org/release/spec_usdz.html
 """
@@ -6,25 +6,22 @@ https://openusd.org/release/spec_usdz.html
 import importlib
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
 
+from jax_depth.formats.stored import optional_module
 
-def usd_module() -> Any:
+
+def usd_module() -> ModuleType:
     """Return `pxr`.
 
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import pxr
-    except ImportError:
-        raise ValueError(
-            "USDZ needs the package usd-core: pip install 'jax_depth[mesh]'"
-        ) from None
-    return pxr
+    return optional_module("pxr", "USDZ needs", "mesh", "usd-core")
 
 
 def write_usdz(

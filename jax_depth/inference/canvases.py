@@ -19,14 +19,13 @@ from jax_depth.config import ModelConfig
 from jax_depth.formats.image import RGB
 from jax_depth.inference.axis_weights import AxisWeights, axis_weights, matrix_of
 from jax_depth.inference.on_device import (
-    check_protocol,
     each_map,
     maps_by,
+    network_size,
     pixels_by,
     way_back,
     way_in,
 )
-from jax_depth.inference.preprocess import processing_size
 from jax_depth.models.depth_anything import apply
 from jax_depth.models.output import Output
 
@@ -84,15 +83,8 @@ def on_canvas(
         raise ValueError(
             f"a photo must have shape (height, width, 3), {RGB}, got {photo.shape}"
         )
-    check_protocol(config)
     height, width = photo.shape[:2]
-    network = processing_size(
-        height,
-        width,
-        config.image_size if size is None else size,
-        config.encoder.patch_size,
-        config.resample,
-    )
+    network = network_size(height, width, config, size)
     sides = canvas or (_side(height), _side(width))
     if sides[0] < height or sides[1] < width:
         raise ValueError(

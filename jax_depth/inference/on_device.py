@@ -76,15 +76,8 @@ def predict(
             f"photos must have shape (batch, height, width, 3), {RGB}, got "
             f"{photos.shape}; one photo is a batch of one: photo[None]"
         )
-    check_protocol(config)
     height, width = photos.shape[1:3]
-    network = processing_size(
-        height,
-        width,
-        config.image_size if size is None else size,
-        config.encoder.patch_size,
-        config.resample,
-    )
+    network = network_size(height, width, config, size)
     sides = zip((height, width), network, strict=True)
     ways = [_in_program(way_in(config, n_in, n_out)) for n_in, n_out in sides]
     output = apply(params, pixels_by(photos, config, *ways), config)
@@ -95,14 +88,29 @@ def predict(
     return each_map(output, lambda x: maps_by(x, *ways))
 
 
-def check_protocol(config: ModelConfig) -> None:
-    """Raise ValueError for a model whose pictures are resized on the host alone."""
+def network_size(
+    height: int, width: int, config: ModelConfig, size: int | None = None
+) -> tuple[int, int]:
+    """Return rows and columns at which a network sees a photo.
+
+    Args:
+        height, width: of the photo.
+        config: the model.
+        size: short side in pixels; `config.image_size` by default.
+
+    Raises:
+        ValueError: a model whose pictures are resized on the host alone, or from
+            `processing_size`.
+    """
     if config.resample not in PROTOCOLS:
         raise ValueError(
             f"model {config.name!r} resizes pictures by {config.resample!r}, which is "
             "done on the host alone: use jax_depth.Estimator, or jax_depth.preprocess "
             "and jax_depth.apply"
         )
+    short = config.image_size if size is None else size
+    patch = config.encoder.patch_size
+    return processing_size(height, width, short, patch, config.resample)
 
 
 def to_pixels(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_depth.formats.stored import optional_module
 from jax_depth.video.animation import Animation, is_animation
 from jax_depth.video.container import (
     display_matrix,
@@ -330,13 +331,7 @@ def av_module() -> ModuleType:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import av
-    except ImportError:
-        raise ValueError(
-            "video needs the package av: pip install 'jax_depth[video]'"
-        ) from None
-    return av
+    return optional_module("av", "video needs", "video")
 
 
 def _shown(frame: Any, aspect: Fraction) -> np.ndarray:

@@ -117,16 +117,16 @@ def _first(link: tuple[int, str, np.ndarray]) -> int:
 def _linked(output: Any, links: Sequence[_Link], made: dict[Any, Any]) -> Any:
     """Return an output with links behind it; the same ones behind one are made once."""
     for what, array in links:
+        if what == "constant":
+            # Of an input's own, so nothing stands before it.
+            output = _converted(array).output(0)
+            continue
         key = (
             output.get_node().get_friendly_name(),
             output.get_index(),
             what,
             array.tobytes(),
         )
-        if what == "constant":
-            # Of an input's own, so nothing stands before it.
-            output = _converted(array).output(0)
-            continue
         if key not in made:
             made[key] = _link(output, what, array)
         output = made[key].output(0)

@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from jax_depth.formats.glb import Coloured
+from jax_depth.formats.stored import optional_module
 from jax_depth.outputs.scene.surface import Surface
 
 # Of the triangles, those of what is behind objects, which is seen at the margins only.
@@ -22,14 +23,12 @@ def simplification_module() -> ModuleType:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import fast_simplification
-    except ImportError:
-        raise ValueError(
-            "a stated number of triangles needs the package fast-simplification: "
-            "pip install 'jax_depth[mesh]'"
-        ) from None
-    return fast_simplification
+    return optional_module(
+        "fast_simplification",
+        "a stated number of triangles needs",
+        "mesh",
+        "fast-simplification",
+    )
 
 
 def decimated(surface: Surface, triangles: int) -> Surface:

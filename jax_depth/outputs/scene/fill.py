@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from jax_depth.formats.stored import optional_module
+
 # Of the longer side: how far the background continues behind an object. What is farther
 # in is rarely seen by a camera that turns by 25 degrees.
 _DEPTH = 0.25
@@ -47,13 +49,7 @@ def cv2_module() -> ModuleType:
     Raises:
         ValueError: it is not installed.
     """
-    try:
-        import cv2
-    except ImportError:
-        raise ValueError(
-            "filling behind objects needs OpenCV: pip install 'jax_depth[fill]'"
-        ) from None
-    return cv2
+    return optional_module("cv2", "filling behind objects needs", "fill", "OpenCV")
 
 
 def behind(
