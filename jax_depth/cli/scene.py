@@ -144,8 +144,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--fill",
         action="store_true",
         help="continue the background of a mesh (glb) behind objects, in colour and "
-        "depth, so that turning it opens no holes; needs jax_depth[fill], with which "
-        "parallax always does so",
+        "depth, so that turning it opens no holes; needs jax_depth[fill] (the parallax "
+        "clip does this wherever OpenCV is installed)",
     )
     group.add_argument(
         "--parallax",
