@@ -4,14 +4,20 @@
     python scripts/mutation.py --count 150 --out mutants.json
 
 Cosmic Ray's operators change one place of a copy of the tree at a time (a sign, a
-bound, a number, a condition); the tests named in `TESTS` then run there. Places are
-drawn by a seed, each of a file's as likely as any other's. A mutant that no test kills
-is printed with its line: it wants a test, or a reason why nothing can tell it apart.
+bound, a number, a condition); tests then run there. Which ones, the unchanged code
+tells: every file of `TESTS` runs once under a tracer that notes the lines each test
+reaches and what it costs. A mutant meets the tests of its line, the cheapest first,
+then those that run anything of its file, until one fails.
+
+Places are drawn by a seed, each as likely as any other. A mutant that no test kills is
+printed with its line: it wants a test, or a reason why nothing can tell it apart. The
+same command goes on where it was ended; with `--again` it tries the survivors anew.
 Linux only: tests run in forks of a process that has imported what they all need, which
 spares seconds each.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -22,9 +28,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,42 +40,50 @@ NETWORKS = "depth_anything_3 temporal prompted hybrid"
 WEIGHTS = "convert_state_dicts convert_sound prompted temporal hub_folder"
 PICTURES = "bounds odd_pictures image"
 FILES = "convert_pth convert_readers convert_sound"
-# What tests each file, the likeliest first; what is slow or long stays out. A folder's
-# row is for the files that have none of their own.
+# The tests that may speak for a file; what is slow or long stays out. A folder's row is
+# for the files that have none of their own.
 TESTS = {
     "jax_depth/alignment.py": "evaluation_alignment evaluation metric_fit",
     "jax_depth/formats/": "bounds outputs_files data_formats depth_map odd_pictures",
     "jax_depth/formats/address.py": "model_options training_folder names_and_tables",
     "jax_depth/formats/atomic.py": "names_and_tables outputs_files",
     "jax_depth/formats/cache.py": "products",
-    "jax_depth/formats/colmap.py": "bounds scene views",
+    "jax_depth/formats/colmap.py": "bounds scene views scene_meshes",
     "jax_depth/formats/cut_jpeg.py": "bounds odd_pictures",
     "jax_depth/formats/exif.py": "scene_camera image",
     "jax_depth/formats/folders.py": "odd_pictures cli_predict",
-    "jax_depth/formats/glb.py": "bounds scene views",
+    "jax_depth/formats/glb.py": "bounds scene views scene_meshes",
     "jax_depth/formats/image.py": PICTURES,
     "jax_depth/formats/json_file.py": "bounds model_folder_hostile checkpoint",
+    "jax_depth/formats/megapixels.py": PICTURES,
+    "jax_depth/formats/obj.py": "scene_meshes",
     "jax_depth/formats/opening.py": PICTURES,
-    "jax_depth/formats/ply.py": "scene views",
+    "jax_depth/formats/ply.py": "bounds scene views scene_meshes",
     "jax_depth/formats/reduced.py": "draft",
     "jax_depth/formats/safetensors.py": "safetensors_io checkpoint convert_readers",
     "jax_depth/formats/stored.py": "bounds data_formats outputs_files odd_pictures",
     "jax_depth/formats/tiff_pictures.py": PICTURES,
     "jax_depth/formats/unread.py": PICTURES,
+    "jax_depth/formats/usdz.py": "scene_meshes",
     "jax_depth/models/": f"layers parameters float32_layers {NETWORKS}",
     "jax_depth/models/any_view.py": "depth_anything_3",
     "jax_depth/models/attention.py": "layers flash_attention",
     "jax_depth/models/camera_head.py": "depth_anything_3",
+    "jax_depth/models/clips.py": "temporal clip",
     "jax_depth/models/conv_stem.py": "conv_stem hybrid",
     "jax_depth/models/dual_dpt.py": "depth_anything_3",
     "jax_depth/models/flash_attention.py": "flash_attention",
     "jax_depth/models/flops.py": "flops",
+    "jax_depth/models/forms.py": "products layers",
     "jax_depth/models/layers.py": f"layers {NETWORKS}",
     "jax_depth/models/precision.py": "layers float32_layers",
+    "jax_depth/models/products.py": "products layers",
     "jax_depth/models/prompted.py": "prompted",
     "jax_depth/models/reference_view.py": "depth_anything_3",
     "jax_depth/models/resize.py": f"resize {NETWORKS}",
     "jax_depth/models/rope.py": "depth_anything_3",
+    "jax_depth/models/sharded_views.py": "sharded_views depth_anything_3",
+    "jax_depth/models/sharding.py": "sharded_views temporal",
     "jax_depth/models/sky_dpt.py": "depth_anything_3",
     "jax_depth/models/symbolic.py": "export",
     "jax_depth/models/temporal.py": "temporal",
@@ -147,32 +163,108 @@ def import_what_tests_need() -> None:
         __import__(name)
 
 
-def outcome(tree: Path, test: str, seconds: float) -> str:
-    """Run a file of tests in a fork; "killed", "timeout" or "survived"."""
+class Watch:
+    """Notes which of the project's lines each test runs, and for how long."""
+
+    def __init__(self, tree: Path):
+        self.roots = tuple(f"{tree / name}/" for name in ("jax_depth", "convert"))
+        self.start = len(str(tree)) + 1
+        self.ran: dict[str, dict[str, Any]] = {}
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Begin a test, its fixtures included."""
+        lines: dict[str, set[int]] = {}
+        self.ran[nodeid] = {"seconds": -time.process_time(), "lines": lines}
+
+        def enter(frame, event, argument):
+            name = frame.f_code.co_filename
+            if not name.startswith(self.roots):
+                return None
+            note = lines.setdefault(name[self.start :], set()).add
+
+            def line(frame, event, argument):
+                note(frame.f_lineno)
+                return line
+
+            return line
+
+        threading.settrace(enter)
+        sys.settrace(enter)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """End it."""
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        self.ran[nodeid]["seconds"] += time.process_time()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Leave out what skips, or fails without any change."""
+        if not report.passed:
+            self.ran[report.nodeid]["lines"] = {}
+
+    def write(self, path: Path) -> None:
+        """Write {test: {"seconds": CPU time, "lines": {file: numbers}}}."""
+        for one in self.ran.values():
+            one["lines"] = {file: sorted(rows) for file, rows in one["lines"].items()}
+        path.write_text(json.dumps(self.ran))
+
+
+class Only:
+    """Leaves those tests, in their order."""
+
+    def __init__(self, tests: list[str]):
+        self.tests = tests
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Sort, and leave out the rest."""
+        found = {item.nodeid: item for item in items}
+        items[:] = [found[test] for test in self.tests if test in found]
+
+
+def outcome(tree: Path, tests: list[str], seconds: int, watch: Path | None = None):
+    """Run tests in a fork, in their order; "killed", "timeout" or "survived".
+
+    `seconds` are of CPU time: on a busy machine a clock's would kill what is sound.
+    With `watch`, `tests` are whole files, no test ends the others, and that file holds
+    afterwards what `Watch` noted.
+    """
     child = os.fork()
     if child == 0:
         os.setsid()
         os.chdir(tree)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
         sys.path[:0] = [str(tree), str(tree / "convert"), str(tree / "tests")]
         import pytest
 
-        os._exit(int(pytest.main(["-q", "-x", "-n", "0", *_PLAIN, test])))
-    end = time.monotonic() + seconds
+        plugin = Watch(tree) if watch else Only(tests)
+        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+        status = pytest.main([*_PLAIN, *([] if watch else ["-x"]), *files], [plugin])
+        if watch:
+            plugin.write(watch)
+        os._exit(int(status))
+    end = time.monotonic() + 60 + 2 * seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return "survived" if status == 0 else "killed"
+        if done and os.WIFSIGNALED(status):
+            out = os.WTERMSIG(status) == signal.SIGXCPU
+            return "timeout" if out else "killed"
+        if done:  # 4: pytest was called wrongly; 5: it found none of the tests
+            what = os.WEXITSTATUS(status)
+            return {0: "survived", 4: "untested", 5: "untested"}.get(what, "killed")
         time.sleep(0.05)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "timeout"
 
 
-_PLAIN = ("-p", "no:cacheprovider", "-p", "no:warnings", "-o", "filterwarnings=")
+_PLAIN = (
+    *("-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:warnings"),
+    *("-o", "filterwarnings="),
+)
 
 
 def put(path: Path, code: str) -> None:
@@ -185,13 +277,37 @@ def put(path: Path, code: str) -> None:
 _TIMES = itertools.count(10**9)
 
 
-def line_of(old: str, new: str) -> str:
-    """Return "number: old -> new" of the first line that differs."""
+def change(old: str, new: str) -> tuple[int, str]:
+    """Return the number of the first line that differs, and "old -> new"."""
     pairs = zip(old.splitlines(), new.splitlines(), strict=False)
     for number, (a, b) in enumerate(pairs, 1):
         if a != b:
-            return f"{number}: {a.strip()}  ->  {b.strip()}"
-    return "?"
+            return number, f"{a.strip()}  ->  {b.strip()}"
+    return 0, "?"
+
+
+def telling(ran: dict[str, Any], file: str, line: int, seconds: float):
+    """Return the tests that can tell, in the order to run them, and their CPU time.
+
+    Those of the line, then those of the file; within either, what one file of tests
+    shares is made once and the file with the cheapest of them comes first. As many as
+    take `seconds`, but one at least.
+    """
+    order: list[str] = []
+    for exact in (True, False):
+        files: dict[str, list[str]] = {}
+        for test in sorted(ran, key=lambda test: ran[test]["seconds"]):
+            lines = ran[test]["lines"].get(file, [])
+            if lines and (line in lines) is exact:
+                files.setdefault(test.partition("::")[0], []).append(test)
+        order += itertools.chain.from_iterable(files.values())
+    cost, tests = 0.0, []
+    for test in order:
+        if tests and cost + ran[test]["seconds"] > seconds:
+            break
+        cost += ran[test]["seconds"]
+        tests.append(test)
+    return tests, cost
 
 
 def main() -> int:
@@ -204,8 +320,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="files whose path holds one of these")
     parser.add_argument("--minutes", type=float, help="end at the next mutant after")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th of them, from I")
-    parser.add_argument("--seconds", type=float, default=600, help="for one mutant")
+    parser.add_argument(
+        "--seconds", type=int, default=300, help="of CPU time for the tests of a mutant"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file of all outcomes")
+    parser.add_argument("--again", action="store_true", help="what survived as well")
     arguments = parser.parse_args()
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -216,7 +335,14 @@ def main() -> int:
     first, step = map(int, arguments.part.split("/"))
     drawn = found[: arguments.count][first - 1 :: step]
     print(f"{len(drawn)} of {len(found)} places", flush=True)
-    results = []
+    # By the bytes of each file of tests: what its tests ran.
+    ran: dict[str, dict[str, Any]] = {}
+    results: list[dict[str, Any]] = []
+    if arguments.out and arguments.out.exists():
+        ran, results = json.loads(arguments.out.read_text())
+    if arguments.again:
+        results = [one for one in results if one["outcome"] in ("killed", "timeout")]
+    tried = {(one["file"], one["operator"], one["occurrence"]) for one in results}
     end = time.monotonic() + 60 * (arguments.minutes or float("inf"))
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
@@ -239,34 +365,41 @@ def main() -> int:
         }
         sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
         import_what_tests_need()
-        sound: dict[str, str] = {}
         for file, name, occurrence in drawn:
             if time.monotonic() > end:
                 break
+            if (file, name, occurrence) in tried:
+                continue
             code = (ROOT / file).read_text()
             try:
                 mutant = mutate_code(code, get_operator(name)(), occurrence)
             except AttributeError:  # Cosmic Ray's, at exceptions with a module's name
                 continue
-            tests = tests_of(file)
-            for test in tests:  # whatever fails unchanged would kill everything
-                if test not in sound:
-                    sound[test] = outcome(tree, test, 1800)
-                    if sound[test] != "survived":
-                        print(f"{test} fails without any change; left out", flush=True)
-            tests = [test for test in tests if sound[test] == "survived"]
-            put(tree / file, mutant)
+            known: dict[str, Any] = {}
+            for test in tests_of(file):
+                key = hashlib.sha256((tree / test).read_bytes()).hexdigest()
+                if key not in ran:
+                    notes = Path(folder) / "ran.json"
+                    outcome(tree, [test], 3600, notes)
+                    ran[key] = json.loads(notes.read_text())
+                    print(
+                        f"{test}: {sum(t['seconds'] for t in ran[key].values()):.0f} s"
+                    )
+                known |= ran[key]
+            number, line = change(code, mutant)
+            tests, cost = telling(known, file, number, arguments.seconds)
             what = "untested"
-            for test in tests:
-                what = outcome(tree, test, arguments.seconds)
-                if what != "survived":
-                    break
-            put(tree / file, code)
-            line = line_of(code, mutant)
-            results.append({"file": file, "line": line, "outcome": what})
-            print(f"{what:9} {file}:{line}", flush=True)
+            if tests:
+                put(tree / file, mutant)
+                what = outcome(tree, tests, int(60 + 4 * cost))
+                put(tree / file, code)
+            results.append(
+                {"file": file, "operator": name, "occurrence": occurrence}
+                | {"line": f"{number}: {line}", "outcome": what}
+            )
+            print(f"{what:9} {file}:{number}: {line}", flush=True)
             if arguments.out:
-                arguments.out.write_text(json.dumps(results, indent=1))
+                arguments.out.write_text(json.dumps([ran, results]))
     killed = sum(result["outcome"] in ("killed", "timeout") for result in results)
     print(f"{killed} of {len(results)} killed")
     return int(killed < 0.9 * len(results))
