@@ -66,7 +66,7 @@ TESTS = {
     "jax_depth/formats/unread.py": PICTURES,
     "jax_depth/formats/usdz.py": "scene_meshes",
     "jax_depth/models/": f"layers parameters float32_layers {NETWORKS}",
-    "jax_depth/models/any_view.py": "depth_anything_3",
+    "jax_depth/models/any_view.py": "depth_anything_3 sharded_views",
     "jax_depth/models/attention.py": "layers flash_attention",
     "jax_depth/models/camera_head.py": "depth_anything_3",
     "jax_depth/models/clips.py": "temporal clip",
@@ -230,7 +230,7 @@ def outcome(tree: Path, tests: list[str], seconds: int, watch: Path | None = Non
     """
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         os.chdir(tree)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
@@ -240,11 +240,12 @@ def outcome(tree: Path, tests: list[str], seconds: int, watch: Path | None = Non
         sys.path[:0] = [str(tree), str(tree / "convert"), str(tree / "tests")]
         import pytest
 
-        plugin = Watch(tree) if watch else Only(tests)
+        watching = Watch(tree)
+        plugin = watching if watch else Only(tests)
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
         status = pytest.main([*_PLAIN, *([] if watch else ["-x"]), *files], [plugin])
         if watch:
-            plugin.write(watch)
+            watching.write(watch)
         os._exit(int(status))
     end = time.monotonic() + 60 + 2 * seconds
     while time.monotonic() < end:

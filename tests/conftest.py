@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import random
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -37,6 +38,19 @@ def pytest_runtest_makereport(item, call):
         if any(word.lower() in reason.lower() for word in _DRIVEN):
             report.outcome, report.longrepr = "failed", f"skipped: {reason}"
     return report
+
+
+def pytest_collection_modifyitems(items):
+    """Shuffle the files, and the tests of each, by the seed JAX_DEPTH_TESTS_ORDER."""
+    if not (seed := os.environ.get("JAX_DEPTH_TESTS_ORDER")):
+        return
+    draw, files = random.Random(seed), {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    order = draw.sample(list(files.values()), len(files))
+    for tests in order:
+        draw.shuffle(tests)
+    items[:] = [item for tests in order for item in tests]
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """`GET /result/NAME/FILE`: what the page offers for download, made when asked for."""
 
 import html
-import importlib.util
 import io
 from urllib.parse import quote, urlencode
 
@@ -14,6 +13,7 @@ from jax_depth.app.encode import encode
 from jax_depth.app.looks import Look
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
+from jax_depth.formats.optional import installed
 from jax_depth.formats.png16 import COMPRESSION
 from jax_depth.outputs.scene import stereo_pair
 
@@ -23,7 +23,7 @@ FILES = {
     "depth.npy": ("npy", "NumPy array"),
     "color.png": ("color", "coloured PNG"),
 }
-if importlib.util.find_spec("OpenEXR"):
+if installed("OpenEXR"):
     FILES["depth.exr"] = ("exr", "EXR")
 # Made of the photo as well.
 _STEREO = "stereo.png"

@@ -5,7 +5,6 @@ matching status.
 """
 
 import difflib
-import importlib.util
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -17,6 +16,7 @@ from jax_depth.app.encode import encode
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.optional import installed
 
 # Of the answer: format of `jax_depth.outputs` and media type.
 FORMATS = {
@@ -77,7 +77,7 @@ def _options(given: Mapping[str, str]) -> dict[str, str]:
             )
     if (form := given.get("format", "png")) not in FORMATS:
         raise Refusal(422, f"format {form!r} is unknown; give {', '.join(FORMATS)}")
-    if form == "exr" and importlib.util.find_spec("OpenEXR") is None:
+    if form == "exr" and not installed("OpenEXR"):
         raise Refusal(
             422, "this server writes no EXR, which needs jax_depth[exr]; use npz"
         )

@@ -82,9 +82,15 @@ def legend_of(words: Words, colours: str) -> str:
 
 def reduced(pixels: np.ndarray) -> np.ndarray:
     """Return a picture or a map at the page's size; one that fits stays as it is."""
+    rows, columns = reduced_shape(pixels.shape[:2])
     picture = Image.fromarray(pixels)
-    picture.thumbnail((_SHOWN, _SHOWN), Image.Resampling.BOX)
-    return np.asarray(picture)
+    return np.asarray(picture.resize((columns, rows), Image.Resampling.BOX))
+
+
+def reduced_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of what `reduced` makes of a picture."""
+    scale = min(1.0, _SHOWN / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def values_under_pointer(depth: DepthMap) -> str:

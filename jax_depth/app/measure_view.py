@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image, ImageDraw
 
 from jax_depth.app.in_metres import described, in_metres
-from jax_depth.app.looks import reduced
+from jax_depth.app.looks import reduced, reduced_shape
 from jax_depth.app.messages import refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
@@ -102,7 +101,7 @@ class MeasureView:
         if result is not None:
             # The picture may be smaller than the photo.
             height, width = result.depth.shape
-            small = reduced(np.zeros((height, width), np.uint8)).shape
+            small = reduced_shape((height, width))
             x = int((event.index[0] + 0.5) * width / small[1])
             y = int((event.index[1] + 0.5) * height / small[0])
             place = [min(x, width - 1), min(y, height - 1)]

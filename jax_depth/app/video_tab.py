@@ -2,7 +2,6 @@
 
 import contextlib
 import html
-import importlib.util
 import secrets
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from jax_depth.app.queued import QueuedEstimator
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.app.settings import SettingsPanel
+from jax_depth.formats.optional import installed
 from jax_depth.models.architectures import sees_clips
 from jax_depth.outputs.colormap import COLORMAPS
 from jax_depth.outputs.legend import Words
@@ -206,7 +206,7 @@ def _key(colours: str) -> str:
 
 def av_installed() -> bool:
     """Whether the packages of `jax_depth[video]` are installed."""
-    return importlib.util.find_spec("av") is not None
+    return installed("av")
 
 
 def _check(clip: Path, service: Service) -> None:

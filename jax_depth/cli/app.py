@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from jax_depth.cli.summary import add_json_argument, conclude, fail
 from jax_depth.cli.usage import (
     INTERRUPTED,
     UsageError,
+    end_now,
     loading_models,
     number,
     positive,
@@ -136,10 +136,10 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if _at_work(others):
             fail(args, "interrupted")
-            _end(INTERRUPTED)
+            end_now(INTERRUPTED)
         raise
     if _at_work(others):
-        _end(0)
+        end_now(0)
     return 0
 
 
@@ -194,13 +194,6 @@ def _at_work(others: set[threading.Thread]) -> bool:
     """Whether the device is still busy with work nobody waits for any more."""
     ours = (t for t in threading.enumerate() if t not in others)
     return any(thread.name.startswith("jax-depth") for thread in ours)
-
-
-def _end(code: int) -> None:
-    """End the process now: XLA cannot be interrupted, and Python would wait for it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 class _Terminated(Exception):

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.usage import UsageError, positive, side_or_sides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=side_or_sides,
         metavar="PIXELS",
         help="side of what the network sees, or HEIGHTxWIDTH (default: the model's "
         "own)",
@@ -82,11 +82,3 @@ def _options(timing) -> str:
         f"--engine {timing.engine} --dtype {timing.dtype} "
         f"--batch-size {timing.batch_size}"
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a side nor HxW")
-    height, *rest = map(positive, sides)
-    return height, rest[0] if rest else height

@@ -8,6 +8,7 @@ import argparse
 import importlib
 
 from jax_depth.cli.usage import UsageError
+from jax_depth.formats.optional import optional_module
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 _FILES = ("PATH", "FILE", "FILE.md", "SRC", "DST", "PHOTOS", "VIDEO", "INPUT")
@@ -28,11 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
     try:
-        import shtab
-    except ImportError:
-        raise UsageError(
-            "completion needs the package shtab: pip install 'jax_depth[completion]'"
-        ) from None
+        shtab = optional_module("shtab", "completion needs", "completion")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     from jax_depth.cli.main import COMMANDS, build_parser
 
     parser, commands = build_parser()

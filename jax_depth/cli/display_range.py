@@ -1,4 +1,4 @@
-"""Which values the pictures of a batch span: `predict --range`."""
+"""Which values pictures and films span: `--range` of `predict` and of `video`."""
 
 import argparse
 import shlex
@@ -84,6 +84,20 @@ def shown_range(
             f"{config.name} ({config.kind}), whose values mean something else"
         )
     return found.low, found.high
+
+
+def clip_range(args: argparse.Namespace, config: Any) -> Any:
+    """Return the `range` of `jax_depth.video.video_depth.VideoDepth`.
+
+    Raises:
+        UsageError: as `shown_range`.
+    """
+    text, modes = args.range, ("stream", "clip", "frame")
+    if text in modes:
+        return text
+    if text == "photo":
+        raise UsageError("--range photo is for predict; use stream, clip or frame")
+    return shown_range(text, config, args, ", ".join(modes))
 
 
 def refuse_calibration(config: Any, what: str) -> None:

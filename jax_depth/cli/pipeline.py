@@ -13,7 +13,7 @@ import numpy as np
 from jax_depth import outputs
 from jax_depth.cli.job import Job, OutputFolderError
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.exif import camera_from_focal, find_camera
+from jax_depth.formats.exif import camera_from_focal, find_camera, is_stated
 from jax_depth.formats.image import as_bytes
 from jax_depth.formats.reduced import Read, Reduced
 from jax_depth.inference.draft import read_for
@@ -126,7 +126,7 @@ def with_focal_length(
     if focal is not None:
         return depth.to_metric(camera=camera_from_focal(depth.shape, focal))
     camera, source = find_camera(photo, depth.shape)
-    if not source.startswith("assumed"):
+    if is_stated(source):
         return depth.to_metric(camera=camera)
     # The same text is printed once, however many photos it applies to.
     warnings.warn(

@@ -247,6 +247,7 @@ def _estimator(args: argparse.Namespace) -> Any:
 
 
 def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> None:
+    from jax_depth.formats.exif import is_stated
     from jax_depth.formats.image import as_bytes
     from jax_depth.outputs import scene
 
@@ -260,7 +261,7 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
         depth = scene.between(depth, args.near, args.far)
     elif args.point:
         depth = depth.to_metric(args.point)
-    elif depth.metres_per_focal is not None and not source.startswith("assumed"):
+    elif depth.metres_per_focal is not None and is_stated(source):
         depth = depth.to_metric(camera=camera)
     if needing and depth.unit is None:
         raise ValueError(
@@ -286,6 +287,7 @@ def _write(job: Job, pixels, depth, args: argparse.Namespace, cameras: dict) -> 
 
 
 def _camera(photo: Path, shape: tuple[int, int], args: argparse.Namespace) -> Any:
+    from jax_depth.formats.exif import is_stated
     from jax_depth.outputs import scene
 
     if args.focal is not None:
@@ -296,7 +298,7 @@ def _camera(photo: Path, shape: tuple[int, int], args: argparse.Namespace) -> An
         return scene.camera_from_view(shape, *args.fov), "--fov"
     camera, source = scene.find_camera(photo, shape)
     needed = any(scene.SCENE_FORMATS[name].metric for name in args.format)
-    if needed and source.startswith("assumed"):
+    if needed and not is_stated(source):
         # The same text is printed once, however many photos it applies to.
         warnings.warn(
             f"field of view {source}; set it with --fov, --focal or --intrinsics",

@@ -2,14 +2,12 @@
 
 import argparse
 import atexit
-import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import INTERRUPTED, STOPPED, UsageError
+from jax_depth.cli.usage import INTERRUPTED, STOPPED, UsageError, end_now
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,14 +166,8 @@ def _conclude(args: argparse.Namespace, recipe: Any, history: Any) -> int:
     code = 0 if over else INTERRUPTED if history.interrupted else STOPPED
     if history.abandoned:
         # XLA would come back from its compilation into an interpreter that is gone.
-        atexit.register(_leave, code)
+        atexit.register(end_now, code)
     return code
-
-
-def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def _take_from_folder(args: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -11,6 +13,13 @@ STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to resume
 
 class UsageError(Exception):
     """The command was called wrongly: one sentence for the user, exit code 2."""
+
+
+def end_now(code: int) -> None:
+    """End the process now: XLA cannot be interrupted, and Python would wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextlib.contextmanager
@@ -70,3 +79,12 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return number
+
+
+def side_or_sides(text: str) -> tuple[int, int]:
+    """Return height and width of "518" or "518x686": an argument type."""
+    sides = text.lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a side nor HxW")
+    height, *rest = map(positive, sides)
+    return height, rest[0] if rest else height

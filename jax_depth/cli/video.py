@@ -166,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args, words)
     # Late: these import jax, which the help does without.
     from jax_depth.cli.clip import Clip, process, result_files
-    from jax_depth.cli.video_range import clip_range
+    from jax_depth.cli.display_range import clip_range
 
     files = result_files(words, args)
     estimator = load_estimator(args)

@@ -18,8 +18,8 @@ from jaxtyping import Float64
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.optional import optional_module
 from jax_depth.formats.rgb import read_rgb
-from jax_depth.formats.stored import optional_module
 
 SPLITS = ("all", "train", "val", "test")
 _SPLIT_FILE = "metadata_images_split_scene_v1.csv"

@@ -14,7 +14,7 @@ import numpy as np
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
-from jax_depth.formats.stored import optional_module
+from jax_depth.formats.optional import optional_module
 
 _KEYS = {"raw": "rawDepths", "filled": "depths"}
 _SPLITS = {"train": "trainNdxs", "test": "testNdxs"}

@@ -27,7 +27,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,11 +183,3 @@ def shard_path(root: Path | str, split: str, number: int) -> Path:
 def shard_paths(root: Path | str, split: str) -> list[Path]:
     """Return the complete shards of a split; call again to see newer ones."""
     return sorted((Path(root) / split).glob("shard-*.zip"))
-
-
-def read_frames(root: Path | str, split: str) -> Iterator[RenderedFrame]:
-    """Yield every frame of a split in order."""
-    for path in shard_paths(root, split):
-        shard = Shard(path)
-        for position in range(len(shard)):
-            yield shard[position]

@@ -92,6 +92,11 @@ def find_camera(
     return camera_from_view(shape, DEFAULT_VIEW), assumed
 
 
+def is_stated(source: str) -> bool:
+    """Tell whether the words of `find_camera` name more than an assumption."""
+    return not source.startswith("assumed")
+
+
 def _exif_focal(photo: Any, shape) -> tuple[tuple[float, float] | None, str]:
     """Return (fx, fy) in pixels or None, and where they are from or why not."""
     if photo is None:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.formats.stored import Stored, naming, optional_module
+from jax_depth.formats.optional import optional_module
+from jax_depth.formats.stored import Stored, naming
 
 _CHANNEL, _SHOWN = "Z", "Y"
 _COLOURS = ("R", "G", "B")

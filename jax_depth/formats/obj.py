@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from PIL import Image
 
-from jax_depth.formats.stored import optional_module
+from jax_depth.formats.optional import optional_module
 
 # Of a folder: the mesh, its material and its texture.
 ENTRIES = ("mesh.obj", "material.mtl", "photo.jpg")

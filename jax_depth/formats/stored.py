@@ -1,7 +1,6 @@
 """What the readers of depth maps have in common: their result, checks and messages."""
 
 import functools
-import importlib
 import math
 import struct
 import tokenize
@@ -9,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -131,25 +130,3 @@ def from_bytes(
             f"{expected}: it is cut short or damaged"
         )
     return np.frombuffer(data, dtype).reshape(height, width)
-
-
-def optional_module(
-    name: str, needs: str, extra: str, package: str | None = None
-) -> ModuleType:
-    """Import a package that is not always there.
-
-    Args:
-        name: of the module.
-        needs: what needs it, with the verb: "EXR files need".
-        extra: of this library that installs it.
-        package: what people call it, if not by the module's name.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ValueError(
-            f"{needs} the package {package or name}: pip install 'jax_depth[{extra}]'"
-        ) from None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from jax_depth.formats.stored import optional_module
+from jax_depth.formats.optional import optional_module
 
 
 def usd_module() -> ModuleType:

@@ -1,7 +1,6 @@
 """Which engine, dtype and batch computes a model fastest on this machine."""
 
 import dataclasses
-import importlib.util
 import itertools
 import statistics
 import time
@@ -13,6 +12,7 @@ import numpy as np
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
+from jax_depth.formats.optional import installed
 from jax_depth.inference.estimator import Estimator
 from jax_depth.inference.recommended import Timing
 
@@ -25,7 +25,7 @@ def ways(batches: tuple[int, ...] | None = None) -> list[tuple[str, str, int]]:
     """Return every (engine, dtype, batch) this machine has, plain ones first."""
     platform = jax.local_devices()[0].platform
     engines = ["xla"]
-    if platform == "cpu" and importlib.util.find_spec("openvino"):
+    if platform == "cpu" and installed("openvino"):
         engines.append("openvino")
     batches = batches or ((1, 4) if platform == "cpu" else (1, 8, 32))
     return list(itertools.product(engines, ("float32", "bfloat16"), batches))

@@ -14,7 +14,7 @@ from PIL.Image import Image as Picture
 
 from jax_depth.camera import Intrinsics
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.exif import find_camera
+from jax_depth.formats.exif import find_camera, is_stated
 from jax_depth.inference import bounded
 from jax_depth.models.output import Output
 
@@ -59,4 +59,4 @@ def _camera_of(image: Any, shape: tuple[int, int]) -> Intrinsics | None:
     if not isinstance(image, str | os.PathLike | Picture):
         return None
     camera, source = find_camera(image, shape)
-    return None if source.startswith("assumed") else camera
+    return camera if is_stated(source) else None

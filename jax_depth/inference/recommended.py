@@ -6,7 +6,6 @@ It is in the file that also says how bfloat16 products are computed here, see
 
 import dataclasses
 import hashlib
-import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import jax
 
 from jax_depth.config import Dtype, ModelConfig, to_json
 from jax_depth.formats.cache import keep_measured, measured
+from jax_depth.formats.optional import installed
 from jax_depth.models import products
 
 _NAME = "fastest"
@@ -75,7 +75,7 @@ def resolved(config: ModelConfig, *, only_xla: bool = False) -> tuple[Timing, st
         why = "nothing was measured here, `jax-depth bench --model` does"
     elif found.engine == "openvino" and only_xla:
         why = "openvino was faster here, but takes no devices"
-    elif found.engine == "openvino" and not importlib.util.find_spec("openvino"):
+    elif found.engine == "openvino" and not installed("openvino"):
         why = "openvino was faster here, but is not installed any more"
     else:
         ms = 1e3 * (found.seconds or 0)

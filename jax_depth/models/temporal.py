@@ -38,7 +38,6 @@ from jax_depth.models.output import Output
 from jax_depth.models.precision import einsum
 from jax_depth.models.sharding import by_frame, by_position
 
-MODULES = 4
 ATTENTIONS = 2
 HEADS = 8
 _GROUPS = 32

@@ -25,7 +25,7 @@ def write_gray(
     if legend:
         shown = np.repeat(picture[..., None], 3, axis=-1)
         picture = with_legend(shown, depth, "gray", low, high)[..., 0]
-    _write(picture, path)
+    write_png(picture, path)
 
 
 def write_color(
@@ -40,7 +40,7 @@ def write_color(
     picture = colorize(depth, colormap, low, high)
     if legend:
         picture = with_legend(picture, depth, colormap, low, high)
-    _write(picture, path)
+    write_png(picture, path)
 
 
 def write_side_by_side(
@@ -56,8 +56,9 @@ def write_side_by_side(
     picture = side_by_side(photo, colorize(depth, colormap, low, high))
     if legend:
         picture = with_legend(picture, depth, colormap, low, high)
-    _write(picture, path)
+    write_png(picture, path)
 
 
-def _write(pixels: np.ndarray, path: Path) -> None:
+def write_png(pixels: np.ndarray, path: Path) -> None:
+    """Write uint8 pixels as the PNG of every picture here."""
     Image.fromarray(pixels).save(path, format="PNG", compress_level=COMPRESSION)

@@ -57,8 +57,7 @@ class Animation:
                 f"'{self.name}' is a single picture; `jax-depth predict` takes it"
             )
         self._source_rate = self._rate()
-        thin = selection.rate is not None and selection.rate < self._source_rate
-        self.rate = selection.rate if thin and selection.rate else self._source_rate
+        self.rate = selection.rate_from(self._source_rate)
         self.expected = selection.expected(float(count), self._source_rate)
 
     def __iter__(self) -> Iterator[Frame]:

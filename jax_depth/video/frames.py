@@ -62,13 +62,16 @@ class Selection:
         if self.count is not None and self.count < 1:
             raise ValueError(f"{self.count} frames must be at least 1")
 
+    def rate_from(self, source_rate: Fraction) -> Fraction:
+        """Return frames a second of what is taken from a source of so many."""
+        return source_rate if self.rate is None else min(self.rate, source_rate)
+
     def expected(self, frames: float | None, rate: Fraction) -> int | None:
         """Return about how many frames a source of `frames` at `rate` gives."""
         if frames is None:
             return self.count
         left = max(0.0, frames - self.start * float(rate))
-        if self.rate is not None and self.rate < rate:
-            left *= float(self.rate / rate)
+        left *= float(self.rate_from(rate) / rate)
         return round(left) if self.count is None else min(round(left), self.count)
 
 

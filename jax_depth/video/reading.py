@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_depth.formats.stored import optional_module
+from jax_depth.formats.optional import optional_module
 from jax_depth.video.animation import Animation, is_animation
 from jax_depth.video.container import (
     display_matrix,
@@ -116,8 +116,7 @@ class VideoFile:
         container, selection = self._container, self._selection
         known = self._stream.average_rate or self._stream.guessed_rate
         self._source_rate = Fraction(known) if known else DEFAULT_RATE
-        thin = selection.rate is not None and selection.rate < self._source_rate
-        self.rate = selection.rate if thin and selection.rate else self._source_rate
+        self.rate = selection.rate_from(self._source_rate)
         # Audio and video share one origin, so that they stay together.
         first = container.start_time or 0
         self._origin = first / self._av.time_base + selection.start

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.usage import UsageError, positive, side_or_sides
 
 _JOBS = ("forward", "start", "folder", "train")
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--model", metavar="NAME", help="default: depth-anything-v2-small")
     one.add_argument(
         "--size",
-        type=_size,
+        type=side_or_sides,
         metavar="PIXELS",
         help="side of the pixels, or HEIGHTxWIDTH (default: the model's own)",
     )
@@ -187,11 +187,3 @@ def _say(line: str) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a side nor HxW")
-    height, *rest = map(positive, sides)
-    return height, rest[0] if rest else height

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from jax_depth.formats.glb import Coloured
-from jax_depth.formats.stored import optional_module
+from jax_depth.formats.optional import optional_module
 from jax_depth.outputs.scene.surface import Surface
 
 # Of the triangles, those of what is behind objects, which is seen at the margins only.

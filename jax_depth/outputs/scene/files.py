@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,16 +9,16 @@ from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from jax_depth.camera import Intrinsics
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats import colmap, obj
 from jax_depth.formats.atomic import atomic, new_directory
 from jax_depth.formats.glb import texture_jpeg, write_glb_mesh, write_glb_points
+from jax_depth.formats.optional import installed
 from jax_depth.formats.ply import write_ply
-from jax_depth.formats.png16 import COMPRESSION
 from jax_depth.formats.usdz import usd_module, write_usdz
+from jax_depth.outputs.pictures import write_png
 from jax_depth.outputs.scene.decimate import decimated
 from jax_depth.outputs.scene.fill import can_fill
 from jax_depth.outputs.scene.normals import normal_map
@@ -81,7 +80,7 @@ class Scene:
             ValueError: as `lift` and `decimated`.
         """
         most = self.triangles or TRIANGLES
-        able = importlib.util.find_spec("fast_simplification") is not None
+        able = installed("fast_simplification")
         if self.triangles is None and not able:
             return self._lifted(min(self.max_points, most // 2))
         whole = self.surface
@@ -125,7 +124,7 @@ class SceneFormat:
 
 def _stereo(scene: Scene, path: Path) -> None:
     pair = stereo_pair(scene.photo, scene.depth, scene.parallax)
-    _picture(np.concatenate(pair, axis=1), path)
+    write_png(np.concatenate(pair, axis=1), path)
 
 
 def _points(write: Callable[..., None], surface: Surface, path: Path) -> None:
@@ -171,10 +170,6 @@ def _colmap(scene: Scene, path: Path) -> None:
         )
 
 
-def _picture(pixels: np.ndarray, path: Path) -> None:
-    Image.fromarray(pixels).save(path, format="PNG", compress_level=COMPRESSION)
-
-
 SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
     {
         "glb": SceneFormat(
@@ -214,7 +209,7 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
         "normals": SceneFormat(
             "_normals.png",
             "picture of the surface normals",
-            lambda scene, path: _picture(normal_map(scene.depth, scene.camera), path),
+            lambda scene, path: write_png(normal_map(scene.depth, scene.camera), path),
         ),
         "stereo": SceneFormat(
             "_stereo.png", "left and right eye side by side", _stereo, metric=False
@@ -222,7 +217,7 @@ SCENE_FORMATS: Mapping[str, SceneFormat] = MappingProxyType(
         "anaglyph": SceneFormat(
             "_anaglyph.png",
             "for red and cyan glasses",
-            lambda scene, path: _picture(
+            lambda scene, path: write_png(
                 anaglyph(scene.photo, scene.depth, scene.parallax), path
             ),
             metric=False,

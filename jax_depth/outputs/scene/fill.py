@@ -5,14 +5,13 @@ marching method, 2004) continues colour and depth from the far side of every edg
 """
 
 import dataclasses
-import importlib.util
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from jax_depth.formats.stored import optional_module
+from jax_depth.formats.optional import installed, optional_module
 
 # Of the longer side: how far the background continues behind an object. What is farther
 # in is rarely seen by a camera that turns by 25 degrees.
@@ -40,7 +39,7 @@ class Behind:
 
 def can_fill() -> bool:
     """Whether OpenCV is installed, which paints what is behind objects."""
-    return importlib.util.find_spec("cv2") is not None
+    return installed("cv2")
 
 
 def cv2_module() -> ModuleType:
