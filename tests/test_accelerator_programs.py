@@ -7,6 +7,7 @@ in which types, and in which order things happen.
 import dataclasses
 import functools
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -115,10 +116,13 @@ def test_kernels_are_not_in_programs_for_absent_devices(platform):
 @pytest.fixture
 def a_tpu(monkeypatch):
     """Let traces believe that this process has a TPU."""
-    monkeypatch.setattr(attention, "_has_tpu", lambda: True)
+    tpu = types.SimpleNamespace(platform="tpu")
+    monkeypatch.setattr(attention.jax, "local_devices", lambda **_: [tpu])
     monkeypatch.setattr(attention, "_ONE_PASS_TOKENS", 16)
+    attention._has_tpu.cache_clear()
     jax.clear_caches()
     yield
+    attention._has_tpu.cache_clear()
     jax.clear_caches()
 
 

@@ -39,6 +39,12 @@ def test_least_squares_of_the_scale_alone(scene):
     np.testing.assert_allclose(got, (want[0], 0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["scale", "median", "trimmed", "scale_shift"])
+def test_nothing_but_zeros_has_scale_zero(method):
+    scale, _ = fit(np.zeros(9), np.arange(9.0), method)
+    assert scale == 0
+
+
 def test_trimmed_fit_forgets_outliers_that_least_squares_follows(scene):
     depth, _, mask = scene
     rng = np.random.default_rng(0)

@@ -97,6 +97,10 @@ def test_usdz_is_read_back(few, tmp_path):
     check(np.array(mesh.GetPointsAttr().Get()), faces, uv)
     material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
     assert material.GetPath() == "/scene/photo"
+    # A photo is lit already: what reflects is rough, and shows nothing of the room.
+    surface = material.ComputeSurfaceSource()[0]
+    assert surface.GetInput("roughness").Get() == 1
+    assert surface.GetInput("diffuseColor").Get() == (0, 0, 0)
     rules = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
     complaints = UsdValidation.ValidationContext(rules).Validate(stage)
     assert len(rules) > 10 and not complaints
