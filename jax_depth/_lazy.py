@@ -17,12 +17,12 @@ def lazy(
 
     Args:
         package: its `__name__`.
-        homes: name -> module below the package that defines it.
+        homes: name -> module that defines it, below the package; ".x" is beside it.
     """
 
     def get(name: str) -> Any:
         if name in homes:
-            module = importlib.import_module(f"{package}.{homes[name]}")
+            module = importlib.import_module(f".{homes[name]}", package)
             value = getattr(module, name)
             setattr(sys.modules[package], name, value)
             return value

@@ -70,7 +70,7 @@ TESTS = {
     "jax_depth/models/attention.py": "layers flash_attention",
     "jax_depth/models/camera_head.py": "depth_anything_3",
     "jax_depth/models/clips.py": "temporal clip",
-    "jax_depth/models/conv_stem.py": "conv_stem hybrid",
+    "jax_depth/models/conv_stem.py": "conv_stem hybrid parameters",
     "jax_depth/models/dual_dpt.py": "depth_anything_3",
     "jax_depth/models/flash_attention.py": "flash_attention",
     "jax_depth/models/flops.py": "flops",

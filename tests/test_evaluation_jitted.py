@@ -6,7 +6,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jax_depth import evaluation
-from jax_depth.evaluation.jitted import align_disparity, masked_metrics
+from jax_depth.evaluation import align_disparity, masked_metrics
 from jax_depth.evaluation.metrics import depth_metrics
 
 
