@@ -37,11 +37,13 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 NETWORKS = "depth_anything_3 temporal prompted hybrid"
-WEIGHTS = "convert_state_dicts convert_sound prompted temporal hub_folder"
+WEIGHTS = (
+    "convert_state_dicts convert_sound hub_folder prompted temporal depth_anything_3"
+)
 PICTURES = "bounds odd_pictures image"
 FILES = "convert_pth convert_readers convert_sound"
-# The tests that may speak for a file; what is slow or long stays out. A folder's row is
-# for the files that have none of their own.
+# The tests that may speak for a file. A folder's row is for the files that have none of
+# their own.
 TESTS = {
     "jax_depth/alignment.py": "evaluation_alignment evaluation metric_fit",
     "jax_depth/formats/": "bounds outputs_files data_formats depth_map odd_pictures",
@@ -67,14 +69,15 @@ TESTS = {
     "jax_depth/formats/usdz.py": "scene_meshes",
     "jax_depth/models/": f"layers parameters float32_layers {NETWORKS}",
     "jax_depth/models/any_view.py": "depth_anything_3 sharded_views",
-    "jax_depth/models/attention.py": "layers flash_attention",
+    "jax_depth/models/attention.py": "layers flash_attention accelerator_programs",
     "jax_depth/models/camera_head.py": "depth_anything_3",
     "jax_depth/models/clips.py": "temporal clip",
     "jax_depth/models/conv_stem.py": "conv_stem hybrid parameters",
     "jax_depth/models/dual_dpt.py": "depth_anything_3",
-    "jax_depth/models/flash_attention.py": "flash_attention",
+    "jax_depth/models/flash_attention.py": "flash_attention accelerator_programs",
     "jax_depth/models/flops.py": "flops",
     "jax_depth/models/forms.py": "products layers",
+    "jax_depth/models/host.py": "products",
     "jax_depth/models/layers.py": f"layers {NETWORKS}",
     "jax_depth/models/precision.py": "layers float32_layers",
     "jax_depth/models/products.py": "products layers",
@@ -243,7 +246,7 @@ def outcome(tree: Path, tests: list[str], seconds: int, watch: Path | None = Non
         watching = Watch(tree)
         plugin = watching if watch else Only(tests)
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-        status = pytest.main([*_PLAIN, *([] if watch else ["-x"]), *files], [plugin])
+        status = pytest.main([*_OPTIONS, *([] if watch else ["-x"]), *files], [plugin])
         if watch:
             watching.write(watch)
         os._exit(int(status))
@@ -262,10 +265,10 @@ def outcome(tree: Path, tests: list[str], seconds: int, watch: Path | None = Non
     return "timeout"
 
 
-_PLAIN = (
+_OPTIONS = [
     *("-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:warnings"),
     *("-o", "filterwarnings="),
-)
+]
 
 
 def put(path: Path, code: str) -> None:
@@ -311,6 +314,14 @@ def telling(ran: dict[str, Any], file: str, line: int, seconds: float):
     return tests, cost
 
 
+def place(row: dict[str, Any]) -> tuple[str, str, int]:
+    """Return which change an outcome is of."""
+    return row["file"], row["operator"], row["occurrence"]
+
+
+_NOTICED = ("killed", "timeout")
+
+
 def main() -> int:
     """Draw, mutate, test, report; 1 if fewer than nine in ten are killed."""
     parser = argparse.ArgumentParser(
@@ -326,7 +337,10 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="a JSON file of all outcomes")
     parser.add_argument("--again", action="store_true", help="what survived as well")
+    parser.add_argument("--slow", action="store_true", help="by slow tests too")
     arguments = parser.parse_args()
+    if arguments.slow:
+        _OPTIONS.extend(["-m", "not long"])
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
@@ -338,12 +352,12 @@ def main() -> int:
     print(f"{len(drawn)} of {len(found)} places", flush=True)
     # By the bytes of each file of tests: what its tests ran.
     ran: dict[str, dict[str, Any]] = {}
-    results: list[dict[str, Any]] = []
+    results: dict[tuple[str, str, int], dict[str, Any]] = {}
     if arguments.out and arguments.out.exists():
-        ran, results = json.loads(arguments.out.read_text())
-    if arguments.again:
-        results = [one for one in results if one["outcome"] in ("killed", "timeout")]
-    tried = {(one["file"], one["operator"], one["occurrence"]) for one in results}
+        ran, rows = json.loads(arguments.out.read_text())
+        results = {place(row): row for row in rows}
+    survivors = [k for k, row in results.items() if row["outcome"] not in _NOTICED]
+    drawn = survivors if arguments.again else [p for p in drawn if p not in results]
     end = time.monotonic() + 60 * (arguments.minutes or float("inf"))
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
@@ -369,8 +383,6 @@ def main() -> int:
         for file, name, occurrence in drawn:
             if time.monotonic() > end:
                 break
-            if (file, name, occurrence) in tried:
-                continue
             code = (ROOT / file).read_text()
             try:
                 mutant = mutate_code(code, get_operator(name)(), occurrence)
@@ -379,6 +391,7 @@ def main() -> int:
             known: dict[str, Any] = {}
             for test in tests_of(file):
                 key = hashlib.sha256((tree / test).read_bytes()).hexdigest()
+                key += " with slow" if arguments.slow else ""
                 if key not in ran:
                     notes = Path(folder) / "ran.json"
                     outcome(tree, [test], 3600, notes)
@@ -394,14 +407,17 @@ def main() -> int:
                 put(tree / file, mutant)
                 what = outcome(tree, tests, int(60 + 4 * cost))
                 put(tree / file, code)
-            results.append(
-                {"file": file, "operator": name, "occurrence": occurrence}
-                | {"line": f"{number}: {line}", "outcome": what}
-            )
+            results[file, name, occurrence] = {
+                "file": file,
+                "operator": name,
+                "occurrence": occurrence,
+                "line": f"{number}: {line}",
+                "outcome": what,
+            }
             print(f"{what:9} {file}:{number}: {line}", flush=True)
             if arguments.out:
-                arguments.out.write_text(json.dumps([ran, results]))
-    killed = sum(result["outcome"] in ("killed", "timeout") for result in results)
+                arguments.out.write_text(json.dumps([ran, [*results.values()]]))
+    killed = sum(one["outcome"] in _NOTICED for one in results.values())
     print(f"{killed} of {len(results)} killed")
     return int(killed < 0.9 * len(results))
 

@@ -106,6 +106,9 @@ def test_a_glb_speaks_of_its_first_camera_and_shows_each(tmp_path):
     }
     stated = {"unit": "m", "width": 40, "height": 30, "cx": 19.5, "cy": 14.5}
     assert gltf["asset"]["extras"] == stated | {"fx": 30.0, "fy": 31.0}
+    assert gltf["scenes"] == [{"nodes": list(range(len(gltf["nodes"])))}]
+    seen = [node["camera"] for node in gltf["nodes"] if "camera" in node]
+    assert seen == list(range(len(gltf["cameras"])))
     assert [c["perspective"]["aspectRatio"] for c in gltf["cameras"]] == [
         pytest.approx(31 / 30 * 40 / 30),
         0.5,

@@ -13,8 +13,8 @@ import pytest
 import torch
 from small_models import ENCODER, RELATIVE, assert_same, random_params
 
-from jax_depth.checkpoint import flatten
-from jax_depth_convert import from_torch, read, to_torch
+from jax_depth.checkpoint import flatten, save
+from jax_depth_convert import from_torch, load, read, to_torch
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 WEIGHTS = {
@@ -292,6 +292,18 @@ def test_weights_that_are_not_finite(layout, value):
     assert repr(key) in str(error.value)
     params = from_torch(state, RELATIVE, allow_nonfinite=True)
     assert sum(not np.isfinite(leaf).all() for leaf in flatten(params).values()) == 1
+
+
+def test_a_folder_of_ours_is_not_taken_on_trust(tmp_path):
+    params = random_params(RELATIVE)
+    save(tmp_path / "a", params, RELATIVE)
+    assert_same(flatten(load(tmp_path / "a")[0]), flatten(params))
+    flatten(params)["head/output_conv1/bias"][3] = np.nan
+    save(tmp_path / "b", params, RELATIVE)
+    with pytest.raises(ValueError, match=r"b: .*output_conv1/bias.*NaN or infinite"):
+        load(tmp_path / "b")
+    found = load(tmp_path / "b", allow_nonfinite=True)[0]
+    assert np.isnan(flatten(found)["head/output_conv1/bias"][3])
 
 
 def test_complex_weights_are_refused_by_name():

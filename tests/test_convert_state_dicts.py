@@ -231,6 +231,13 @@ def test_all_errors_in_one_message():
         assert problem in message, problem
 
 
+def test_of_many_problems_the_first_are_named_and_the_others_counted():
+    state = to_torch(random_params(ENCODER), ENCODER, "transformers")
+    state |= {f"x.{i}": np.zeros(1, np.float32) for i in range(25)}
+    with pytest.raises(ValueError, match=r"'x\.0'; unexpected 'x\.1'; and 23 more"):
+        from_torch(state, ENCODER)
+
+
 def test_missing_slice_is_named_in_the_files_spelling():
     state = to_torch(random_params(ENCODER), ENCODER, "transformers")
     lost = "encoder.layer.2.attention.attention.key.weight"

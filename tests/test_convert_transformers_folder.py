@@ -145,6 +145,23 @@ def test_older_files_leave_defaults_out(tmp_path):
     assert dataclasses.replace(found, name=config.name) == config
 
 
+@pytest.mark.parametrize("kind", ["depth_anything", "prompt_depth_anything"])
+def test_what_a_file_leaves_out_is_what_transformers_takes(kind, tmp_path):
+    stages = [f"stage{i}" for i in (9, 10, 11, 12)]
+    backbone = {"model_type": "dinov2", "out_features": stages, "image_size": 518}
+    short = {"model_type": kind, "backbone_config": backbone}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(short))
+    found = config_from_transformers(file)
+    cls = {
+        "depth_anything": transformers.DepthAnythingConfig,
+        "prompt_depth_anything": transformers.PromptDepthAnythingConfig,
+    }[kind]
+    cls(backbone_config=backbone).save_pretrained(tmp_path)
+    assert len(json.loads(file.read_text())) > 8
+    assert config_from_transformers(file) == found
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

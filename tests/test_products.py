@@ -9,7 +9,7 @@ import pytest
 from small_models import RELATIVE
 
 from jax_depth.formats.cache import MEASURED
-from jax_depth.models import products
+from jax_depth.models import host, products
 from jax_depth.models.precision import convolve, einsum
 from jax_depth.models.products import Products
 
@@ -197,3 +197,30 @@ def test_other_hosts_take_it_from_the_first(tmp_path, monkeypatch):
         monkeypatch.setenv("JAX_DEPTH_BFLOAT16", way)
         with of_run(tmp_path / str(process), HALF, hosts):
             assert products.products() == NATIVE
+
+
+@pytest.mark.parametrize(
+    "text, model, features",
+    [
+        (
+            "model name\t: AMD EPYC 9R14\nflags\t\t: fpu sse2 avx2 amx_bf16 smx\n\n"
+            "model name\t: another\nflags\t\t: fpu\n",
+            "AMD EPYC 9R14",
+            "amx_bf16 avx2 sse2",
+        ),
+        ("Features\t: fp bf16 asimd\n", "aarch64", "asimd bf16 fp"),
+        (None, "aarch64", ""),
+    ],
+)
+def test_a_cpu_is_known_by_what_linux_says(text, model, features, monkeypatch):
+    def read(path, **_):
+        assert str(path) == "/proc/cpuinfo"
+        if text is None:
+            raise FileNotFoundError
+        return text
+
+    monkeypatch.setattr(host.Path, "read_text", read)
+    monkeypatch.setattr(host.platform, "processor", lambda: "")
+    monkeypatch.setattr(host.platform, "machine", lambda: "aarch64")
+    assert host.cpu_model.__wrapped__() == model
+    assert host.cpu_features.__wrapped__() == features

@@ -12,15 +12,7 @@ _INSTRUCTIONS = re.compile(r"sse|ssse|avx|amx|fma|bmi|f16c|gfni|vaes|vpclmul|mov
 @functools.cache
 def cpu_model() -> str:
     """Return what this CPU calls itself, as "AMD EPYC 9R14"."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine()
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
 @functools.cache
@@ -29,14 +21,19 @@ def cpu_features() -> str:
 
     Elsewhere what Python knows of the processor; "" where nobody says.
     """
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return " ".join(sorted(filter(_INSTRUCTIONS.match, value.split())))
-        if name.strip() == "Features":  # Arm
-            return " ".join(sorted(value.split()))
+    known = _cpuinfo()
+    if "flags" in known:
+        return " ".join(sorted(filter(_INSTRUCTIONS.match, known["flags"].split())))
+    if "Features" in known:  # Arm
+        return " ".join(sorted(known["Features"].split()))
     return platform.processor()
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first processor, nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}
