@@ -48,8 +48,8 @@ TESTS = {
     "jax_depth/alignment.py": "evaluation_alignment evaluation metric_fit",
     "jax_depth/formats/": "bounds outputs_files data_formats depth_map odd_pictures",
     "jax_depth/formats/address.py": "model_options training_folder names_and_tables",
-    "jax_depth/formats/atomic.py": "names_and_tables outputs_files",
-    "jax_depth/formats/cache.py": "products",
+    "jax_depth/formats/atomic.py": "names_and_tables outputs_files checkpoint",
+    "jax_depth/formats/cache.py": "products weights",
     "jax_depth/formats/colmap.py": "bounds scene views scene_meshes",
     "jax_depth/formats/cut_jpeg.py": "bounds odd_pictures",
     "jax_depth/formats/exif.py": "scene_camera image",
@@ -293,20 +293,20 @@ def change(old: str, new: str) -> tuple[int, str]:
 def telling(ran: dict[str, Any], file: str, line: int, seconds: float):
     """Return the tests that can tell, in the order to run them, and their CPU time.
 
-    Those of the line, then those of the file; within either, what one file of tests
-    shares is made once and the file with the cheapest of them comes first. As many as
-    take `seconds`, but one at least.
+    Those of the line, then those of the file, then the rest, for what is computed at
+    import. Of each, what one file of tests shares is made once, and the file with the
+    cheapest of them comes first. As many as take `seconds`, but one at least.
     """
-    order: list[str] = []
-    for exact in (True, False):
-        files: dict[str, list[str]] = {}
-        for test in sorted(ran, key=lambda test: ran[test]["seconds"]):
-            lines = ran[test]["lines"].get(file, [])
-            if lines and (line in lines) is exact:
-                files.setdefault(test.partition("::")[0], []).append(test)
-        order += itertools.chain.from_iterable(files.values())
+    ranked: list[dict[str, list[str]]] = [{}, {}, {}]
+    sound = [test for test, one in ran.items() if one["lines"]]
+    for test in sorted(sound, key=lambda test: ran[test]["seconds"]):
+        lines = ran[test]["lines"].get(file)
+        files = ranked[2 if not lines else 0 if line in lines else 1]
+        files.setdefault(test.partition("::")[0], []).append(test)
     cost, tests = 0.0, []
-    for test in order:
+    for test in (
+        test for files in ranked for names in files.values() for test in names
+    ):
         if tests and cost + ran[test]["seconds"] > seconds:
             break
         cost += ran[test]["seconds"]

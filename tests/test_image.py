@@ -188,8 +188,13 @@ def test_float_arrays_are_in_the_unit_interval(dtype):
 
 
 def test_rounding_out_of_the_unit_interval_is_clipped():
-    result = read_image(np.array([[-0.0009, 0.5, 1.0009]], np.float32))
-    np.testing.assert_array_equal(result[0, :, 0], [0, 0.5, 1])
+    for given, taken in (
+        ([-0.0009, 0.5, 1.0009], [0, 0.5, 1]),
+        ([-0.0009, 0.5], [0, 0.5]),
+        ([0.5, 1.0009], [0.5, 1]),
+    ):
+        result = read_image(np.array([given], np.float32))
+        np.testing.assert_array_equal(result[0, :, 0], taken)
 
 
 @pytest.mark.parametrize(

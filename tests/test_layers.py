@@ -116,6 +116,15 @@ def test_blocks_of_accelerators_equal_those_of_cpus(method):
     _close(attention._blocked(q, k, v, jnp.float32), expected, 3e-5)
 
 
+@pytest.mark.parametrize("method", ["one_pass", "blocked"])
+def test_large_logits_do_not_overflow(method):
+    q, k, v = 20 * _normal(3, 1, 2, 50, 4)
+    inputs = [torch.from_numpy(x).double() for x in (q, k, v)]
+    expected = F.scaled_dot_product_attention(*inputs, scale=1.0)
+    # float32 holds logits around 1000 to 1e-4.
+    _close(attention.attend(q, k, v, method), expected, 1e-3)
+
+
 def test_an_unknown_attention_is_named():
     x = _normal(1, 1, 3, 4)
     with pytest.raises(ValueError, match="'fast' is unknown; use 'auto'"):

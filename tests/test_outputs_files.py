@@ -243,6 +243,21 @@ def test_exr_without_its_package_says_what_to_install(tmp_path, disparity, monke
     assert not list(tmp_path.iterdir())
 
 
+class _Trap:
+    def __reduce__(self):
+        return os.mkdir, ("sprung",)
+
+
+@pytest.mark.parametrize("name", ["map.npy", "map.npz"])
+def test_a_pickle_in_a_map_is_not_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write = np.save if name == "map.npy" else lambda f, x: np.savez(f, values=x)
+    write(name, np.array([[_Trap()]], object))
+    with pytest.raises(ValueError, match=rf"{name}.*[Oo]bject"):
+        DepthMap.load(name)
+    assert os.listdir() == [name]
+
+
 def test_npz_is_plain_numpy(tmp_path, metric):
     metric.save(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:

@@ -97,6 +97,8 @@ def test_init_gives_a_plain_dict_of_living_parameters():
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
     kernel = params["head"]["output_conv1"]["kernel"]
     assert float(kernel.std()) == pytest.approx(1 / (9 * 64) ** 0.5, rel=0.02)
+    kernel = params["encoder"]["block_0"]["mlp"]["fc1"]["kernel"]
+    assert float(kernel.std()) == pytest.approx(0.02, rel=0.02)
     pixels = jax.random.normal(jax.random.key(1), (1, 28, 42, 3))
     depth = jax.jit(forward, static_argnums=2)(params, pixels, config)
     assert float(depth.std()) > 0

@@ -48,13 +48,16 @@ def test_equivalent_to_35_mm_is_by_the_diagonal(tmp_path):
     assert (turned.cx, turned.cy) == (149.5, 199.5)
 
 
-def test_millimetres_and_the_sensors_resolution(tmp_path):
+@pytest.mark.parametrize(
+    "unit, millimetres", [(None, 25.4), (2, 25.4), (3, 10), (4, 1), (5, 0.001)]
+)
+def test_millimetres_and_the_sensors_resolution(unit, millimetres, tmp_path):
     # A 36 mm sensor of 6000 pixels, photo shrunk to a tenth: 50 mm are 833 pixels.
     values = {
         "FocalLength": 50.0,
-        "FocalPlaneXResolution": 6000 / 3.6,
-        "FocalPlaneYResolution": 6000 / 3.6,
-        "FocalPlaneResolutionUnit": 3,
+        "FocalPlaneXResolution": 6000 / 36 * millimetres,
+        "FocalPlaneYResolution": 6000 / 36 * millimetres,
+        **({"FocalPlaneResolutionUnit": unit} if unit else {}),
         "ExifImageWidth": 6000,
         "ExifImageHeight": 4000,
     }

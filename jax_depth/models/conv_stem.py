@@ -19,7 +19,6 @@ import jax.numpy as jnp
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.models.layers import Conv
 
-_kernel_init = nn.initializers.variance_scaling(1.0, "fan_out", "normal")
 _zeros = nn.initializers.zeros_init()
 
 
@@ -108,7 +107,7 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float32[Array, "b h2 w2 c"]:
         k, s, (b, h, w, c) = self.kernel_size, self.stride, x.shape
-        kernel = self.param("kernel", _kernel_init, (k, k, 1, c)).astype(jnp.float32)
+        kernel = self.param("kernel", _zeros, (k, k, 1, c)).astype(jnp.float32)
         bias = self.param("bias", _zeros, (c,)).astype(jnp.float32)
         rows, columns = -(-h // s), -(-w // s)
         x = pad_same(x.astype(jnp.float32), k, s)
