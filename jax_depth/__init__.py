@@ -11,6 +11,7 @@ the packages below: `jax_depth.outputs`, `.evaluation`, `.training`, `.data`, `.
 
 from typing import TYPE_CHECKING
 
+from jax_depth import _forked as _forked  # knows of forks from here on
 from jax_depth import _moved
 from jax_depth._lazy import lazy as _lazy
 

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from jax_depth import checkpoint
+from jax_depth._forked import check_process
 from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS, Entry
 from jax_depth.config import Dtype, ModelConfig
@@ -48,6 +49,7 @@ def load_params(
     Raises:
         ValueError, ConnectionError: as `read_params`.
     """
+    check_process()
     params, config = read_params(name, model, dtype)
     return jax.device_put(params), config
 
@@ -67,6 +69,8 @@ def save_params(
         ValueError: parameters that do not fit `config`; one message for all.
         FileExistsError: `directory` is a file or holds something else.
     """
+    if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)):
+        check_process()
     checkpoint.save(directory, params, config)
 
 
@@ -185,6 +189,7 @@ def _random(source: str, model: str | ModelConfig | None):
             if entry is None
             else f"{source} names its model already; leave `model` out"
         )
+    check_process()
     # Late: this imports the networks, which reading weights does without.
     from jax_depth.models.initialize import init
 

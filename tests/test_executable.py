@@ -1,6 +1,7 @@
 """Executables: the same numbers, nothing compiled, and a sentence where they misfit."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -74,7 +75,34 @@ def test_a_file_that_does_not_serve_says_why(file, tmp_path, changes, reason):
     assert "jax-depth export --executable" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 99, b"{}\nmachine code"])
+def test_a_payload_that_does_not_load_is_made_again(program, file, tmp_path):
+    """Its checksum fits, and what reads it fails: with whatever it meets."""
+    payload = b"\x80\x04not machine code"
+    header = json.loads(file.read_bytes().partition(b"\n")[0])
+    header["sha256"] = hashlib.sha256(payload).hexdigest()
+    path = tmp_path / file.name
+    path.write_bytes(json.dumps(header).encode() + b"\n" + payload)
+    with pytest.raises(ExecutableError, match="cannot be loaded") as caught:
+        executable.read(path, CONFIG, PARAMS, PIXELS)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    ExecutableFolder(tmp_path, lambda *_: program)(CONFIG, PARAMS, PIXELS)
+    assert executable.read(path, CONFIG, PARAMS, PIXELS)
+
+
+def test_threads_leave_the_cache_of_jax_as_it_was():
+    first, second = executable.without_jax_cache(), executable.without_jax_cache()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not jax.config.jax_enable_compilation_cache  # the second still compiles
+    second.__exit__(None, None, None)
+    assert jax.config.jax_enable_compilation_cache
+
+
+DEEP = b"[" * 60_000
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff" * 99, b"{}\nmachine code", DEEP])
 def test_any_other_file_is_refused(tmp_path, content):
     path = tmp_path / "a.executable"
     path.write_bytes(content)

@@ -18,7 +18,7 @@ SOURCES = sorted(
 
 # A room may import those of lower lines and, inside its own line, those of `BESIDE`.
 LINES = (
-    "_typing config _lazy",
+    "_typing config _lazy _forked",
     "camera alignment formats sky",
     "models",
     "depth_map map_files metric_fit views",

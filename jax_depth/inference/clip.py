@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float32
 
+from jax_depth._forked import check_process
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import Pixels, as_bytes, read_image
 from jax_depth.inference.prompted import refuse_without_prompt
@@ -74,6 +75,7 @@ def clip(
             while iterating, a frame that is not a picture, named by its number.
         FileNotFoundError, OSError: while iterating, a frame's file cannot be read.
     """
+    check_process()
     check_stitch(stitch)
     refuse_without_prompt(self.config)
     if isinstance(frames, str | bytes | os.PathLike):

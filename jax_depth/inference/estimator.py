@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from PIL.Image import Image as Picture
 
+from jax_depth._forked import InForkedChild, check_process, is_forked
 from jax_depth._typing import Float32, Params
 from jax_depth.config import Dtype, ModelConfig, Resample, Restore
 from jax_depth.depth_map import DepthMap, MapKind
@@ -296,6 +297,7 @@ class Estimator:
             (item, its `DepthMap`, or the exception that it met). Closing the
             generator ends its threads.
         """
+        check_process()
         refuse_without_prompt(self.config)
 
         def finish(output: Output, shape: tuple[int, int], image: Any) -> DepthMap:
@@ -396,6 +398,7 @@ class Estimator:
             "draft": self.draft,
             "int8": self.int8,
         }
+        check_process()
         params = jax.tree.map(np.asarray, self.params)
         return _restored, (type(self), params, self.config, options)
 
@@ -413,6 +416,8 @@ def _restored(
     options: Mapping[str, Any],
 ) -> Estimator:
     """Return the estimator that was pickled or copied."""
+    if is_forked():
+        return cast(Estimator, InForkedChild())
     return kind(params, config, **options)
 
 

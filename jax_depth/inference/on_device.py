@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
+from jax_depth._forked import check_process
 from jax_depth._typing import Array, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.formats.image import RGB
@@ -71,6 +72,7 @@ def predict(
         ValueError: photos of another shape or type, or a model whose pictures are
             resized by another protocol than "original" or "transformers".
     """
+    check_process()
     if photos.ndim != 4 or photos.shape[-1] != 3:
         raise ValueError(
             f"photos must have shape (batch, height, width, 3), {RGB}, got "

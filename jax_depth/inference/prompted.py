@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
+from jax_depth._forked import check_process
 from jax_depth.config import ModelConfig
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import check_source
@@ -49,6 +50,7 @@ def prompted(self: Any, image: Any, lidar: Any, unit: str = "m") -> Any:
         FileNotFoundError, OSError: a file cannot be read; as when called with a list,
             the exception's attribute `maps` holds the maps made until then.
     """
+    check_process()
     check_takes_prompts(self)
     several = isinstance(image, list | tuple)
     images = image if several else [image]

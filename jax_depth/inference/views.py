@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
+from jax_depth._forked import check_process
 from jax_depth.camera import Intrinsics, Pose
 from jax_depth.config import ModelConfig
 from jax_depth.depth_map import DepthMap
@@ -85,6 +86,7 @@ def views(
         FileNotFoundError, ValueError, OSError: a picture cannot be read, the model does
             not take several views, or arguments contradict each other.
     """
+    check_process()
     config = self.config
     if architectures.network_row(config).axis != "views":
         raise ValueError(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from jax_depth._forked import check_process
 from jax_depth._typing import Array, Float, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.models import architectures
@@ -104,6 +105,7 @@ def stream_init(
     Raises:
         ValueError: another kind of model, or sides that are not multiples of its patch.
     """
+    check_process()
     check_size((batch, 1, *size, 3), _of_clips(config))
     assert config.head is not None
     rows, columns = (side // config.encoder.patch_size for side in size)
@@ -145,6 +147,7 @@ def stream_step(
     Raises:
         ValueError: another kind of model, or pixels of another size or batch.
     """
+    check_process()
     check_size((pixels.shape[0], 1, *pixels.shape[1:]), _of_clips(config))
     shapes = stream_shapes(config, pixels.shape[1:3], pixels.shape[0])
     if [x.shape for x in jax.tree.leaves(state)] != shapes:

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jax_depth._forked import check_process
 from jax_depth._typing import Array, Float, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.models import architectures
@@ -247,6 +248,7 @@ def _run(
     head: bool = False,
 ) -> Any:
     """Return (`Output` or None, named intermediates); `head`: whether it needs one."""
+    check_process()
     if head and config.head is None:
         raise ValueError(
             f"model {config.name!r} is a bare encoder and predicts no depth; use "

@@ -6,12 +6,12 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jax_depth._forked import check_process
 from jax_depth._typing import PRNGKeyArray
 from jax_depth.config import ModelConfig
 from jax_depth.models.depth_anything import param_shapes
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     """Return randomly initialised parameters as a plain nested dict, float32.
 
@@ -26,6 +26,12 @@ def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
         config: the model.
         key: `jax.random.key(seed)`.
     """
+    check_process()
+    return _init(config, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     leaves, tree = jax.tree_util.tree_flatten_with_path(param_shapes(config))
     # One draw for all: a generator per parameter compiles for half a minute.
     total = sum(leaf.size for _, leaf in leaves)

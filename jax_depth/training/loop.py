@@ -19,6 +19,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from jax_depth._forked import check_process
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
 from jax_depth.data.dataset import Dataset
@@ -99,6 +100,7 @@ def train(
         OSError: the folder cannot be made or is in use, or its disk is full.
         NotFinite: `run.skip_limit` steps in a row had no finite gradient.
     """
+    check_process()
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     if loss is not None:
         term = loss if isinstance(loss, Term) else Term(loss)

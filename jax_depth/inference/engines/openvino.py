@@ -20,9 +20,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jax_depth._forked import check_process, has_threads
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig, with_encoder
-from jax_depth.inference.engines.forked import check_process
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
 
@@ -73,7 +73,7 @@ class OpenVinoEngine:
                 f"{config.name} is quantised to int8, and what is left was measured in "
                 "float32; leave dtype out"
             )
-        check_process()
+        has_threads()
         try:
             openvino = import_openvino()
         except ModuleNotFoundError:

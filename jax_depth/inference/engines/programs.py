@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,10 @@ from jax_depth.models.output import Output
 SUFFIX = ".executable"
 
 Program = Callable[[Params, jax.Array], jax.Array | Output]
+
+# What jax's own cache was set to, once for each thread in `without_jax_cache`.
+_without: list[bool] = []
+_switched = threading.Lock()
 
 # Read up to here when looking for the line of JSON.
 _MAX_HEADER = 1 << 16
@@ -168,14 +173,22 @@ def without_jax_cache() -> Iterator[None]:
     process that loads that fails with NOT_FOUND (seen with jaxlib 0.10.2).
     """
     config: Any = jax.config
-    before = config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # it remembers whether it is in use
+    with _switched:  # threads overlap: the first switches off, the last on again
+        if not _without:
+            before = config.jax_enable_compilation_cache
+            jax.config.update("jax_enable_compilation_cache", False)
+            compilation_cache.reset_cache()  # it remembers whether it is in use
+        else:
+            before = _without[-1]
+        _without.append(before)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
-        compilation_cache.reset_cache()
+        with _switched:
+            _without.pop()
+            if not _without:
+                jax.config.update("jax_enable_compilation_cache", before)
+                compilation_cache.reset_cache()
 
 
 def file_name(config: ModelConfig, shape: tuple[int, ...]) -> str:
@@ -199,6 +212,9 @@ def write(path: Path, program: Any, config: ModelConfig, pixels: jax.Array) -> N
             from its own cache of compilations; nothing is written.
         OSError: the file cannot be written.
     """
+    if not isinstance(program, jax.stages.Compiled):
+        kind = type(program).__name__
+        raise ExecutableError(f"{path}: not written, since a {kind} is not compiled")
     try:
         payload = serialize(program)[0]
         _run_once(payload, program, pixels)
@@ -233,12 +249,20 @@ def read(path: Path, config: ModelConfig, params: Params, pixels: jax.Array) -> 
     _compare(path, header, here)
     if hashlib.sha256(payload).hexdigest() != header.get("sha256"):
         raise ExecutableError(f"{path}: damaged or truncated; {_REMEDY}")
-    return deserialize_and_load(
-        payload,
-        in_tree=jax.tree.structure(((params, pixels), {})),
-        out_tree=_out_tree(path, header.get("returns")),
-        execution_devices=list(pixels.sharding.device_set),
-    )
+    out_tree = _out_tree(path, header.get("returns"))
+    try:
+        return deserialize_and_load(
+            payload,
+            in_tree=jax.tree.structure(((params, pixels), {})),
+            out_tree=out_tree,
+            execution_devices=list(pixels.sharding.device_set),
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # XLA's, pickle's, or of what the pickle names
+        raise ExecutableError(
+            f"{path}: cannot be loaded ({_reason(error)}); {_REMEDY}"
+        ) from None
 
 
 def _returned(out_tree: Any) -> list[str] | None:
@@ -311,19 +335,24 @@ def _run_once(payload: bytes, program: Any, pixels: Any) -> None:
 
 
 def _fails(error: Exception) -> str:
-    reason = (str(error).splitlines() or ["no reason given"])[0][:200]
-    return f"fails when it runs from its bytes ({reason})"
+    return f"fails when it runs from its bytes ({_reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 _REMEDY = "make it again here with `jax-depth export --executable`"
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], bytes]:
+    if path.exists() and not path.is_file():  # a pipe would wait for a writer
+        raise ExecutableError(f"{path}: not a file; {_REMEDY}")
     content = path.read_bytes()
     line, _, payload = content.partition(b"\n")
     try:
         header = json.loads(line[:_MAX_HEADER])
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or "network" not in header:
         raise ExecutableError(f"{path}: not an executable of jax_depth; {_REMEDY}")

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jax_depth._forked import check_process
 from jax_depth._typing import Float32, Params
 from jax_depth.config import ModelConfig
-from jax_depth.inference.engines.forked import check_process
 from jax_depth.models import architectures
 from jax_depth.models.output import Output
 from jax_depth.weights import rounded_kernels
@@ -72,7 +72,7 @@ class XlaEngine:
         size, and prompt size where the model takes a prompt.
 
         Raises:
-            RuntimeError: in a forked child, see `engines.forked`.
+            RuntimeError: in a forked child, see `_forked`.
         """
         check_process()
         count = len(pixels)
