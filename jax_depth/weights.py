@@ -24,6 +24,7 @@ from jax_depth.config import Dtype, ModelConfig
 from jax_depth.formats.address import local
 from jax_depth.formats.cache import cache_directory as cache_directory
 from jax_depth.models.architectures import stays_float32
+from jax_depth.models.arguments import check_config, check_params
 
 # Before a name: that architecture, untrained.
 RANDOM = "random:"
@@ -66,9 +67,12 @@ def save_params(
         config: the model of `params`.
 
     Raises:
+        TypeError: an argument that is something else altogether.
         ValueError: parameters that do not fit `config`; one message for all.
         FileExistsError: `directory` is a file or holds something else.
     """
+    check_config(config)
+    check_params(params)
     if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)):
         check_process()
     checkpoint.save(directory, params, config)

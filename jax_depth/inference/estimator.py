@@ -37,6 +37,7 @@ from jax_depth.inference.prompted import prompted, refuse_without_prompt
 from jax_depth.inference.recommended import resolved
 from jax_depth.inference.stream import collected, item_of, name_of, stream
 from jax_depth.inference.views import views
+from jax_depth.models.arguments import check_config, check_params
 from jax_depth.models.output import Output
 from jax_depth.weights import read_params
 
@@ -106,9 +107,9 @@ class Estimator:
     batches are filled up to a power of two, so a size costs at most
     log2(batch_size) + 1 compilations.
 
-    It can be pickled, deep-copied and sent to workers that were started afresh
-    (multiprocessing's "spawn", joblib, Ray): weights go by value, and programs are
-    compiled again. In a forked child it refuses to compute.
+    Pickled, deep-copied or sent to workers started afresh (multiprocessing's "spawn",
+    joblib, Ray), weights go by value and programs are compiled again. In a forked child
+    it refuses to compute.
 
     Attributes:
         config: the model.
@@ -158,9 +159,12 @@ class Estimator:
                 `load` finds it in a folder of `jax-depth quantize`.
 
         Raises:
-            ValueError: a bare encoder, an unknown `resample` or `engine`, a size or
-                batch size below 1, or an engine that is not installed.
+            TypeError, ValueError: no parameters, no config, a bare encoder, an unknown
+                `resample` or `engine`, a size or batch size below 1, or an engine that
+                is not installed.
         """
+        check_config(config)
+        check_params(params)
         if config.head is None:
             raise ValueError(
                 f"model {config.name!r} is a bare encoder and predicts no depth; use "

@@ -21,6 +21,7 @@ from jax_depth.formats.image import RGB
 from jax_depth.inference.axis_weights import axis_weights, matrix_of
 from jax_depth.inference.preprocess import processing_size
 from jax_depth.inference.resample import cubic_cv2, matrix
+from jax_depth.models.arguments import check_array, check_config, check_params
 from jax_depth.models.depth_anything import apply
 from jax_depth.models.output import Output
 from jax_depth.models.resize import (
@@ -69,10 +70,14 @@ def predict(
         not multiplied out: use `Estimator`.
 
     Raises:
+        TypeError: an argument that is something else altogether.
         ValueError: photos of another shape or type, or a model whose pictures are
             resized by another protocol than "original" or "transformers".
     """
     check_process()
+    check_config(config)
+    check_params(params)
+    check_array(photos, "photos", f"(batch, height, width, 3), {RGB}")
     if photos.ndim != 4 or photos.shape[-1] != 3:
         raise ValueError(
             f"photos must have shape (batch, height, width, 3), {RGB}, got "

@@ -36,6 +36,7 @@ from jax_depth.inference.resample import (
     resize_bicubic_uint8,
     resize_bilinear,
 )
+from jax_depth.models.arguments import check_config
 
 Resized: TypeAlias = UInt8[np.ndarray, "h2 w2 3"] | Float32[np.ndarray, "h2 w2 3"]
 
@@ -80,7 +81,7 @@ def preprocess(
         uses all bits of a float32 or 16-bit picture, "transformers" cuts to 8.
 
     Raises:
-        FileNotFoundError, OSError, TypeError: from `read_image`.
+        FileNotFoundError, OSError, TypeError: from `read_image`; or `config` is none.
         ValueError: from `read_image`, or the picture is too elongated for the
             rule, or would need more than `max_tokens` patches.
     """
@@ -115,6 +116,7 @@ def served(
         size: short side in pixels; None for the model's own.
         resample: None for the model's own.
     """
+    check_config(config)
     changes: dict[str, Any] = {}
     own = config.resample
     if size is not None:

@@ -4,6 +4,7 @@ The modules are in `temporal.py`.
 """
 
 import functools
+import numbers
 from typing import Any
 
 import jax
@@ -14,6 +15,12 @@ from jax_depth._forked import check_process
 from jax_depth._typing import Array, Float, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.models import architectures
+from jax_depth.models.arguments import (
+    check_config,
+    check_params,
+    check_pixels,
+    fitting,
+)
 from jax_depth.models.depth_anything import check_size
 from jax_depth.models.output import Output
 from jax_depth.models.temporal import (
@@ -106,6 +113,11 @@ def stream_init(
         ValueError: another kind of model, or sides that are not multiples of its patch.
     """
     check_process()
+    check_config(config)
+    if not (isinstance(size, tuple | list) and [*map(_is_whole, size)] == [True] * 2):
+        raise ValueError(f"size {size!r} is not (height, width) in whole pixels")
+    if not _is_whole(batch) or batch < 1:
+        raise ValueError(f"batch {batch!r} is not a whole number of streams above 0")
     check_size((batch, 1, *size, 3), _of_clips(config))
     assert config.head is not None
     rows, columns = (side // config.encoder.patch_size for side in size)
@@ -148,6 +160,14 @@ def stream_step(
         ValueError: another kind of model, or pixels of another size or batch.
     """
     check_process()
+    check_config(config)
+    check_params(params)
+    check_pixels(pixels)
+    if not isinstance(state, StreamState):
+        raise TypeError(
+            f"state is a {type(state).__name__}; give what stream_init, or the step "
+            "before, returned"
+        )
     check_size((pixels.shape[0], 1, *pixels.shape[1:]), _of_clips(config))
     shapes = stream_shapes(config, pixels.shape[1:3], pixels.shape[0])
     if [x.shape for x in jax.tree.leaves(state)] != shapes:
@@ -156,9 +176,10 @@ def stream_step(
             "another size or number; start a new one with stream_init"
         )
     module = architectures.network(config)
-    output, named = module.apply(
-        {"params": params}, pixels[:, None], state, method="run"
-    )
+    with fitting(config):
+        output, named = module.apply(
+            {"params": params}, pixels[:, None], state, method="run"
+        )
     state = StreamState(state.frame + 1, named["caches"])
     return state, Output(output.depth[:, 0])
 
@@ -168,6 +189,10 @@ def stream_shapes(config: ModelConfig, size: tuple[int, int], batch: int) -> lis
     """Return the shapes of the leaves of a stream's state."""
     state = jax.eval_shape(lambda: stream_init({}, config, size, batch))
     return [x.shape for x in jax.tree.leaves(state)]
+
+
+def _is_whole(x: Any) -> bool:
+    return isinstance(x, numbers.Integral) and not isinstance(x, bool)
 
 
 def _of_clips(config: ModelConfig) -> ModelConfig:

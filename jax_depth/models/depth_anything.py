@@ -15,6 +15,12 @@ from jax_depth._forked import check_process
 from jax_depth._typing import Array, Float, Float32, Params
 from jax_depth.config import ModelConfig
 from jax_depth.models import architectures
+from jax_depth.models.arguments import (
+    check_config,
+    check_params,
+    check_pixels,
+    fitting,
+)
 from jax_depth.models.dpt import DPTHead
 from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference, check_reference
@@ -82,9 +88,11 @@ def apply(
         An `Output` at the size of `pixels`, float32.
 
     Raises:
-        ValueError: pixels of another rank or of a size that is not a multiple of the
-            patch size, an argument that this model does not take, one that it needs
-            and does not get, or a model without a head.
+        TypeError: an argument that is something else altogether.
+        ValueError: pixels of another rank, of whole numbers, or of a size that is not
+            a multiple of the patch size, parameters of another model, an argument that
+            this model does not take, one that it needs and does not get, or a model
+            without a head.
     """
     conditions = {
         "prompt": prompt,
@@ -130,7 +138,7 @@ def forward(
         unitless, larger is farther.
 
     Raises:
-        ValueError: as `apply`.
+        TypeError, ValueError: as `apply`.
 
     Source: Yang et al. 2024, arXiv:2401.10891 and arXiv:2406.09414; upstream
     `depth_anything_v2/dpt.py` and, for metres, `metric_depth/depth_anything_v2/dpt.py`.
@@ -189,6 +197,7 @@ def activate(
 
 def param_shapes(config: ModelConfig) -> dict:
     """Return the parameter tree as `jax.ShapeDtypeStruct` leaves; allocates nothing."""
+    check_config(config)
     side = 2 * config.encoder.patch_size
     row = architectures.network_row(config)
     axis = () if row.axis is None else (2,)
@@ -249,6 +258,9 @@ def _run(
 ) -> Any:
     """Return (`Output` or None, named intermediates); `head`: whether it needs one."""
     check_process()
+    check_config(config)
+    check_params(params)
+    check_pixels(pixels)
     if head and config.head is None:
         raise ValueError(
             f"model {config.name!r} is a bare encoder and predicts no depth; use "
@@ -257,7 +269,8 @@ def _run(
     check_size(pixels.shape, config)
     conditions = _understood(conditions, config)
     module = architectures.network(config)
-    return module.apply({"params": params}, pixels, method="run", **conditions)
+    with fitting(config):
+        return module.apply({"params": params}, pixels, method="run", **conditions)
 
 
 def _understood(conditions: dict[str, Any], config: ModelConfig) -> dict[str, Any]:

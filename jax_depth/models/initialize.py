@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax_depth._forked import check_process
 from jax_depth._typing import PRNGKeyArray
 from jax_depth.config import ModelConfig
+from jax_depth.models.arguments import check_config, check_key
 from jax_depth.models.depth_anything import param_shapes
 
 
@@ -25,8 +26,13 @@ def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     Args:
         config: the model.
         key: `jax.random.key(seed)`.
+
+    Raises:
+        TypeError: an argument that is something else.
     """
     check_process()
+    check_config(config)
+    check_key(key)
     return _init(config, key)
 
 
