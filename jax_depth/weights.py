@@ -99,11 +99,16 @@ def read_params(
         A plain nested dict of float32 NumPy arrays, and the config.
 
     Raises:
+        TypeError: neither a name nor a path.
         ValueError: unknown name, a file that is not what it should be, or an
             ambiguous one.
         ValueError: an address of an object store, which must be mounted.
         ConnectionError: published weights that are neither cached nor reachable.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"a model is a name or a path, not {source!r:.80}; see `jax-depth models`"
+        )
     if not str(source).strip():
         raise ValueError("the model's name is empty; see `jax-depth models`")
     if str(source).startswith(RANDOM):

@@ -23,12 +23,30 @@ def test_no_cell_is_a_formula(begin):
     assert "'-0.5" not in text
 
 
-def test_control_characters_never_reach_the_terminal(tmp_path, capfd):
-    evil = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b\u202eb.jpg"
-    assert main(["predict", str(tmp_path / evil), "-o", str(tmp_path / "o")]) != 0
+EVIL = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b\u202eb.jpg"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", EVIL],
+        ["predict", "a.jpg", f"--{EVIL}"],
+        ["predict", "a.jpg", "--size", EVIL],
+        ["views", EVIL],
+        ["convert", EVIL],
+        ["quantize", EVIL, "--data", EVIL],
+        ["eval", "da2k", "--data", EVIL],
+        [EVIL],
+    ],
+)
+def test_control_characters_never_reach_the_terminal(words, tmp_path, capfd):
+    assert main([*words, "-o", str(tmp_path / "o")]) != 0
     out, err = capfd.readouterr()
     assert not set("\x1b\x07\x9b\u202e") & set(out + err)
     assert "\\x1b" in err
+
+
+def test_names_are_shown_as_they_are():
     assert printable("Straße 東京.jpg") == "Straße 東京.jpg"
     assert printable("a\nb", "\n") == "a\nb"
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jax_depth.formats.printable import printable
 from jax_depth_convert.pickle_values import (
     NumpyArray,
     Opaque,
@@ -66,10 +67,8 @@ def find_weights(
             name = names[0]
             if names[1:]:
                 others = ", ".join(map(shown, names[1:4]))
-                print(
-                    f"{path}: weights taken from {shown(name)}, not from {others}",
-                    file=sys.stderr,
-                )
+                taken = f"weights taken from {shown(name)}, not from {others}"
+                print(printable(f"{path}: {taken}"), file=sys.stderr)
         else:
             break
         trail.append(name)

@@ -24,6 +24,7 @@ from jax_depth._typing import Params
 from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.checkpoint import leaf_shapes, unflatten
 from jax_depth.config import EncoderConfig, ModelConfig
+from jax_depth.formats.printable import printable
 from jax_depth.models.depth_anything import features, forward
 from jax_depth_convert.conversion import load
 from jax_depth_convert.pth_writer import write_pth
@@ -186,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         rows, config = _measure(args.source, args.model)
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     for row in rows:
         print(

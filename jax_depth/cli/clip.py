@@ -12,6 +12,7 @@ from typing import Any
 from jax_depth.cli.interrupt import Interrupt
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo
+from jax_depth.cli.printable import printable
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.usage import UsageError
 from jax_depth.video.clips import ClipWriter, FilmWriter, FrameFolderWriter, NpzWriter
@@ -200,7 +201,8 @@ def _run(clip: Clip, estimator: Any, shown: Any, args, interrupt: Interrupt) -> 
         disable = True if args.quiet else None  # None: unless stderr is a terminal
         if args.audio and video.source.audio is None:
             clip.problems.append(f"'{clip.word}' has no sound to copy")
-        with tqdm(total=total, unit="frame", desc=clip.word, disable=disable) as bar:
+        word = printable(clip.word)
+        with tqdm(total=total, unit="frame", desc=word, disable=disable) as bar:
             _write_all(clip, video, args, interrupt, bar)
         clip.interrupted |= video.interrupted
         clip.problems.extend(video.source.problems)

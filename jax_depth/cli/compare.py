@@ -147,8 +147,8 @@ def _write(args: argparse.Namespace, study: Any) -> None:
         with atomic(args.outdir / name) as path:
             path.write_text(text, encoding="utf-8")
     if args.json:
-        print(document)
+        print(json.dumps(to_document(study), indent=2))  # ASCII, as others print it
         return
     for sentence in headlines(study):
-        print(sentence)
-    print(f"written to {args.outdir / 'report.html'}")
+        print(printable(sentence))
+    print(printable(f"written to {args.outdir / 'report.html'}"))

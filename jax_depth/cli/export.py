@@ -158,7 +158,7 @@ def _written(
     for file in files:
         sizes[str(file)] = size = file.stat().st_size
         if not args.json:
-            print(f"{file}: {size / 1e6:.1f} MB")
+            print(printable(f"{file}: {size / 1e6:.1f} MB"))
     for problem in problems:
         print(printable(f"jax-depth: {problem}"), file=sys.stderr)
     conclude(args, {"written": sizes, "failed": list(problems)}, None)

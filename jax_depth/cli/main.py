@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from jax_depth import __version__
 from jax_depth.cli import summary
@@ -88,7 +88,7 @@ def build_parser() -> tuple[
     argparse.ArgumentParser, dict[str, argparse.ArgumentParser]
 ]:
     """Return the parser and those of its subcommands, which have no options yet."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="jax-depth", description="Depth Anything in JAX: a photo in, depth out."
     )
     version = f"%(prog)s {__version__}"
@@ -98,6 +98,14 @@ def build_parser() -> tuple[
         name: commands.add_parser(name, help=line, description=f"{line}.")
         for name, line in COMMANDS.items()
     }
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose complaints show words of the command line, and do not obey them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and end with code 2."""
+        super().error(printable(message))
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from jax_depth.cli.model_options import add_model_options, load_estimator
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Problem, find_photos
+from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, names_among, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES
@@ -205,7 +206,7 @@ def _check_model(estimator: Any) -> None:
 
 def _report(problems: Sequence[Problem]) -> None:
     for problem in problems:
-        print(f"jax-depth: views: {problem.sentence}", file=sys.stderr)
+        print(printable(f"jax-depth: views: {problem.sentence}"), file=sys.stderr)
 
 
 def _rate(text: str) -> Fraction:

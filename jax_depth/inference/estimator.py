@@ -159,9 +159,8 @@ class Estimator:
                 `load` finds it in a folder of `jax-depth quantize`.
 
         Raises:
-            TypeError, ValueError: no parameters, no config, a bare encoder, an unknown
-                `resample` or `engine`, a size or batch size below 1, or an engine that
-                is not installed.
+            TypeError, ValueError: no parameters or config, a bare encoder, an unknown
+                `resample` or `engine`, a size or batch size below 1, a missing engine.
         """
         check_config(config)
         check_params(params)

@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 
+from jax_depth.formats.printable import printable
+
 _POLL = 0.2  # seconds
 _PATIENCE = 5.0
 _runs = 0
@@ -72,7 +74,7 @@ class Hosts:
 
     def tell(self, sentence: str) -> None:
         """Leave a message for the first process, which keeps the log."""
-        print(f"train: {sentence}", file=sys.stderr, flush=True)
+        print(printable(f"train: {sentence}"), file=sys.stderr, flush=True)
         if self.client is not None:
             self._told += 1
             key = f"{self.prefix}/said/{jax.process_index()}.{self._told}"
@@ -101,7 +103,7 @@ class Hosts:
 def _fail(hosts: Hosts, sentence: str) -> None:
     """Tell the others why this process ends, wait until they know, and end."""
     place = f"process {jax.process_index()} on {socket.gethostname()}"
-    print(f"jax-depth: train: {sentence}", file=sys.stderr, flush=True)
+    print(printable(f"jax-depth: train: {sentence}"), file=sys.stderr, flush=True)
     # Another may have failed before, or the first process may be gone.
     with contextlib.suppress(Exception):
         hosts.client.key_value_set(f"{hosts.prefix}/failed", f"{place}: {sentence}")
@@ -129,7 +131,7 @@ def _listen(hosts: Hosts, over: threading.Event) -> None:
             continue
         if over.is_set():
             return
-        print(f"jax-depth: train: {sentence}", file=sys.stderr, flush=True)
+        print(printable(f"jax-depth: train: {sentence}"), file=sys.stderr, flush=True)
         with contextlib.suppress(Exception):
             key = f"{hosts.prefix}/heard/{jax.process_index()}"
             hosts.client.key_value_set(key, "")

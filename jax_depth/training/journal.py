@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jax_depth.formats.atomic import atomic
+from jax_depth.formats.printable import printable
 
 LOG, FIRST_BATCH = "log.jsonl", "first_batch.png"
 
@@ -99,7 +100,7 @@ class Journal:
     def say(self, sentence: str, **values: Any) -> None:
         """Tell the user, without breaking the bar, and log it, with numbers if any."""
         if self._active:
-            tqdm.write(f"train: {sentence}", file=sys.stderr)
+            tqdm.write(printable(f"train: {sentence}"), file=sys.stderr)
             self._add({"note": sentence} | values)
 
     def _add(self, line: dict[str, Any]) -> None:

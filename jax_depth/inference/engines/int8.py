@@ -20,6 +20,7 @@ from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
 from jax_depth.formats.atomic import new_directory
 from jax_depth.formats.json_file import read_json
+from jax_depth.formats.printable import printable
 from jax_depth.formats.safetensors import read_safetensors, write_safetensors
 from jax_depth.weights import means_name
 
@@ -58,7 +59,7 @@ class Int8:
         figures = [f"Spearman {found['spearman']:.4f}", f"δ1 {found['d1']:.4f}"]
         if found.get("edges") is not None:
             figures.append(f"edges {found['edges']:.2f}")
-        return (
+        return printable(
             f"{self.record['model']} runs in int8 by OpenVINO; agreement with float32 "
             f"on {self.record['held_out']} photos held back: {', '.join(figures)}"
         )
