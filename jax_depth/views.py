@@ -15,6 +15,7 @@ from jax_depth.depth_map import DepthMap
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.colmap import write_colmap
 from jax_depth.formats.glb import write_glb_points
+from jax_depth.formats.json_file import parse_own
 from jax_depth.formats.ply import write_ply
 from jax_depth.sky import FARTHEST_SKY, SKY
 
@@ -161,7 +162,7 @@ class Views:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
-            about = json.loads(str(arrays["about"]))
+            about = parse_own(str(arrays["about"]))
             if about["format"] != _FORMAT:
                 raise ValueError
             names = about["names"]

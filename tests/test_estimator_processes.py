@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -46,6 +47,7 @@ def test_a_spawned_worker(estimator):
 
 
 PIXELS = np.zeros((1, 28, 28, 3), np.float32)
+KEY = jax.random.key(0)
 
 
 def in_a_fork(estimator, use):
@@ -83,7 +85,7 @@ def in_a_fork(estimator, use):
         lambda x: jax_depth.predict(x.params, PHOTO[None], x.config),
         lambda x: jax_depth.forward(x.params, PIXELS, x.config),
         lambda x: jax_depth.features(x.params, PIXELS, x.config),
-        lambda x: jax_depth.init(x.config, None),
+        lambda x: jax_depth.init(x.config, KEY),
         lambda _: jax_depth.load_params("tiny"),
         lambda x: jax_depth.save_params("never-written", x.params, x.config),
         lambda _: jax_depth.training.train("finetune", [], "never-written"),

@@ -9,10 +9,15 @@ import sys
 import pytest
 
 from jax_depth.cli.main import main
+from jax_depth.cli.photos import find_photos
 from jax_depth.cli.printable import printable
 from jax_depth.data import DatasetError, open_dataset
+from jax_depth.data.labels import read_part
+from jax_depth.evaluation.da2k import DA2K
 from jax_depth.evaluation.report import csv_text
 from jax_depth.formats.atomic import atomic
+from jax_depth.outputs.calibration import RangeCalibration
+from jax_depth.training import overrides
 
 
 @pytest.mark.parametrize("begin", "=+-@\t\r")
@@ -33,14 +38,14 @@ EVIL = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b\u202eb.jpg"
         ["predict", "a.jpg", f"--{EVIL}"],
         ["predict", "a.jpg", "--size", EVIL],
         ["views", EVIL],
-        ["convert", EVIL],
-        ["quantize", EVIL, "--data", EVIL],
-        ["eval", "da2k", "--data", EVIL],
+        ["convert", EVIL, "--to", "x"],
+        ["eval", "da-2k", "--data", EVIL],
+        ["label", EVIL],
         [EVIL],
     ],
 )
 def test_control_characters_never_reach_the_terminal(words, tmp_path, capfd):
-    assert main([*words, "-o", str(tmp_path / "o")]) != 0
+    assert main([*words, "-o", str(tmp_path / EVIL[:-4])]) != 0
     out, err = capfd.readouterr()
     assert not set("\x1b\x07\x9b\u202e") & set(out + err)
     assert "\\x1b" in err
@@ -73,6 +78,25 @@ def test_manifests(tmp_path, name, text):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("range.json", RangeCalibration.load),
+        ("labels.jsonl", read_part),
+        ("annotations.json", lambda path: DA2K(path.parent)),
+        ("recipe.json", lambda path: overrides.from_json(path.read_text())),
+    ],
+)
+def test_json_that_is_nested_too_deeply(tmp_path, name, read):
+    (tmp_path / name).write_text(f"{DEEP}\n{DEEP}\n")
+    with pytest.raises((ValueError, DatasetError)) as error:
+        read(tmp_path / name)
+    assert "deep" in str(error.value) and "\n" not in str(error.value)
+
+
 def test_a_pipe_as_manifest(tmp_path):
     os.mkfifo(tmp_path / "m.csv")
     with pytest.raises(DatasetError, match="pipe"):
@@ -82,6 +106,8 @@ def test_a_pipe_as_manifest(tmp_path):
 _KILLED = """
 import os, sys
 from jax_depth.formats.atomic import atomic
+from jax_depth.outputs.calibration import RangeCalibration
+from jax_depth.training import overrides
 with atomic(sys.argv[1]) as path:
     path.write_bytes(b"half")
     print("there", flush=True)
@@ -108,6 +134,14 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
     with atomic(target) as path:
         path.write_bytes(b"whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.bin", "y.bin"]
+
+
+def test_a_list_of_photos_with_a_nul_in_it(tmp_path):
+    (tmp_path / "list.txt").write_text("a.jpg\nb\0.jpg\nc.jpg\n")
+    photos, problems = find_photos([str(tmp_path / "list.txt")], tmp_path / "out")
+    assert [str(photo.path) for photo in photos] == ["a.jpg", "c.jpg"]
+    assert [problem.name for problem in problems] == ["b\0.jpg"]
+    assert "\\x00" in problems[0].sentence
 
 
 def test_json_stays_json(tmp_path, capsys):

@@ -73,7 +73,7 @@ class BatchReport:
         if self.as_json:
             say(json.dumps(self._document(seconds) | dict(details or {}), indent=2))
         elif not self.quiet:
-            say(self._line(seconds))
+            say(printable(self._line(seconds)))
 
     def _document(self, seconds: float) -> dict[str, Any]:
         return {

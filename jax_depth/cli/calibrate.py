@@ -54,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= low < high <= 100:
         raise UsageError(f"--percentiles {low:g} {high:g} must rise from 0 to 100")
     if args.output is not None:
+        if args.output.is_dir():
+            raise UsageError(
+                f"-o '{args.output}' is a folder; give a file, as in a.json"
+            )
         make_folder(args.output.parent)
     photos, problems = find_photos(args.paths, calibration_path("").parent)
     failures = [problem.sentence for problem in problems]

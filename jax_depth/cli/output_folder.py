@@ -18,6 +18,9 @@ def make_folder(outdir: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        reason = error.strerror
+        if outdir.is_symlink() and not outdir.exists():
+            reason = f"it is a link to {str(outdir.readlink())!r}, which is not there"
         raise UsageError(
-            f"the output folder '{outdir}' cannot be written to: {error.strerror}"
+            f"the output folder '{outdir}' cannot be written to: {reason}"
         ) from None

@@ -105,7 +105,9 @@ def _from_word(word: str, outdir: Path) -> Iterator[Photo | Problem]:
 
 def _from_line(word: str, outdir: Path) -> Iterator[Photo | Problem]:
     path = Path(word)
-    if _ADDRESS.match(word):
+    if "\0" in word:  # from a list: the system would refuse to look
+        yield Problem(word, f"{word!r} is no name of a file; check the list")
+    elif _ADDRESS.match(word):
         yield Problem(
             word,
             f"'{word}' is an address, and only files of this machine are read; "

@@ -11,7 +11,6 @@ a dataset, as `open_dataset` takes it, and the name of a sample in it.
 import functools
 import hashlib
 import io
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
+from jax_depth.formats.json_file import parse_own
 from jax_depth.formats.png16 import read_png
 from jax_depth.formats.rgb import read_rgb
 
@@ -128,7 +128,7 @@ def read_part(path: Path) -> tuple[list[dict[str, Any]], bool]:
     rows, complete = [], False
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = parse_own(line)
             if "complete" in row:
                 complete = True
                 continue

@@ -32,6 +32,7 @@ from PIL import Image
 from jax_depth.data.dataset import Dataset, folder
 from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
 from jax_depth.formats.atomic import atomic
+from jax_depth.formats.json_file import parse_own
 from jax_depth.formats.png16 import read_png
 from jax_depth.formats.rgb import read_rgb
 
@@ -208,7 +209,7 @@ def begin(root: Path, rows: int, more: dict[str, Any]) -> None:
     file = root / MANIFEST
     if file.exists():
         if (before := file.read_text(encoding="utf-8")) != text:
-            old, new = json.loads(before), json.loads(text)
+            old, new = parse_own(before), parse_own(text)
             key = next(k for k in {**old, **new} if old.get(k) != new.get(k))
             raise DatasetError(
                 f"packed: {root} is of {key}={old.get(key)!r}, not {new.get(key)!r}; "
@@ -235,7 +236,7 @@ def missing(root: Path, segments: Sequence[Segment] | None = None) -> list[range
         DatasetError: the folder does not say how many there are to be.
     """
     try:
-        rows = int(json.loads((root / MANIFEST).read_text(encoding="utf-8"))["rows"])
+        rows = int(parse_own((root / MANIFEST).read_text(encoding="utf-8"))["rows"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DatasetError(
             f"packed: {root / MANIFEST} is missing or damaged; it says how many "
@@ -297,7 +298,7 @@ def decode(data: bytes) -> Sample:
     """
     try:
         (length,) = _LENGTH.unpack(data[:4])
-        head = json.loads(data[4 : 4 + length])
+        head = parse_own(data[4 : 4 + length])
         body = data[4 + length :]
         picture, depth = body[: head["picture"]], body[head["picture"] :]
         if zlib.crc32(body) != head["crc"]:

@@ -37,6 +37,7 @@ from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image
 
 from jax_depth.formats.atomic import atomic
+from jax_depth.formats.json_file import parse_own
 
 FRAMES_PER_SHARD = 250
 JPEG_QUALITY = 93
@@ -131,7 +132,7 @@ class Shard:
             with zipfile.ZipFile(self.path) as archive:
                 text = archive.read("index.jsonl").decode()
                 self._members = {info.filename: info for info in archive.infolist()}
-            self.records = [json.loads(line) for line in text.split("\n") if line]
+            self.records = [parse_own(line) for line in text.split("\n") if line]
             for record in self.records:
                 _ = record["name"], float(record["scale"])
         except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 
 from jax_depth.data.sample import DatasetError, SampleError
 from jax_depth.depth_map import DepthMap
+from jax_depth.formats.json_file import read_json
 from jax_depth.formats.rgb import read_rgb
 
 SCENES = (
@@ -56,7 +57,7 @@ class DA2K:
         self.root = Path(root)
         path = self.root / "annotations.json"
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = read_json(path)
         except OSError as error:
             raise DatasetError(
                 f"da-2k: {path} cannot be read ({error.strerror}); give the folder "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.evaluation.benchmark import Judgement
+from jax_depth.formats.json_file import parse_own
 
 _HEADER = "settings"
 # How version 0.1 brought maps back to size, which it did not write down.
@@ -86,7 +87,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8") as file:
         for line in file:
             if line.endswith("\n"):  # another process may be in the middle of its last
-                yield json.loads(line)
+                yield parse_own(line)
 
 
 def _drop_broken_tail(path: Path) -> None:

@@ -180,8 +180,6 @@ class Estimator:
         whole = isinstance(batch_size, numbers.Integral | None)
         if not whole or (batch_size is not None and batch_size < 1):
             raise ValueError(f"batch size {batch_size!r} is not a whole number above 0")
-        if isinstance(devices, str):
-            raise ValueError(f"give devices themselves, jax.devices({devices!r})")
         check_engine(engine)
         self.int8 = int8
         if int8 is not None:
@@ -301,6 +299,8 @@ class Estimator:
             generator ends its threads.
         """
         check_process()
+        if not isinstance(threads, int | None) or (threads is not None and threads < 1):
+            raise ValueError(f"threads {threads!r} is not a whole number above 0")
         refuse_without_prompt(self.config)
 
         def finish(output: Output, shape: tuple[int, int], image: Any) -> DepthMap:

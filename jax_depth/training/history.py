@@ -1,12 +1,12 @@
 """What a run returns, and what it is evaluated on."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jax_depth.data.dataset import Dataset
+from jax_depth.formats.json_file import parse_own
 from jax_depth.training.journal import LOG
 
 # Metrics where more is better; for the others less is.
@@ -101,10 +101,12 @@ class Patience:
         if (workdir / LOG).exists():
             for line in (workdir / LOG).read_text(encoding="utf-8").splitlines():
                 try:
-                    entry = json.loads(line)
+                    entry = parse_own(line)
                 except ValueError:  # cut short by a kill
                     continue
-                if f"held_out/{metric}" in entry and entry["step"] <= last:
+                if not isinstance(entry, dict) or f"held_out/{metric}" not in entry:
+                    continue
+                if entry["step"] <= last:
                     found[entry["step"]] = entry[f"held_out/{metric}"]
         for step in sorted(found):
             self.judge(found[step])

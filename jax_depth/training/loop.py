@@ -101,7 +101,7 @@ def train(
         NotFinite: `run.skip_limit` steps in a row had no finite gradient.
     """
     check_process()
-    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    recipe = _as_recipe(recipe)
     if loss is not None:
         term = loss if isinstance(loss, Term) else Term(loss)
         settings = dataclasses.replace(recipe.loss, terms=(term,), only_terms=True)
@@ -204,11 +204,27 @@ def _ended(history: History, stop: Stop) -> History:
     return history
 
 
+def _as_recipe(recipe: Any) -> Recipe:
+    """Return a recipe, which may be given by its name."""
+    found = RECIPES.get(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(found, Recipe):
+        raise ValueError(
+            f"{recipe!r:.80} is no recipe; give one, or a name: {', '.join(RECIPES)}"
+        )
+    return found
+
+
 def _as_data(data: Any) -> TrainingData:
     """Return data in any of the forms that `train` takes."""
     if isinstance(data, TrainingData):
         return data
     given = [data] if isinstance(data, Dataset | str) else data
+    for one in given if isinstance(given, Sequence) else [given]:
+        if not isinstance(one, Dataset | str):
+            raise ValueError(
+                f"{one!r:.80} is no data to train on; give TrainingData, a dataset, "
+                "name:path, or a list of those"
+            )
     opened = [open_dataset(d) if isinstance(d, str) else d for d in given]
     return TrainingData(opened)
 

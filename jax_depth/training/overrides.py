@@ -10,6 +10,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from jax_depth.formats.json_file import parse_own
 from jax_depth.training.losses.registry import Term
 from jax_depth.training.recipe import Recipe, leaves
 
@@ -26,8 +27,12 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         ValueError: no "=", an unknown key (the nearest one is named), a value of
             another type, or settings that contradict each other.
     """
+    if isinstance(assignments, str):
+        raise ValueError(f"give a list of assignments, [{assignments!r}]")
     changes: dict[str, Any] = {}
     for text in assignments:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is not an assignment; write 'KEY=VALUE'")
         key, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"{text!r} is not an assignment; write KEY=VALUE")
@@ -53,7 +58,7 @@ def from_json(text: str) -> Recipe:
             type.
     """
     try:
-        document = json.loads(text)
+        document = parse_own(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"the recipe is not JSON: {error}") from None
     return _build(Recipe, document, "")

@@ -70,7 +70,14 @@ def open_source(
 
 def word_of(source: str | os.PathLike[str] | int) -> str:
     """Return a source as the command line would name it."""
-    return str(source) if isinstance(source, int) else os.fspath(source)
+    if isinstance(source, int):
+        return str(source)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"a video is a file, a folder, '-' or a camera's number, not a "
+            f"{type(source).__name__}; frames go to estimator.clip(frames)"
+        )
+    return os.fspath(source)
 
 
 def is_camera(word: str) -> bool:

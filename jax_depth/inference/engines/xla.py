@@ -41,6 +41,12 @@ class XlaEngine:
         self, params: Params, config: ModelConfig, devices: Sequence[Any] | None = None
     ):
         check_process()
+        if not isinstance(devices, Sequence | None) or not all(
+            isinstance(device, jax.Device) for device in devices or ()
+        ):
+            raise ValueError(
+                f"devices {devices!r:.80} are not devices; give some of jax.devices()"
+            )
         devices = list(devices or jax.local_devices())
         say_cost(config, devices[0])
         self._config = config
