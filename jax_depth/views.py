@@ -15,7 +15,7 @@ from jax_depth.depth_map import DepthMap
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.colmap import write_colmap
 from jax_depth.formats.glb import write_glb_points
-from jax_depth.formats.json_file import parse_own
+from jax_depth.formats.json_file import parse_own, require_regular
 from jax_depth.formats.ply import write_ply
 from jax_depth.sky import FARTHEST_SKY, SKY
 
@@ -156,9 +156,16 @@ class Views:
         """Return the views that `save` wrote to a `.npz`.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError, OSError: there is no such file, or it cannot be read.
             ValueError: the file holds something else.
         """
+        try:
+            require_regular(path)
+            os.close(os.open(path, os.O_RDONLY))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path}: no such file") from None
+        except OSError as error:
+            raise OSError(f"{path}: cannot be read: {error.strerror}") from None
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
@@ -185,8 +192,6 @@ class Views:
                 [arrays[f"photo_{i}"] for i in range(len(names))],
                 names,
             )
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such file") from None
         except Exception:
             raise ValueError(
                 f"{path}: holds no views; give a .npz that Views.save wrote"

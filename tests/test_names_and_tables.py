@@ -13,6 +13,7 @@ from jax_depth.cli.photos import find_photos
 from jax_depth.cli.printable import printable
 from jax_depth.data import DatasetError, open_dataset
 from jax_depth.data.labels import read_part
+from jax_depth.data.unlabelled import pictures_in
 from jax_depth.evaluation.da2k import DA2K
 from jax_depth.evaluation.report import csv_text
 from jax_depth.formats.atomic import atomic
@@ -142,6 +143,23 @@ def test_a_list_of_photos_with_a_nul_in_it(tmp_path):
     assert [str(photo.path) for photo in photos] == ["a.jpg", "c.jpg"]
     assert [problem.name for problem in problems] == ["b\0.jpg"]
     assert "\\x00" in problems[0].sentence
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.png").touch()
+    listed = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    names, left_out = pictures_in(tmp_path)
+    (sentence,) = left_out
+    assert names == ["a.png"]
+    assert str(tmp_path / "closed") in sentence and "Permission denied" in sentence
 
 
 def test_json_stays_json(tmp_path, capsys):

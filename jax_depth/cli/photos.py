@@ -136,15 +136,11 @@ def _from_folder(root: Path, outdir: Path) -> Iterator[Photo | Problem]:
             f"the output folder '{outdir}' is also searched for photos, so results "
             "would be taken for photos the next time; choose another with -o"
         )
-    refused: list[OSError] = []
     found = False
-    for path, sentence in photos_in(root, skip=outdir, on_error=refused.append):
+    for path, sentence in photos_in(root, skip=outdir):
         found = True
         yield Photo(path, root) if sentence is None else Problem(str(path), sentence)
-    for error in refused:
-        sentence = f"the folder '{error.filename}' cannot be read: {error.strerror}"
-        yield Problem(str(error.filename), sentence)
-    if not found and not refused:
+    if not found:
         kinds = " ".join(sorted(PHOTO_SUFFIXES))
         yield Problem(
             str(root), f"the folder '{root}' holds no photos (looked for {kinds})"

@@ -1,7 +1,7 @@
 """Which files of a folder are photos: the only list of suffixes, the only search."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from jax_depth.formats.unread import OTHER_SUFFIXES, RAW_SUFFIXES, unread_kind
@@ -21,7 +21,6 @@ def photos_in(
     recursive: bool = True,
     follow_links: bool = False,
     skip: Path | None = None,
-    on_error: Callable[[OSError], None] | None = None,
 ) -> Iterator[tuple[Path, str | None]]:
     """Search a folder and all below it for photos, sorted within each folder.
 
@@ -30,17 +29,17 @@ def photos_in(
         recursive: search what is below it too.
         follow_links: search linked folders too; each place is searched once.
         skip: a folder that is not searched: where results go.
-        on_error: called with the error of a folder that cannot be listed.
 
     Yields:
         A photo and None; or something that could be taken for one (a camera raw file, a
-        picture of a format that is not read, a linked folder that is not searched) and
-        the sentence that says so.
+        picture of a format that is not read, a linked folder that is not searched, one
+        that cannot be listed) and the sentence that says so.
     """
+    refused: list[OSError] = []
     searched: set[str] = set()
     skipped = None if skip is None else os.path.realpath(skip)
     for place, folders, files in os.walk(
-        root, onerror=on_error, followlinks=follow_links
+        root, onerror=refused.append, followlinks=follow_links
     ):
         here = os.path.realpath(place)
         if here in searched:  # a link that leads back
@@ -67,3 +66,6 @@ def photos_in(
                 yield path, None
             elif path.suffix.lower() in _UNREAD_SUFFIXES:
                 yield path, f"'{path}' {unread_kind(path, b'')}"
+    for error in refused:
+        path = Path(error.filename)
+        yield path, f"the folder '{path}' cannot be read: {error.strerror}"

@@ -386,7 +386,7 @@ class Estimator:
         """How many programs are compiled and kept, at most 32."""
         return self._engine.compilations
 
-    def __reduce__(self) -> tuple[Callable[..., "Estimator"], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Copy or send by value: the weights as NumPy arrays, and the options.
 
         The copy has the devices of the process that makes it and compiles its
@@ -417,10 +417,10 @@ def _restored(
     params: Params,
     config: ModelConfig,
     options: Mapping[str, Any],
-) -> Estimator:
+) -> Estimator | InForkedChild:
     """Return the estimator that was pickled or copied."""
     if is_forked():
-        return cast(Estimator, InForkedChild())
+        return InForkedChild()
     return kind(params, config, **options)
 
 

@@ -25,7 +25,10 @@ def is_photos(word: str) -> bool:
     if word in MODELS or word in ALIASES or word.startswith(RANDOM) or "=" in word:
         return False
     if path.is_dir():
-        return not (path / "config.json").is_file()
+        try:
+            return not (path / "config.json").is_file()
+        except PermissionError:  # to be said of a model
+            return False
     if path.suffix.lower() in (".safetensors", ".pth", ".pt", ".bin"):
         return False
     return path.exists() or glob.has_magic(word)

@@ -137,15 +137,16 @@ class FrameFolder:
         self.rate = selection.rate or DEFAULT_RATE
         self.audio, self.packets = None, collections.deque()
         found = list(photos_in(Path(folder), recursive=False))
-        self.problems = [f"{told}; it was left out" for _, told in found if told]
+        told = [sentence for _, sentence in found if sentence]
+        self.problems = [f"{sentence}; it was left out" for sentence in told]
         paths = sorted(
-            (path for path, told in found if told is None),
+            (path for path, sentence in found if sentence is None),
             key=lambda path: _natural(path.name),
         )
         if not paths:
             raise ValueError(
                 f"the folder '{self.name}' holds no frames (looked for "
-                f"{' '.join(sorted(PHOTO_SUFFIXES))})"
+                f"{' '.join(sorted(PHOTO_SUFFIXES))})" + "; ".join(["", *told[:1]])
             )
         skipped = round(selection.start * self.rate)
         self._numbers = _numbers(paths)
