@@ -88,7 +88,6 @@ def in_a_fork(estimator, use):
         lambda x: jax_depth.init(x.config, KEY),
         lambda _: jax_depth.load_params("tiny"),
         lambda x: jax_depth.save_params("never-written", x.params, x.config),
-        lambda _: jax_depth.training.train("finetune", [], "never-written"),
     ],
 )
 def test_a_forked_child_says_what_to_do(estimator, use):
