@@ -116,8 +116,13 @@ def pixels_of(case: str) -> np.ndarray:
 
 
 def cameras_of(case: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return `cameras` of a case."""
+    _, *shape, _ = CASES[case]
+    return cameras(*shape)
+
+
+def cameras(b: int, v: int, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
     """Return extrinsics (b, v, 4, 4), world to camera, and intrinsics (b, v, 3, 3)."""
-    _, b, v, h, w, _ = CASES[case]
     rng = np.random.default_rng(1)
     extrinsics = np.tile(np.eye(4), (b, v, 1, 1))
     # Any orthogonal matrices of determinant 1.

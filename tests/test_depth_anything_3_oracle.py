@@ -39,24 +39,43 @@ def test_whole_networks_agree_without_the_golden_file():
         assert error(getattr(output, name), stages[name]) < TOLERANCE, name
 
 
+# Views, size, options of the network: all sizes, every strategy, cameras, an odd grid.
+FULL_WIDTH = [
+    *((views, (252, 336), {}) for views in (1, 2, 5)),
+    *((views, (504, 378), {}) for views in (1, 2, 5)),
+    (1, (238, 350), {}),
+    (2, (252, 336), {"cameras": True}),
+    *(
+        (5, (252, 336), {"reference": name})
+        for name in ("first", "middle", "saddle_sim_range")
+    ),
+]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("size", [(252, 336), (504, 378)], ids=str)
-@pytest.mark.parametrize("views", [1, 2, 5])
-def test_the_small_model_at_full_width(views, size):
+@pytest.mark.parametrize(("views", "size", "options"), FULL_WIDTH, ids=str)
+def test_the_small_model_at_full_width(views, size, options):
     config = MODELS["depth-anything-3-small"].config
     net = oracle.network(config)
     oracle.revive(net)
     params = jax_depth_convert.from_torch(oracle.hub_state(net), config)
     rng = np.random.default_rng(views)
     pixels = rng.standard_normal((1, views, *size, 3)).astype(np.float32)
-    expected = oracle.run(net, pixels)
+    given, theirs = {}, {}
+    if options.get("cameras"):
+        cameras = oracle.cameras(1, views, *size)
+        given = dict(zip(("extrinsics", "intrinsics"), cameras, strict=True))
+        theirs = {name: torch_of(x) for name, x in given.items()}
+    strategy = options.get("reference", "saddle_balanced")
+    expected = oracle.run(net, pixels, ref_view_strategy=strategy, **theirs)
 
     @jax.jit
-    def ours(params, pixels):
-        stages = features(params, pixels, config)
-        return stages, jax_depth.apply(params, pixels, config)
+    def ours(params, pixels, given):
+        stages = features(params, pixels, config, reference=strategy, **given)
+        output = jax_depth.apply(params, pixels, config, reference=strategy, **given)
+        return stages, output
 
-    stages, output = ours(params, pixels)
+    stages, output = ours(params, pixels, given)
     if views > 2:
         assert output.reference.tolist() == expected["reference"].tolist()
     for name in ("tap_0", "tap_3", "camera_3", "level_4", "path_1", "output_1"):
@@ -66,6 +85,12 @@ def test_the_small_model_at_full_width(views, size):
     assert np.abs(np.log(output.depth) - expected["raw"]).max() < TOLERANCE
     assert np.abs(output.extrinsics - expected["extrinsics"]).max() < TOLERANCE
     assert np.allclose(output.intrinsics, expected["intrinsics"], rtol=1e-5)
+
+
+def torch_of(array):
+    import torch
+
+    return torch.from_numpy(array)
 
 
 @pytest.mark.long
