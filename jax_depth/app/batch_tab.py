@@ -44,7 +44,7 @@ class BatchTab:
                     elem_id="batch-photos",
                 )
                 # As they were uploaded; gradio would leave an empty file for each.
-                photos.preprocess = lambda payload: _paths(payload)  # pyright: ignore
+                photos.preprocess = lambda payload: uploaded(payload)  # pyright: ignore
                 files = gr.CheckboxGroup(
                     [(label, file) for file, (_, label) in FILES.items()],
                     value=["depth.png", "color.png"],
@@ -198,5 +198,6 @@ def _distinct(names: list[str]) -> list[str]:
     return distinct
 
 
-def _paths(payload: Any) -> list[str] | None:
+def uploaded(payload: Any) -> list[str] | None:
+    """Return the files of what gradio was given, as they were uploaded."""
     return payload and [file.path for file in payload.root]

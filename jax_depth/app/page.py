@@ -7,6 +7,7 @@ from gradio.themes import Default
 
 from jax_depth.app.batch_tab import BatchTab
 from jax_depth.app.photo_tab import PhotoTab
+from jax_depth.app.place_tab import PlaceTab, any_view
 from jax_depth.app.service import Service
 from jax_depth.app.store import Store
 from jax_depth.app.video_tab import VideoTab, av_installed
@@ -66,6 +67,9 @@ def build_page(
             PhotoTab(service, store, folder, examples)
         with gr.Tab("Several photos"):
             BatchTab(service, folder)
+        if any_view(service.models):
+            with gr.Tab("One place"):
+                PlaceTab(service, folder)
         if av_installed():
             with gr.Tab("Video"):
                 VideoTab(service, folder)

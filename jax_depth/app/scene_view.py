@@ -19,11 +19,10 @@ from jax_depth.app.messages import refusal_html
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
-from jax_depth.camera import back_project
+from jax_depth.camera import Intrinsics, back_project
 from jax_depth.depth_map import DepthMap
 from jax_depth.outputs import scene
 from jax_depth.outputs.scene.fill import can_fill
-from jax_depth.outputs.scene.surface import Surface
 
 # Of what a mesh in a browser is made of, so that it is made in seconds.
 _POINTS = 300_000
@@ -32,7 +31,7 @@ _FILES = {"glb": "GLB", "ply": "PLY, points", "npy": "Point map, NumPy"}
 _COLOURS = "To the right is red, up is green, towards the camera is blue."
 _UNUSED = "a metric model ignores it"
 # Holes are seen as such before it, and neither white nor black photos vanish in it.
-_GREY = (0.45, 0.45, 0.45, 1.0)
+GREY = (0.45, 0.45, 0.45, 1.0)
 
 
 class SceneView:
@@ -81,7 +80,7 @@ class SceneView:
                     label="Drag to turn, scroll to zoom",
                     interactive=False,
                     height=480,
-                    clear_color=_GREY,
+                    clear_color=GREY,
                     elem_id="mesh",
                 )
                 with gr.Row():
@@ -198,7 +197,10 @@ def _write(
         np.save(path.with_suffix(".npy"), points.astype(np.float32))
     except ValueError as error:
         raise Refusal(422, " ".join(str(error).split())) from None
-    return placed.said, _first_view(made.mesh)
+    surface = made.mesh
+    middle = float(np.median(-surface.points[:, 2]))
+    view = first_view(surface.points, surface.camera, surface.shape, middle)
+    return placed.said, view
 
 
 def _write_normals(
@@ -216,25 +218,32 @@ def _write_normals(
     return placed.said
 
 
-def _first_view(surface: Surface) -> dict[str, Any]:
-    """Return where the photo was taken from, in the terms of an orbiting viewer.
+def first_view(
+    points: np.ndarray, camera: Intrinsics, shape: tuple[int, int], middle: float
+) -> dict[str, Any]:
+    """Return where a photo was taken from, in the terms of an orbiting viewer.
+
+    Args:
+        points: (n, 3) of the scene, y up, the photo's camera at 0 looking along -z.
+        camera, shape: of the photo.
+        middle: distance from the camera to what it turns around.
 
     Returns:
         tall, wide: tangents of half the photo's angles of view.
-        middle: metres from the camera to what it turns around.
-        orbit: degrees, degrees and metres from the middle of the mesh's box, for
+        middle: as given.
+        orbit: degrees, degrees and distance from the middle of the scene's box, for
             `gr.Model3D`.
     """
-    (height, width), camera = surface.shape, surface.camera
-    middle = (surface.points.min(0) + surface.points.max(0)).astype(float) / 2
-    radius = math.hypot(*middle)
+    height, width = shape
+    centre = (points.min(0) + points.max(0)).astype(float) / 2
+    radius = math.hypot(*centre)
     return {
         "tall": height / 2 / camera.fy,
         "wide": width / 2 / camera.fx,
-        "middle": float(np.median(-surface.points[:, 2])),
+        "middle": middle,
         "orbit": (
-            math.degrees(math.atan2(-middle[2], -middle[0])),
-            math.degrees(math.acos(-middle[1] / radius)),
+            math.degrees(math.atan2(-centre[2], -centre[0])),
+            math.degrees(math.acos(-centre[1] / radius)),
             radius,
         ),
     }

@@ -153,7 +153,7 @@ class Service:
         except (Refusal, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise _failed(error) from error
+            raise failed(error) from error
         self.metrics.together.observe(computed.together)
         return await self.in_thread(_finish, pixels, computed, estimator)
 
@@ -196,7 +196,8 @@ def _finish(pixels: Pixels, computed: Computed, estimator: Estimator) -> Predict
     return Prediction(as_bytes(pixels), depth, computed.together)
 
 
-def _failed(error: Exception) -> Refusal:
+def failed(error: Exception) -> Refusal:
+    """Return what a user is told when the device failed."""
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return Refusal(503, "not enough memory for this picture; try a smaller size")
     return Refusal(500, f"the model failed: {' '.join(str(error).split())}")

@@ -194,10 +194,10 @@ def _frames(word: str, rate: Fraction) -> tuple[list[Any], list[Problem]]:
 
 
 def _check_model(estimator: Any) -> None:
-    from jax_depth.models.architectures import network_row
+    from jax_depth.models.architectures import sees_views
 
     config = estimator.config
-    if network_row(config).axis != "views":
+    if not sees_views(config):
         raise ValueError(
             f"model {config.name!r} sees single pictures; give an any-view model, such "
             f"as --model {DEFAULT_MODEL}"

@@ -88,7 +88,7 @@ def views(
     """
     check_process()
     config = self.config
-    if architectures.network_row(config).axis != "views":
+    if not architectures.sees_views(config):
         raise ValueError(
             f"model {config.name!r} sees single pictures; views need an any-view "
             "model, such as depth-anything-3-small"

@@ -118,6 +118,11 @@ def network_row(config: ModelConfig) -> NetworkRow:
     return NETWORKS[type(config.head)]
 
 
+def sees_views(config: ModelConfig) -> bool:
+    """Whether a model sees several pictures of one place: Depth Anything 3."""
+    return network_row(config).axis == "views"
+
+
 def sees_clips(config: ModelConfig) -> bool:
     """Whether a model sees the frames of a clip together: Video Depth Anything."""
     return network_row(config).axis == "frames"
