@@ -54,7 +54,8 @@
     if (!note || !canvas) return;
     const store = await engineStore();
     const own = (engine) => engine.getRenderingCanvas?.() === canvas;
-    const scene = store?.Instances?.find(own)?.scenes.at(-1);
+    // An engine that found no graphics card stays behind without a scene.
+    const scene = store?.Instances?.filter(own).flatMap((e) => e.scenes).at(-1);
     const camera = scene?.activeCamera;
     if (!camera || !scene.meshes.some((mesh) => mesh.getTotalVertices())) return;
     const now = state[viewer];
