@@ -5,6 +5,7 @@ import re
 import numpy as np
 import oracle
 import pytest
+import torch
 from small_models import (
     ALL,
     ENCODER,
@@ -229,6 +230,15 @@ def test_all_errors_in_one_message():
         "'pretrained.blocks.0.0.ls1.gamma' and 'pretrained.blocks.0.ls1.gamma' are",
     ):
         assert problem in message, problem
+
+
+def test_a_tensor_that_numpy_cannot_hold_is_named():
+    state = oracle.state(oracle.dinov2(ENCODER))
+    key = next(iter(state))
+    state[key] = torch.ones(2, 2).to_sparse()
+    with pytest.raises(ValueError, match=r"\(.*[Ss]parse.*\); give tensor") as error:
+        from_torch(state, ENCODER)
+    assert repr(key) in str(error.value)
 
 
 def test_of_many_problems_the_first_are_named_and_the_others_counted():

@@ -196,6 +196,7 @@ def test_pfm_of_other_programs_is_read(tmp_path, disparity):
     [
         (b"PF\n1 1\n-1\n" + bytes(12), "not a one-channel PFM"),
         (b"Pf\n1 1\n0\n" + bytes(4), "not a one-channel PFM"),
+        (b"Pf\n1 1\n1.2.3\n" + bytes(4), "not a one-channel PFM"),
         (b"Pf\n2 2\n-1\n" + bytes(12), "12 bytes of pixels where 2x2 need 16"),
         (b"", "not a one-channel PFM"),
     ],

@@ -116,11 +116,12 @@ def test_malformed_header_is_one_sentence(tmp_path, header, sentence):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("length", [0, 9, 2**24 + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("length", [2, 9, 2**24 + 1, 2**63, 2**64 - 1])
 def test_header_bomb_allocates_nothing(tmp_path, length):
     path = tmp_path / "bomb.safetensors"
     path.write_bytes(length.to_bytes(8, "little") + b"{")
-    with pytest.raises(ValueError, match=r"bomb\.safetensors: not a"):
+    sizes = rf"bomb\.safetensors: .*header of {length} bytes, file of 9\)"
+    with pytest.raises(ValueError, match=sizes):
         read_safetensors(path)
 
 

@@ -92,6 +92,18 @@ def test_an_assumption_says_so_and_why(tmp_path, size, values, reason):
     assert camera.fx == pytest.approx(size[0] / 2 / math.tan(math.radians(30)))
 
 
+def test_what_is_no_number_counts_as_missing():
+    image = Image.new("RGB", (400, 300))
+    tags = image.getexif().get_ifd(IFD.Exif)
+    tags[BASE.FocalLengthIn35mmFilm] = "wide"
+    tags[BASE.FocalLength] = b"\0"
+    _, source = scene.find_camera(image, (300, 400))
+    assert source.endswith("(no focal length in its EXIF data)")
+    tags[BASE.FocalLengthIn35mmFilm] = "26"
+    camera, _ = scene.find_camera(image, (300, 400))
+    assert camera.fx == pytest.approx(26 / math.hypot(36, 24) * 500)
+
+
 def test_no_exif_at_all_and_broken_exif(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     _, source = scene.find_camera(tmp_path / "a.png", (30, 40))
