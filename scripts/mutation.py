@@ -36,7 +36,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
-NETWORKS = "depth_anything_3 temporal prompted hybrid"
+NETWORKS = "prompted hybrid parity depth_anything_3 temporal"
 WEIGHTS = (
     "convert_state_dicts convert_sound hub_folder prompted temporal depth_anything_3"
 )

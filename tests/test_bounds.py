@@ -81,6 +81,12 @@ def test_of_wide_grey_samples_pillow_reads_12_and_16_bits():
     assert left == [12, 16]
 
 
+def test_of_floats_pillow_reads_one_channel():
+    floats = {258: (32,), 262: (1,), 339: (3,)}
+    assert not needs_tifffile(floats)
+    assert needs_tifffile(floats | {277: (2,)})
+
+
 def test_every_colour_comes_back_from_linear_light():
     linear = glb._linear_table() / 65535
     coded = np.where(

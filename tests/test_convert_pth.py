@@ -226,6 +226,17 @@ def test_absurd_geometry_is_one_sentence(tmp_path, geometry, sentence):
     assert "\n" not in str(error.value)
 
 
+def test_a_tensor_without_storage_is_one_sentence(tmp_path):
+    data = tensor_pickle(0, (4,), (1,)).replace(b"tensor_v2", b"tensor_v3")
+    data = data.replace(b"\x89}t", b"\x89}ctorch\nfloat32\nt")
+    storage = np.arange(4, dtype=np.float32)
+    whole = with_pickle(tmp_path / "a.pth", data, storage)
+    np.testing.assert_array_equal(read(whole)["x"], storage)
+    path = with_pickle(tmp_path / "b.pth", data.replace(b"tQ", b"t"), storage)
+    with pytest.raises(ValueError, match=r"b\.pth.*malformed tensor"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     "data_pkl",
     [
