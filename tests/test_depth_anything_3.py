@@ -246,7 +246,7 @@ def test_mono_and_metric_ask_for_the_name(tmp_path):
 
 def test_an_own_picture_rank_is_refused_with_the_remedy(as_installed):
     config = oracle.ANY_VIEW
-    with pytest.raises(ValueError, match=r"pixels\[:, None\]"):
+    with pytest.raises(ValueError, match=r"pixels\[:, None\], its only view$"):
         jax_depth.forward(living_params(config), np.zeros((1, 28, 28, 3), "f4"), config)
     pixels = np.zeros((1, 2, 28, 28, 3), np.float32)
     with pytest.raises(ValueError, match=r"'best'.*saddle_balanced"):

@@ -20,6 +20,8 @@ from jax_depth.inference.estimator import Estimator
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.initialize import init
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 TINY = jax_depth.MODELS["tiny"].config
 CONFIG = dataclasses.replace(RELATIVE, image_size=28)
 PARAMS = init(CONFIG, jax.random.key(0))

@@ -15,6 +15,8 @@ from jax_depth.inference.prompt import filled, read_prompt
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.initialize import init
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 CONFIG = dataclasses.replace(
     PROMPT, resample="shrink_area", restore="half_pixel", image_size=56
 )

@@ -31,6 +31,8 @@ from jax_depth.training import held_out
 from jax_depth.training.augment import Augmentation, augment
 from jax_depth.training.step import normalize_rgb
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 CONFIG = dataclasses.replace(RELATIVE, name="depth-anything-small", image_size=56)
 PARAMS = init(CONFIG, jax.random.key(0))
 ONE = jax.devices()[:1]
