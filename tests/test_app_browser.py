@@ -34,6 +34,10 @@ from app_audit import (
     test_audit_finds_nothing_serious as test_audit_finds_nothing_serious,
 )
 from app_audit import test_keyboard_and_names as test_keyboard_and_names
+from app_camera import SWITCHES
+from app_camera import (
+    test_a_camera_is_live_and_frames_are_dropped as test_a_camera_is_live_and_frames_are_dropped,  # noqa: E501
+)
 from app_page import Page, driven, needs_driver
 from selenium.webdriver.common.action_chains import ActionChains
 
@@ -56,7 +60,8 @@ def downloads(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(downloads, tmp_path_factory):
-    with driven(tmp_path_factory.mktemp("profile"), downloads) as browser:
+    profile = tmp_path_factory.mktemp("profile")
+    with driven(profile, downloads, *SWITCHES) as browser:
         yield browser
 
 

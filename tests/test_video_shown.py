@@ -111,10 +111,11 @@ def test_colours_of_standard_and_high_definition(tmp_path, height, matrix, tag, 
     assert np.abs(frame.pixels.astype(int) - colour).max() <= 3
 
 
-def test_hdr_is_said(tmp_path):
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_said(tmp_path, transfer, name):
     path = tmp_path / "phone.mp4"
-    film(path, [QUARTERS] * 2, transfer=18)
-    with pytest.warns(UserWarning, match=r"phone\.mp4.*HLG.*SDR"):
+    film(path, [QUARTERS] * 2, transfer=transfer)
+    with pytest.warns(UserWarning, match=rf"phone\.mp4.*{name}.*SDR"):
         open_source(path).close()
 
 

@@ -30,11 +30,12 @@ _PATHS = re.compile(
     r"|/gradio_api/(upload|upload_progress|startup-events|reset|cancel|info)"
     r"|/gradio_api/(queue/join|queue/data|run/predict)"
     r"|/gradio_api/heartbeat/\w+"
+    r"|/gradio_api/stream/\w+(/close)?"
     r"|/gradio_api/file=(?![a-zA-Z][a-zA-Z0-9+.-]*:).+"
 )
 _UPLOAD = "/gradio_api/upload"
 # What a click on the page sends, some of it past the queue; files are uploaded.
-_CALLS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
+_CALLS = re.compile(r"/gradio_api/(queue/join|run/predict|stream/\w+)")
 _CALL_BYTES = MEBIBYTE
 
 _HEADERS = {
@@ -94,7 +95,7 @@ class Guard:
         if refusal is None:
             body = _Body(receive, self._most(path))
             receive = body.receive
-            if path in _CALLS:
+            if _CALLS.fullmatch(path):
                 refusal = await body.read_call(self._uploads)
         if refusal is not None:
             status, sentence = refusal

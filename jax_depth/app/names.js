@@ -72,10 +72,13 @@
       set(image, "alt", `Example: ${stem(image)}`);
       set(button, "title", `Example: ${stem(image)}`);
     }
+    for (const image of document.querySelectorAll("#live img"))
+      set(image, "alt", "Depth of what the camera sees, in colours; the legend names them");
     for (const image of document.querySelectorAll("#batch-gallery img"))
       if (!image.alt) set(image, "alt", `Depth of ${stem(image)}`);
     // A name that hides the text one reads, and names of what nothing can be done with.
-    for (const button of document.querySelectorAll(".upload-container[aria-label]"))
+    const named = ".upload-container[aria-label], #camera .capture-button[aria-label]";
+    for (const button of document.querySelectorAll(named))
       button.removeAttribute("aria-label");
     for (const nothing of document.querySelectorAll("div.empty[aria-label]"))
       nothing.removeAttribute("aria-label");

@@ -11,13 +11,15 @@ from jax_depth.app.place_tab import PlaceTab, any_view
 from jax_depth.app.service import Service
 from jax_depth.app.store import Store
 from jax_depth.app.video_tab import VideoTab, av_installed
+from jax_depth.app.webcam_tab import WebcamTab
 
 _HERE = Path(__file__).parent
 _INTRO = """# jax_depth
 Depth of photos, computed on the machine that serves this page and sent nowhere else."""
 
-# Keys that gradio announces to screen readers, but does not translate.
-_WORDS = {"common.complete": "Done"}
+# A key that gradio announces to screen readers, but does not translate; and the button
+# that starts a camera, of which nothing is recorded.
+_WORDS = {"common.complete": "Done", "audio.record": "Start"}
 
 # Seconds between two cleanings of uploads and pictures, and the age that goes.
 _CLEAN, _AGE = 300, 3600
@@ -73,6 +75,8 @@ def build_page(
         if av_installed():
             with gr.Tab("Video"):
                 VideoTab(service, folder)
+        with gr.Tab("Camera"):
+            WebcamTab(service)
     page.i18n_instance = gr.I18n(en=_WORDS)
     waiting = service.limits.waiting
     page.queue(max_size=waiting, default_concurrency_limit=waiting)
