@@ -1,13 +1,13 @@
-"""Figures of `tiny` on the one photo with measured depth, through `jax-depth eval`.
+"""Score `tiny` on the one photo with measured depth, using `jax-depth eval`.
 
     pip download scikit-image==0.16.2 --no-deps --only-binary=:all: --python-version 3.8
     unzip scikit_image-0.16.2-*.whl 'skimage/data/motorcycle_*'
     python scripts/motorcycle.py skimage/data [--model tiny] [--write]
 
-The Motorcycle of Middlebury 2014 (Scharstein et al.), at the size that wheel has it.
-Prints a line of a table; `--write` also puts it into README.md, between the marks
-`<!-- motorcycle -->`. Beside the model stands the baseline that calls the lower pixel
-the nearer one.
+The photo is Middlebury 2014's Motorcycle (Scharstein et al.), at the size in which that
+wheel ships it. Prints one row of a table; `--write` also puts it into README.md,
+between the `<!-- motorcycle -->` marks. The baseline beside the model takes whatever is
+lower in the picture to be nearer.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from jax_depth.cli.main import main as jax_depth_command
 from jax_depth.evaluation import evaluate
 
 README = Path(__file__).parents[1] / "README.md"
-# Of the picture at this size: pixels, metres, pixels.
+# Of the camera at this size: pixels, metres, pixels.
 FOCAL, BASELINE, DOFFS = 994.978, 0.193001, 31.086
 METRICS = ("abs_rel", "d1", "spearman", "rmse")
 
@@ -51,7 +51,7 @@ def figures(source: Path, model: str) -> tuple[dict[str, float], dict[str, float
     """Return the metrics of a model and of the baseline.
 
     Raises:
-        SystemExit: the evaluation failed, and has said why.
+        SystemExit: the evaluation failed and has already said why.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)

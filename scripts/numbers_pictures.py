@@ -1,9 +1,9 @@
-"""The pictures of docs/what-the-numbers-mean.md, by the bundled model.
+"""Draw the pictures of docs/what-the-numbers-mean.md with the bundled model.
 
     python scripts/numbers_pictures.py
 
-writes docs/images/numbers_*.jpg from the photos in examples/; run it again when `tiny`
-has other weights.
+writes docs/images/numbers_*.jpg from the photos in examples/; run it again whenever
+`tiny` gets new weights.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def cell(pixels: np.ndarray, text: str) -> np.ndarray:
 
 
 def sheet(name: str, rows: list[list[tuple[np.ndarray, str]]]) -> None:
-    """Write cells in rows to docs/images."""
+    """Write rows of cells to docs/images."""
     lines = []
     for row in rows:
         cells = [cell(pixels, text) for pixels, text in row]
@@ -54,7 +54,7 @@ def sheet(name: str, rows: list[list[tuple[np.ndarray, str]]]) -> None:
 
 
 def gauge(estimator: jax_depth.Estimator) -> None:
-    """Draw one network whose last layer is 8 times as large beside itself."""
+    """Draw a network beside itself with its last layer multiplied by 8."""
     params = scale_last_layer(estimator.params, 8.0)
     larger = jax_depth.Estimator(params, estimator.config)
     photo = read_image(PHOTOS[0])
@@ -77,7 +77,7 @@ def gauge(estimator: jax_depth.Estimator) -> None:
 
 
 def floors(estimator: jax_depth.Estimator) -> None:
-    """Draw depth by three floors."""
+    """Draw depth with three floors."""
     photo = read_image(PHOTOS[2])
     depth = estimator(photo)
     top = float(depth.values.max())
@@ -89,7 +89,7 @@ def floors(estimator: jax_depth.Estimator) -> None:
 
 
 def display(estimator: jax_depth.Estimator) -> None:
-    """Draw three photos by their own ranges and by the calibrated one."""
+    """Draw three photos in their own ranges and in the calibrated one."""
     maps: list[DepthMap] = [estimator(str(path)) for path in PHOTOS]
     found = calibrate(maps)
     own = [(colorize(depth), "--range photo") for depth in maps]

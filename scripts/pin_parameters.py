@@ -1,7 +1,7 @@
 """Write tests/golden/parameters.json: every parameter path and shape of every model.
 
-Run it after a deliberate change of a tree, and say in the changelog that files
-written before no longer load: `python scripts/pin_parameters.py`.
+Run `python scripts/pin_parameters.py` after changing a tree on purpose, and say in the
+changelog that files written before the change no longer load.
 """
 
 import json
@@ -17,9 +17,9 @@ GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "parameters.json"
 
 
 def tree(config) -> dict[str, list[int]]:
-    """Return path -> shape; blocks that are alike under one name.
+    """Return path -> shape; identical blocks share one name.
 
-    `block_*12` are the blocks 0 to 11, `block_*4-12` the blocks 4 to 11.
+    `block_*12` stands for blocks 0 to 11, `block_*4-12` for blocks 4 to 11.
     """
     shapes: dict[str, list[int]] = {}
     blocks: dict[tuple[str, str], list[int]] = {}
@@ -33,14 +33,16 @@ def tree(config) -> dict[str, list[int]]:
     for (rest, shape), numbers in blocks.items():
         first, end = min(numbers), max(numbers) + 1
         if sorted(numbers) != list(range(first, end)):
-            raise AssertionError(f"{rest}: in blocks {numbers}, which are no range")
+            raise AssertionError(
+                f"{rest}: in blocks {numbers}, which are not consecutive"
+            )
         which = f"{first}-{end}" if first else f"{end}"
         shapes[f"encoder/block_*{which}{rest}"] = json.loads(shape)
     return dict(sorted(shapes.items()))
 
 
 def main() -> None:
-    """Write the file, one parameter a line."""
+    """Write the file, one parameter per line."""
     trees = {name: tree(entry.config) for name, entry in MODELS.items()}
     # Models that share a tree share an entry.
     groups: dict[str, list[str]] = {}

@@ -1,17 +1,17 @@
-"""How consistent in time the ways of a model of clips are, on a rendered clip.
+"""Measure how consistent in time a clip model is, on a rendered clip.
 
     python scripts/video_consistency.py --model video-depth-anything-small
 
-The clip is the room of `video_flicker.py`, with known depth and cameras: 150 frames
-with a still camera, and as many with a moving one. For each way this prints `still` and
-`tae` as there, with one range for the whole clip, and
+The clip is the room of `video_flicker.py`, whose depth and cameras are known: 150
+frames with a still camera and 150 with a moving one. For each way of computing it, this
+prints `still` and `tae` as that script does, with one range for the whole clip, and
 
 - drift: how far scale and shift move from the first 30 frames to the last 30, see
   `jax_depth.evaluation.temporal`;
-- milliseconds: processor time of a frame, all threads together.
+- milliseconds: processor time per frame, over all threads.
 
-Ways are "frame", each by itself; "windows", "windows, exact" and "stream" of
-`Estimator.clip`; and of models of single pictures "frame" and "steadied".
+The ways are "frame", each frame by itself; "windows", "windows, exact" and "stream" of
+`Estimator.clip`; and "frame" and "steadied" for models of single pictures.
 """
 
 import argparse
@@ -32,7 +32,7 @@ except ModuleNotFoundError:  # run by its path
     from video_flicker import RenderedClip, flicker, floor, open_model, render
 
 HALF = 150  # frames
-END = 30  # frames at either end of the clip, of which drift is measured
+END = 30  # frames at either end of the clip, between which drift is measured
 _FARTHEST = 10.0
 
 
@@ -55,7 +55,7 @@ def ways_of(estimator: Any) -> dict[str, Callable[[Iterable[Any]], Iterator[Any]
 def consistency(
     clip: RenderedClip, maps: np.ndarray, end: int = END
 ) -> dict[str, float]:
-    """Return "still", "tae" and "drift" of maps of inverse depth, all in per cent.
+    """Return "still", "tae" and "drift" of maps of inverse depth, in per cent.
 
     Args:
         clip: the truth.
@@ -69,9 +69,9 @@ def consistency(
 
 
 def measured(way: Callable, frames: Iterable[Any], metres: bool):
-    """Return maps of inverse depth, and the milliseconds of one.
+    """Return maps of inverse depth, and the milliseconds that one took.
 
-    The first frames, among which programs are compiled, are computed beforehand.
+    The first frames, during which programs are compiled, are computed beforehand.
     """
     list(way(itertools.islice(frames, 2)))
     start = time.process_time()

@@ -1,17 +1,17 @@
-"""How much the depth of a video flickers, on a rendered clip whose depth is known.
+"""Measure how much the depth of a video flickers, on a clip whose depth is known.
 
     python scripts/video_flicker.py --model tiny
 
-A textured room is ray-traced in NumPy, with exact depth and camera poses, and a ball
-flies by close to the camera, again and again. The camera stands still in the first half
-and moves in the second. For each way of choosing the range of pictures this prints
+A textured room is ray-traced in NumPy, with exact depth and camera poses, while a ball
+flies back and forth close to the camera. The camera stands still in the first half and
+moves in the second. For each way of choosing the range of the pictures this prints
 
 - still: standard deviation over time of pixels whose depth never changes, in the first
-  half, in per cent of the spread of the picture;
+  half, as a percentage of the spread of the picture;
 - tae: temporal alignment error of the second half without the ball, after one fit of
   scale and shift to the truth for all its frames, see `jax_depth.evaluation.temporal`;
 
-and what placing a frame costs beside computing it.
+and what placing a frame costs compared with computing it.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from jax_depth.video.stabilize import Stream
 SIZE = (180, 240)
 NOISE = 3.0  # standard deviation, of 256 levels: a camera's
 HALF = 30  # frames
-_PASS = 15  # frames that the ball takes from side to side and back
+_PASS = 15  # frames that the ball takes to cross the picture and come back
 _ROOM = np.array([[-2.0, -1.3, -1.0], [2.0, 1.3, 6.0]])  # metres, x right, y down
 _FARTHEST = 10.0
 
 
 class RenderedClip(NamedTuple):
-    """A clip with its truth.
+    """A clip with its ground truth.
 
     Attributes:
         pictures: uint8 (t, h, w, 3).
@@ -57,7 +57,7 @@ class RenderedClip(NamedTuple):
 def render(
     half: int = HALF, size: tuple[int, int] = SIZE, radius: float = 0.1
 ) -> RenderedClip:
-    """Return the clip, `half` frames with a still camera and as many with a moving one.
+    """Return the clip: `half` frames with a still camera, then as many moving.
 
     Args:
         half: frames.
@@ -93,7 +93,7 @@ def render(
 
 
 def _pose(share: float) -> np.ndarray:
-    """Return the camera after a share of its way: right, ahead, turning left."""
+    """Return the camera part of the way along its path: right, ahead, turning left."""
     angle = -0.15 * share
     pose = np.eye(4)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -145,7 +145,7 @@ def _paint(points: np.ndarray, side: np.ndarray) -> np.ndarray:
 
 
 def ways(values: np.ndarray, pictures: np.ndarray) -> dict[str, tuple[Any, Any]]:
-    """Return way -> (maps, levels in 0 to 1) of every choice of the range.
+    """Return way -> (maps, levels in 0 to 1) for every choice of the range.
 
     Args:
         values: of the model, float32 (t, h, w).
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--half", type=int, default=HALF, help="frames of each half")
     parser.add_argument("--radius", type=float, default=0.1, help="of the ball")
     parser.add_argument("--random", action="store_true", help="random weights")
-    parser.add_argument("--video", help="write the clip to this file, too")
+    parser.add_argument("--video", help="also write the clip to this file")
     args = parser.parse_args()
     clip = render(args.half, radius=args.radius)
     if args.video:

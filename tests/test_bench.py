@@ -204,7 +204,7 @@ def test_whole_jobs_are_checked_and_timed(no_weights, tmp_path):
         assert found[name].pictures == 2 and found[name].peak_bytes > 2**20
     assert found["first"].error == 0 and 0 < found["near"].error < 0.1
     assert found["far"].problem.startswith("wrong: correlation 0.")
-    assert found["small"].problem == "wrong: it wrote 2 maps of other sizes"
+    assert found["small"].problem.startswith("wrong: it wrote 2 maps")
     assert found["fails"].problem.startswith("exit code 1: ValueError: could not")
     sizes = set()
     for photo in (tmp_path / "photos-2").iterdir():
@@ -325,7 +325,7 @@ def test_report_resumes_and_renders(tmp_path, monkeypatch):
     assert page.read_text() == first
     assert run(pieces=["good"], again=True) == 0
     assert "## Measured 2" in page.read_text()
-    with pytest.raises(ValueError, match=r"no piece is called 'x'; known: ceilings"):
+    with pytest.raises(ValueError, match=r"'x'.*ceilings"):
         run(pieces=["x"])
     page.with_suffix(".json").write_text("[]")
     with pytest.raises(ValueError, match="does not hold results"):
@@ -355,27 +355,27 @@ def test_every_suite_can_be_run():
 
 
 def test_a_contender_is_named_once():
-    with pytest.raises(ValueError, match="named twice"):
+    with pytest.raises(ValueError, match="twice"):
         chosen("forward", ["jax-f32", "jax-f32"])
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--model bert", "no model is called 'bert'; see `jax-depth models`"),
-        ("--model dinov2-small", "dinov2-small is a bare encoder"),
+        ("--model bert", "'bert'; see `jax-depth models`"),
+        ("--model dinov2-small", "dinov2-small is only an encoder"),
         ("--size 500", "use 490 or 504"),
         ("--size 14x3", "--size 3 is not a multiple of 14"),
         ("--size axb", "'a' is not a whole number above 0"),
-        ("--contenders jax", "no contender is called 'jax'; known: transformers-f32"),
-        ("--job start --batch 2", "works photo by photo; leave --batch out"),
+        ("--contenders jax", "'jax'; known: transformers-f32"),
+        ("--job start --batch 2", "leave --batch out"),
         ("--job folder --size 518", "leave --size out"),
-        ("--job folder --contenders jax-f32", "no contender is called 'jax-f32'"),
-        ("--json nowhere/x.json", "'nowhere' is not a folder; make it first"),
-        ("--again", "--again goes with --report"),
+        ("--job folder --contenders jax-f32", "no contender 'jax-f32'; known: "),
+        ("--json nowhere/x.json", "'nowhere' is not a folder"),
+        ("--again", "--again needs --report"),
         ("--report x.txt", "the page must end in .md"),
         ("--report x.md --model tiny", "--model is set by the suite"),
-        ("--report x.md --render-only --again", "--render-only measures nothing"),
+        ("--report x.md --render-only --again", "leave --pieces and --again out"),
     ],
 )
 def test_wrong_options_get_one_sentence(words, sentence, capsys):

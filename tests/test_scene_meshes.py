@@ -1,5 +1,6 @@
 """Meshes of few triangles, as glTF, Wavefront OBJ and USDZ, read back by libraries."""
 
+import io
 import sys
 import zipfile
 
@@ -11,9 +12,11 @@ from PIL import Image
 
 from jax_depth.cli.main import main
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.glb import texture_jpeg
+from jax_depth.formats.glb import Coloured, texture_jpeg
 from jax_depth.outputs import scene
 from jax_depth.outputs.scene import files
+from jax_depth.outputs.scene.surface import Surface
+from jax_depth.outputs.scene.texture import worn
 
 HEIGHT, WIDTH = ray_caster.HEIGHT, ray_caster.WIDTH
 FEW = 2000
@@ -32,6 +35,11 @@ def room(**options):
 @pytest.fixture(scope="module")
 def few():
     return room(triangles=FEW)
+
+
+@pytest.fixture(scope="module")
+def filled():
+    return room(fill=True, triangles=FEW)
 
 
 def check(points, faces, uv):
@@ -63,8 +71,7 @@ def test_a_surface_of_few_triangles_keeps_its_shape(few, tmp_path):
     assert np.abs(few.mesh.colors.astype(int) - want).max() <= 3
 
 
-def test_what_is_behind_gets_a_share(few):
-    filled = room(fill=True, triangles=FEW)
+def test_what_is_behind_gets_a_share(filled):
     assert filled.mesh.behind is not None
     assert len(filled.surface.behind.triangles) > FEW
     assert len(filled.mesh.triangles) + len(filled.mesh.behind.triangles) <= FEW
@@ -81,6 +88,71 @@ def test_obj_is_read_back(few, tmp_path):
     check(mesh.vertices, mesh.faces, mesh.visual.uv)
     worn = np.asarray(mesh.visual.material.image)
     assert np.abs(worn.astype(int) - few.photo).mean() < 3
+
+
+def is_worn(filled, points, faces, uv, picture):
+    """Check that a mesh with y up has both surfaces, in their colours."""
+    front, back = filled.mesh, filled.mesh.behind
+    assert len(faces) == len(front.triangles) + len(back.triangles)
+    assert faces.max() == len(points) - 1
+    np.testing.assert_allclose(points[: len(front.points)], front.points, atol=1e-5)
+    ends = points[len(front.points) :] * (1, -1, -1)
+    np.testing.assert_allclose(ends, back.points, atol=1e-5)
+    place = np.stack([uv[:, 0], 1 - uv[:, 1]], 1) * (picture.size)
+    x, y = np.minimum(place.astype(int), np.array(picture.size) - 1).T
+    seen = np.asarray(picture.convert("RGB"), int)[y, x]
+    want = np.concatenate([front.colors, back.colors]).astype(int)
+    off = np.abs(seen - want).max(1)
+    assert np.median(off[: len(front.points)]) < 6
+    assert np.median(off[len(front.points) :]) < 12  # half as fine, and decimated
+
+
+def test_obj_and_usdz_wear_what_is_behind(filled, tmp_path):
+    from pxr import Usd, UsdGeom
+
+    scene.save(filled, tmp_path / "a_obj", "obj")
+    mesh = trimesh.load(tmp_path / "a_obj" / "mesh.obj", process=False)
+    image = Image.open(tmp_path / "a_obj" / "photo.jpg")
+    is_worn(filled, mesh.vertices, mesh.faces, mesh.visual.uv, image)
+    scene.save(filled, tmp_path / "a.usdz")
+    stage = Usd.Stage.Open(str(tmp_path / "a.usdz"))
+    mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/scene/mesh"))
+    faces = np.array(mesh.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
+    uv = np.array(UsdGeom.PrimvarsAPI(mesh).GetPrimvar("st").Get())
+    is_worn(filled, np.array(mesh.GetPointsAttr().Get()), faces, uv, image)
+
+
+@pytest.mark.parametrize("shape", [(40, 61), (61, 40)])
+def test_the_painted_background_lies_along_the_shorter_side(shape):
+    height, width = shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    picture = np.stack([4 * columns, 4 * rows, 0 * rows], -1).astype(np.uint8)
+    painted = picture + np.array([0, 0, 200], np.uint8)
+    camera = scene.camera_from_focal(shape, 50.0)
+    at = np.array([[3, 5], [35, 2], [20, 30], [1, 38]], np.int32)
+    x, y = ((at - (camera.cx, camera.cy)) / (camera.fx, camera.fy)).T
+    points = np.stack([x, y, np.ones(4)], 1).astype(np.float32)
+    triangles = np.array([[0, 1, 2], [1, 2, 3]], np.int32)
+    colors = picture[at[:, 1], at[:, 0]]
+    surface = Surface(
+        points * np.array([1, -1, -1], np.float32),
+        colors,
+        at,
+        triangles,
+        shape,
+        camera,
+        Coloured(points, colors, triangles),
+        painted,
+    )
+    mesh = worn(surface, picture)
+    image = Image.open(io.BytesIO(mesh.texture))
+    assert image.size == ((61, 60) if height < width else (60, 61))
+    x, y = (mesh.uv * image.size).astype(int).T
+    seen = np.asarray(image.convert("RGB"), int)[y, x]
+    want = np.concatenate([colors, colors]).astype(int)
+    want[4:, 2] += 200
+    assert np.abs(seen - want).max() < 20
+    assert mesh.triangles.tolist()[2:] == [[4, 5, 6], [5, 6, 7]]
 
 
 def test_usdz_is_read_back(few, tmp_path):

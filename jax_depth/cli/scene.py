@@ -143,7 +143,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--fill",
         action="store_true",
-        help="continue the background of a mesh (glb) behind objects, in colour and "
+        help="continue the background of a mesh behind objects, in colour and "
         "depth, so that turning it opens no holes; needs jax_depth[fill] (the parallax "
         "clip does this wherever OpenCV is installed)",
     )

@@ -1,8 +1,8 @@
-"""Programs compiled for accelerators that are not there, by the name of a topology.
+"""Compile programs for accelerators that this machine lacks, by topology name.
 
 The compiler for TPUs is the package libtpu, which runs on any Linux machine; the one
-for GPUs is in jax-cuda12-plugin. What comes out says what a program needs and what it
-exchanges, nothing about its speed or its numbers.
+for GPUs is in jax-cuda12-plugin. The results say what a program needs and exchanges,
+and nothing about its speed or its numbers.
 """
 
 import functools
@@ -25,27 +25,27 @@ from jax_depth.training.recipe import Recipe, frozen_prefixes
 from jax_depth.training.start import model_config
 from jax_depth.training.step import Batch, init_state, make_step
 
-# Read by libtpu: without the first a second process that loads it dies at a lock file,
-# without the others it looks for the machine's own chips and complains.
+# Read by libtpu. Without the first, a second process that loads it dies at a lock file;
+# without the others, it looks for chips in this machine and complains.
 _QUIET = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
-# Without a GPU to time them on no tile sizes are found for Triton's products: cuBLAS.
+# Without a GPU to time them on, no tile sizes are found for Triton's products: cuBLAS.
 _OPTIONS: dict[str, Any] = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
 
 
 def absent_mesh(topology: str, fsdp: int = 1) -> Mesh:
-    """Return a data x fsdp mesh of devices that only a compiler knows.
+    """Return a data x fsdp mesh of devices that only the compiler knows.
 
     Args:
         topology: such as "v5e:2x2", see `accelerators.topology_arguments`.
         fsdp: as in `training.mesh.make_mesh`.
 
     Raises:
-        ValueError: the name is none, `fsdp` does not divide the devices, or the
+        ValueError: an unknown name, `fsdp` does not divide the devices, or the
             compiler is not installed.
     """
     arguments = topology_arguments(topology)
@@ -56,7 +56,7 @@ def absent_mesh(topology: str, fsdp: int = 1) -> Mesh:
     except Exception as error:  # jaxlib's errors have no class in common
         package = {
             "tpu": "pip install 'jax_depth[aot]'",
-            "cuda": "pip install jax-cuda12-plugin jax-cuda12-pjrt of jaxlib's version",
+            "cuda": "pip install jax-cuda12-plugin jax-cuda12-pjrt (jaxlib's version)",
         }
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
@@ -97,7 +97,7 @@ def compile_train(recipe: Recipe, mesh: Mesh) -> jax.stages.Compiled:
         mesh: see `absent_mesh`.
 
     Raises:
-        ValueError: settings that do not fit each other or the mesh.
+        ValueError: settings that contradict each other or do not suit the mesh.
     """
     config = model_config(recipe)
     optimizer = from_settings(recipe.optimizer, recipe.run.steps, config)
@@ -119,7 +119,9 @@ def compile_train(recipe: Recipe, mesh: Mesh) -> jax.stages.Compiled:
     )
     rows, side = recipe.data.batch // recipe.optimizer.accumulate, recipe.data.size
     if rows % mesh.size:
-        raise ValueError(f"{rows} pictures do not divide among {mesh.size} devices")
+        raise ValueError(
+            f"{rows} pictures cannot be shared equally by {mesh.size} devices"
+        )
     split = meshes.batch_sharding(mesh)
 
     def struct(shape, dtype) -> Any:
@@ -140,7 +142,7 @@ def _abstract(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
 
 
 def _compiled(program: Any, mesh: Mesh, *arguments: Any) -> jax.stages.Compiled:
-    # A CUDA device calls itself "gpu", a name that lowering knows with a GPU only.
+    # A CUDA device calls itself "gpu", a name that lowering knows only with a GPU.
     platform = mesh.devices.flat[0].platform.replace("gpu", "cuda")
     traced = program.trace(*arguments)
     return traced.lower(lowering_platforms=(platform,)).compile(_OPTIONS.get(platform))

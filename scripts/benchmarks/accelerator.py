@@ -1,12 +1,12 @@
-"""One call on a machine with one accelerator: is it right, how fast, what next.
+"""Test and time everything on a machine with one accelerator, in a single call.
 
     python scripts/benchmarks accelerator --out DIR --budget 420
 
-The steps run in order of how much they decide, each in a process of its own with a time
-limit, and append what they find to DIR/results.jsonl at once: a killed call loses one
-row. What else they print goes to DIR/steps.log. Weights are random; the maps that
-everything is compared with are computed on the CPU of the same machine meanwhile.
-`--toy` rehearses all of it with a miniature anywhere.
+The steps run in order of importance, each in its own process with a time limit, and
+append their findings to DIR/results.jsonl at once, so a killed call loses one row.
+Their other output goes to DIR/steps.log. Weights are random; the reference maps are
+computed on the same machine's CPU in the meantime. `--toy` rehearses all of it with a
+miniature model on any machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SCRIPTS = Path(__file__).parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One process: its name, with a word for it after a colon, and its limit in s."""
+    """One process: its name, its argument after a colon, and its limit in seconds."""
 
     name: str
     limit: float
@@ -40,37 +40,45 @@ STEPS = (
     Step("ladder", 170),
     Step("torch", 60),
     Step("torch-compile", 120),
-    # A row each: L compiles for 70 to 77 s on an H100, so S comes first.
+    # One row each: L takes 70 to 77 s to compile on an H100, so S comes first.
     *(Step(f"train:{number}", 100 if number < 2 else 150) for number in range(8)),
     Step("batches", 150),
     Step("precisions", 120),
     Step("torch-train", 60),
     Step("feed", 60),
 )
-# Which models' weights and maps are made, and for which transformers' folder is.
+# The models whose weights and maps are made, and those with a transformers folder.
 PREPARED = {"small": True, "base": False, "large": True}
-# Less than this is no use to any step.
+# No step can do anything useful in less.
 _SHORTEST = 15.0
 
 
 def main(arguments: list[str]) -> None:
-    """Run the schedule within a budget."""
+    """Run the steps within a budget of time."""
     parser = argparse.ArgumentParser(
         "benchmarks accelerator", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the results"
+    )
     parser.add_argument("--budget", type=float, default=560, help="seconds in all")
-    parser.add_argument("--steps", help="some of them, in this order, with commas")
-    parser.add_argument("--toy", action="store_true", help="a miniature, anywhere")
+    parser.add_argument(
+        "--steps", help="steps to run, in this order, separated by commas"
+    )
+    parser.add_argument(
+        "--toy",
+        action="store_true",
+        help="a rehearsal with a miniature model, on any machine",
+    )
     args = parser.parse_args(arguments)
     end = time.monotonic() + args.budget
     steps = {step.name: step for step in STEPS}
     given = args.steps.split(",") if args.steps else list(steps)
-    # "train" is all of its rows.
+    # "train" stands for all of its rows.
     names = [n for g in given for n in steps if g in (n, n.partition(":")[0])]
     if unknown := {g for g in given if g not in steps and g != "train"}:
         parser.error(
-            f"no step {', '.join(sorted(unknown))}; there are {', '.join(steps)}"
+            f"unknown steps: {', '.join(sorted(unknown))}; known: {', '.join(steps)}"
         )
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +107,7 @@ def _start(
     env = dict(os.environ)
     paths = [str(SCRIPTS), env.get("PYTHONPATH", "")]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    # Steps share what they compile, also the choice of kernels.
+    # Steps share what they compile, including the choice of kernels.
     env["JAX_COMPILATION_CACHE_DIR"] = str(work / "compiled")
     env["HF_HUB_OFFLINE"] = "1"
     if name == "prepare" or args.toy:
@@ -112,7 +120,7 @@ def _start(
 
 
 def _run(step: Step, work: Path, args, end: float) -> None:
-    """Run a step until it ends, its limit or the end of the budget."""
+    """Run a step until it ends, or its limit or the budget is used up."""
     start = time.monotonic()
     limit = min(step.limit, end - start)
     if limit < _SHORTEST:
@@ -140,7 +148,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _card() -> str:
-    """Return what nvidia-smi says, "" where there is none."""
+    """Return what nvidia-smi says, or "" where it is not installed."""
     if not shutil.which("nvidia-smi"):
         return ""
     query = "name,driver_version,memory.total,clocks.sm,clocks.mem,power.limit"
@@ -149,7 +157,7 @@ def _card() -> str:
 
 
 def _print(out: Path) -> None:
-    """Print every row in short."""
+    """Print a short form of every row."""
     for text in (out / "results.jsonl").read_text().splitlines():
         row = json.loads(text)
         words = [str(row.pop("step")), str(row.pop("row", ""))]

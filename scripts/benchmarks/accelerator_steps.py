@@ -1,4 +1,4 @@
-"""The steps of `accelerator`, one process each.
+"""The steps of `accelerator`, each in its own process.
 
 python -m benchmarks.accelerator_steps NAME WORK OUT SECONDS TOY [EXTRA]
 """
@@ -61,7 +61,7 @@ def prepare(job: Job) -> None:
 
 
 def ceilings(job: Job) -> None:
-    """Measure products and a copy: the scale of everything else."""
+    """Measure matrix products and a copy, which put everything else in proportion."""
     import jax
     import jax.numpy as jnp
 
@@ -97,7 +97,7 @@ def ceilings(job: Job) -> None:
 
 
 def correct(job: Job) -> None:
-    """Compare with the CPU: maps of S and B, and gradients of a miniature."""
+    """Compare with the CPU: maps of S and B, and the gradients of a miniature."""
     import jax
 
     _gradients(job)
@@ -170,10 +170,10 @@ def _gradients(job: Job) -> None:
 
 
 def ladder(job: Job) -> None:
-    """L at 32 in bfloat16: the old forms, the new, and one after the other."""
+    """L at batch 32 in bfloat16: the old forms, the new ones, and the steps between."""
     names = ("cudnn_attention", "gathered_resize", "rounded_results")
     rows = [("old", OLD, True), ("new", NEW, True)]
-    # What each is worth at the end, then one after the other from the old ones on.
+    # What each is worth at the end, then added one by one to the old forms.
     for name in (*names, "projected_first"):
         rows.append((f"new - {name}", dataclasses.replace(NEW, **{name: False}), False))
     forms = OLD
@@ -184,14 +184,14 @@ def ladder(job: Job) -> None:
 
 
 def batches(job: Job) -> None:
-    """L at 1 and 8, S at 1 and 32."""
+    """L at batch 1 and 8, S at batch 1 and 32."""
     rows = [("new", NEW, True), ("old", OLD, False)]
     for size, batch in (("large", 8), ("large", 1), ("small", 32), ("small", 1)):
         measure(job, "batches", size, batch, rows)
 
 
 def precisions(job: Job) -> None:
-    """What float32 costs and what comes near it; 1036 pixels."""
+    """What float32 costs, and what comes close to it; 1036 pixels."""
     import jax
 
     measure(job, "precisions", "large", 4, [("new", NEW, True)], side=1036)
@@ -207,7 +207,7 @@ def precisions(job: Job) -> None:
 
 
 def feed(job: Job) -> None:
-    """Depth of files: decoding, preprocessing and enlarging included."""
+    """From files to depth: decoding, preprocessing and enlarging included."""
     import jax
     from PIL import Image
 
@@ -256,10 +256,10 @@ def measure(
         job: the step's.
         step: its name.
         size: of the model.
-        batch: pictures a call.
-        rows: of each its name, its forms, and whether it is profiled.
+        batch: pictures per call.
+        rows: name, forms, and whether to profile, for each row.
         side: of a picture.
-        dtype: what products compute in.
+        dtype: in which products are computed.
     """
     import jax
 
@@ -337,7 +337,7 @@ def _program(job: Job, size: str, dtype: str, pixels, forms) -> tuple[Any, Any]:
 
 
 def _forms() -> tuple[Any, Any]:
-    """Return the forms of before, and today's."""
+    """Return the former forms and today's."""
     from jax_depth.models.forms import DEFAULTS, Forms
 
     fields = dataclasses.fields(Forms)

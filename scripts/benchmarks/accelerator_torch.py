@@ -15,7 +15,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def eager(job: Job) -> None:
-    """transformers as it comes: scaled_dot_product_attention, eager."""
+    """transformers by default: scaled_dot_product_attention, eager."""
     for size, batch, precision in (
         ("large", 32, "bf16"),
         ("large", 1, "bf16"),

@@ -22,7 +22,7 @@ from jax_depth.training.step import Batch, init_state, make_step
 def train(job: Job) -> None:
     """S at 32 and L at 8 rematerialised, with the losses of v2-teacher.
 
-    One of the rows where the job's word is its number.
+    Only one of the rows, where the job's extra word is its number.
     """
     cotangents = dataclasses.replace(OLD, rounded_cotangents=True)
     once = dataclasses.replace(cotangents, checkpointed_once=True)
@@ -62,7 +62,7 @@ def train(job: Job) -> None:
 
 def _measure(job: Job, size: str, batch: int, remat: bool, label: str) -> None:
     config, side = job.config(size, "bfloat16"), job.side()
-    # Scanned: it compiles in a third of the time.
+    # Scanned, which compiles in a third of the time.
     encoder: Any = dataclasses.replace(config.encoder, scan=True, remat=remat)
     config = dataclasses.replace(config, encoder=encoder)
     recipe = RECIPES["v2-teacher"]

@@ -13,7 +13,8 @@ import numpy as np
 from jax_depth.catalog import MODELS
 from jax_depth.config import EncoderConfig, HeadConfig, ModelConfig
 
-# Enough tokens of a 238 pixel square for every form of attention; heads of 64 channels.
+# A square of 238 pixels has enough tokens for every form of attention; heads of 64
+# channels.
 MINIATURE = ModelConfig(
     "miniature",
     EncoderConfig(128, 4, 2, (0, 1, 2, 3), mlp_hidden=256, position_grid=17),
@@ -29,9 +30,9 @@ class Job:
     Attributes:
         work: folder of weights and maps.
         out: folder of results.
-        end: of its time, on the clock of `time.monotonic`.
+        end: of its time, by `time.monotonic`.
         toy: whether everything is a miniature.
-        extra: a word for one step.
+        extra: an argument for one of the steps.
     """
 
     work: Path
@@ -41,7 +42,7 @@ class Job:
     extra: str = ""
 
     def config(self, size: str, dtype: str = "float32") -> ModelConfig:
-        """Return a model; the position embedding is resized as transformers does."""
+        """Return a model; its position embedding is resized as in transformers."""
         config = MINIATURE if self.toy else MODELS[f"depth-anything-v2-{size}"].config
         encoder: Any = dataclasses.replace(config.encoder, position_offset=0.0)
         return dataclasses.replace(config, encoder=encoder, dtype=dtype)
@@ -55,7 +56,7 @@ class Job:
         return min(batch, 2) if self.toy else batch
 
     def seconds(self, seconds: float) -> float:
-        """Return how long a row is timed."""
+        """Return for how long a row is timed."""
         return 0.1 if self.toy else seconds
 
     def left(self) -> float:
@@ -63,7 +64,7 @@ class Job:
         return self.end - time.monotonic()
 
     def wait_for(self, name: str) -> Path:
-        """Return a path of the work folder once it is complete."""
+        """Wait until a path in the work folder is complete, and return it."""
         done = self.work / f"{name}.done"
         while not done.exists():
             if self.left() < 1:
@@ -83,7 +84,7 @@ def emit(out: Path, **values: Any) -> None:
 
 
 def pictures(count: int, side: int) -> np.ndarray:
-    """Return pixels as the network takes them; the first do not depend on `count`."""
+    """Return pixels as the network takes them, the first the same for any count."""
     rng = np.random.default_rng(0)
     return rng.standard_normal((count, side, side, 3), np.float32)
 
@@ -91,7 +92,7 @@ def pictures(count: int, side: int) -> np.ndarray:
 def groups(
     run: Callable[[], Any], wait: Callable[[Any], Any], seconds: float
 ) -> list[float]:
-    """Return seconds a call, one figure a group of calls sent without waiting."""
+    """Return seconds per call, one figure for each group of calls sent back to back."""
     wait(run())
     start = time.perf_counter()
     wait(run())
@@ -121,7 +122,7 @@ def rates(times: list[float], batch: int, flops: float = 0) -> dict[str, float]:
 def distance(found: Any, expected: Any) -> float:
     """Return the greatest difference, in standard deviations of what is expected."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    # `max` of a NaN is a NaN, which is below no bound.
+    # `max` keeps a NaN, which is below no bound.
     return float(np.abs(found - expected).max() / expected.std())
 
 

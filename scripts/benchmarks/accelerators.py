@@ -9,14 +9,14 @@ class Accelerator:
     """One chip.
 
     Attributes:
-        name: as users write it: "v5e".
+        name: as users write it, such as "v5e".
         title: as its maker writes it.
         platform: of jax, "tpu" or "cuda".
         memory: bytes of device memory on the datasheet.
-        usable: bytes a program may take, after what the runtime keeps.
+        usable: bytes left for a program beside what the runtime keeps.
         flops: dense bfloat16 operations a second.
         bandwidth: bytes a second of device memory.
-        source: where the rates stand.
+        source: where the rates are published.
         dollars_per_hour: an assumption, not a quotation; prices move.
     """
 
@@ -64,7 +64,7 @@ ACCELERATORS = {
             "H100 SXM",
             "cuda",
             80 * 10**9,
-            # A CUDA context and the fragmentation of the allocator.
+            # Without a CUDA context and the allocator's fragmentation.
             72 * 10**9,
             # Half of the sheet's figure, which counts structured sparsity.
             989.4e12,
@@ -94,27 +94,27 @@ def topology_arguments(name: str) -> dict[str, Any]:
             raise ValueError
     except (KeyError, ValueError):
         raise ValueError(
-            f"{name!r} is no topology; write a chip of {', '.join(ACCELERATORS)} and "
-            "how many, such as v5e:2x2 or h100:4"
+            f"{name!r} is not a topology; name a chip of {', '.join(ACCELERATORS)} and "
+            "how many of them, such as v5e:2x2 or h100:4"
         ) from None
     if chip.platform == "cuda":
         return {
             "platform": "cuda",
             "topology_name": kind,
-            # Partitions (NVLink domains) x hosts x devices of a host.
+            # Partitions (NVLink domains) x hosts x devices per host.
             "topology": f"1x1x{sides[0]}",
             "target_config": _H100,
         }
     arguments: dict[str, Any] = {"platform": "tpu", "topology_name": name}
     if sides == [1, 1]:
-        # The default host has 2x2 chips, and a slice is whole hosts.
+        # A host has 2x2 chips by default, and a slice consists of whole hosts.
         arguments["chips_per_host_bounds"] = (1, 1, 1)
     return arguments
 
 
 # What CUDA reports of an H100 SXM with 80 GB (compute capability 9.0), in the words of
-# XLA's GpuTargetConfigProto (xla/stream_executor/device_description.proto). Without a
-# device in reach nothing is tuned: a real one picks other algorithms.
+# XLA's GpuTargetConfigProto (xla/stream_executor/device_description.proto). Nothing is
+# tuned without a device at hand; a real one picks other algorithms.
 _H100 = """
 platform_name: "CUDA"
 device_description_str: "NVIDIA H100 80GB HBM3"

@@ -1,4 +1,4 @@
-"""Every contender by name: which module runs it, how, and in what environment."""
+"""Every contender by name: the module that runs it, its options and environment."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from benchmarks.task import Work
 
 Precision = Literal["f32", "bf16", "int8"]
 
-# glibc gives large blocks back to the system and faults them in anew at every call,
-# a third of XLA:CPU's time; read once, when a process starts.
+# glibc returns large blocks to the system and faults them in again at every call, which
+# takes a third of XLA:CPU's time. Read once, when a process starts.
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
@@ -17,9 +17,9 @@ KEEP_MEMORY = {
 }
 
 # Greatest |difference| from the first contender's output, in its standard deviations,
-# with which a contender counts as computing the same thing. bfloat16 has 8 bits, and
-# a library that rounds every activation to them loses more than one that rounds
-# operands; int8 is told from a broken model, no more.
+# up to which a contender counts as computing the same thing. bfloat16 has 8 bits, and a
+# library that rounds every activation to them loses more than one that rounds operands
+# only; for int8 the bound merely tells it from a broken model.
 BOUNDS: Mapping[Precision, float] = {"f32": 1e-4, "bf16": 0.2, "int8": 1.0}
 
 
@@ -32,7 +32,7 @@ class Contender:
         module: what its process imports, see `contenders`.
         about: what it is, for the legend.
         precision: of its products.
-        options: of the module's `load`.
+        options: for the module's `load`.
         environment: of its process.
     """
 
@@ -62,7 +62,7 @@ def _row(
     keep: bool = True,
     **options: Any,
 ) -> Contender:
-    """Return a contender whose `load` takes a dtype, with memory kept or not."""
+    """Return a contender whose `load` takes a dtype, keeping freed memory or not."""
     options = {"dtype": _DTYPES[precision], **options}
     environment = KEEP_MEMORY if keep else {}
     return Contender(name, f"{_ROOM}.{module}", about, precision, options, environment)
@@ -74,7 +74,7 @@ def _forward() -> Iterator[Contender]:
         "transformers-f32-untuned",
         "pytorch",
         "f32",
-        "the same, malloc as it comes",
+        "the same with malloc's defaults",
         False,
     )
     yield _row("transformers-bf16", "pytorch", "bf16", f"transformers, eager; {_KEPT}")
@@ -142,8 +142,8 @@ def chosen(work: Work, names: Sequence[str] | None) -> list[Contender]:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"no contender is called {name!r}; known: {', '.join(known)}"
+                f"there is no contender {name!r}; known: {', '.join(known)}"
             )
     if len(set(names)) < len(names):
-        raise ValueError("a contender is named twice; name each once")
+        raise ValueError("a contender is named twice; name each only once")
     return [known[name] for name in names]

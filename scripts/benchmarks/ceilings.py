@@ -18,10 +18,10 @@ _MODULE = "benchmarks.contenders.ceilings"
 def measure(say: Say) -> dict[str, float]:
     """Return {"f32": FLOP/s, "bf16": FLOP/s, "bandwidth": bytes/s}.
 
-    Products are the best of JAX's and, where installed, torch's.
+    For products, the better of JAX and, where installed, torch.
 
     Raises:
-        WorkerError: JAX's own product failed.
+        WorkerError: JAX's product failed.
     """
     result: dict[str, float] = {}
     for limit, library in _measurements():

@@ -1,16 +1,16 @@
-"""Compile S, B and L for accelerators that are not there: docs/compiled-for.md.
+"""Compile S, B and L for accelerators that this machine lacks: docs/compiled-for.md.
 
     pip install '.[aot]'
     python scripts/benchmarks compiled-for --models small --minutes 25
     pip install jax-cuda12-plugin jax-cuda12-pjrt  # of jaxlib's version, for the H100
 
 For each model, forward pass and training step it finds the largest batch per chip that
-fits a TPU v5e, a TPU v6e and an H100 at 518 x 518. Every compilation is kept in
-docs/compiled-for.json; a later call continues with what is missing there, so any number
-of calls, on any number of machines, fills the table. `--minutes` is time, after which
-no compilation is begun.
+fits a TPU v5e, a TPU v6e and an H100 at 518 x 518. Every result is kept in
+docs/compiled-for.json, and a later call continues with what is missing there, so the
+table can be filled by any number of calls on any number of machines. After `--minutes`
+no further compilation is started.
 
-Each compilation is a process of its own: at some batches libtpu dies of a stack
+Each compilation runs in its own process: at some batches libtpu dies of a stack
 overflow, which is recorded, and a smaller batch is tried.
 """
 
@@ -41,14 +41,15 @@ SIZE = 518
 LAYOUTS = {"v5e": "2x2", "v6e": "2x2", "h100": "4"}
 SIZES = ("small", "base", "large")
 PROGRAMS = ("forward", "train")
-# Two batches per chip through which a line is laid.
+# The two batches per chip through which a line is drawn.
 FIRST = {"forward": (2, 8), "train": (1, 3)}
-# libtpu says it in two ways.
+# libtpu has two ways of saying so.
 _TOO_LARGE = re.compile(
     r"Used ([\d.]+\w) of ([\d.]+\w)"
     r"|temporaries \(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)"
 )
-# From where the line ends the next try is smaller: by little where memory was short.
+# How the next try is reduced from where the line ends: only a little where memory was
+# short.
 SMALLER = {"does_not_fit": 11 / 12, "compiler_died": 3 / 4}
 
 
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> None:
 
 
 def search(found: dict, model: str, program: str, chip: str, deadline: float) -> None:
-    """Compile until the largest batch that fits a chip is known, or time is up."""
+    """Compile until the largest batch that fits a chip is known, or the time is up."""
 
     def measured(batch: int, on: str = chip) -> dict[str, Any] | None:
         key = f"{model} {program} {on} {batch}"
@@ -88,7 +89,7 @@ def search(found: dict, model: str, program: str, chip: str, deadline: float) ->
             print(key, found[key], flush=True)
         return found[key]
 
-    # What a batch needs hardly depends on which TPU: the line is laid on the first.
+    # What a batch needs hardly depends on the TPU, so the line is drawn on the first.
     first = "v5e" if ACCELERATORS[chip].platform == "tpu" else chip
     points = [measured(batch, first) for batch in FIRST[program]]
     if not all(point and "peak_bytes" in point for point in points):
@@ -106,7 +107,7 @@ def search(found: dict, model: str, program: str, chip: str, deadline: float) ->
 
 
 def in_a_process(*words: str) -> dict[str, Any]:
-    """Return `compile_one` of a new process, or how the compiler died."""
+    """Return what `compile_one` gives in a new process, or how the compiler died."""
     command = [sys.executable, Path(__file__).parent, "compiled-for", "--one", *words]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True)
@@ -146,7 +147,7 @@ def compile_one(model: str, program: str, chip: str, batch: int) -> dict[str, An
             return {"does_not_fit": f"{used} of {of}"}
         raise
     facts = inspect(compiled)
-    # The compiler for GPUs compiles what no GPU could hold.
+    # The GPU compiler also accepts what no GPU could hold.
     if facts.peak_bytes > (usable := ACCELERATORS[chip].usable):
         gib = 2**30
         return {"does_not_fit": f"{facts.peak_bytes / gib:.1f}G of {usable / gib:.1f}G"}
@@ -192,28 +193,30 @@ def _row(found: dict, model: str, program: str, chip: str) -> list[str]:
 
 _TEXT = """# Compiled for, not run on
 
-Programs of V2 Small, Base and Large at 518 x 518 in bfloat16 that were compiled for
-accelerators on a machine without one: by libtpu for TPUs, by jax-cuda12-plugin for the
-H100. That shows that they compile, that they fit, and what they exchange and compute
-in; it says nothing about speed or numbers on a chip, on which none of them has run.
-Written by `scripts/benchmarks compiled-for`, which resumes where its last call stopped.
+Programs of V2 Small, Base and Large at 518 x 518 in bfloat16, compiled for accelerators
+on a machine that has none: by libtpu for TPUs, by jax-cuda12-plugin for the H100. This
+shows that they compile, that they fit, what they exchange and in which precision they
+compute. It says nothing about speed or results on a chip, on which none of them has
+run. Written by `scripts/benchmarks compiled-for`, which resumes where its last call
+stopped.
 
-- Four chips (2x2, or four H100 of a host), the batch split over all, parameters on
-  each.
+- Four chips (2x2, or four H100s in a host), the batch split over all of them, the
+  parameters on each.
 - Blocks are scanned (`model.scan`), which compiles in two thirds of the time; a product
-  in the body of a loop counts once.
+  inside a loop counts once.
 - "train" is a step of the recipe `v2-teacher` with that model: float32 parameters,
-  AdamW, moving average, rematerialised blocks, no FSDP, which would make room for more.
-- A v5e has 16 GiB, of which a program may take 15.75; a v6e 32, of which 31.25; an H100
+  AdamW, moving average, rematerialised blocks, and no FSDP, which would make room for
+  more.
+- A v5e has 16 GiB, of which a program may use 15.75; a v6e has 32 (31.25); an H100 has
   80 GB, of which 72 are counted as usable.
-- The batch is the largest that was compiled and fits; the search extrapolates a line
-  through the memory of two small batches and compiles where it meets the limit, then a
-  twelfth less and so on. At many batches this libtpu dies of a stack overflow while it
-  fuses convolutions; then a quarter less is tried.
-- An operand of the products in float32 belongs to a product of rounded values that is
-  kept in float32, as attention's logits are.
-- Without a GPU no kernel is timed: for the H100 all products go to cuBLAS and cuDNN,
-  and a real one may pick others.
+- The batch is the largest one that was compiled and fits. The search extrapolates a
+  line through the memory of two small batches, compiles where it meets the limit, then
+  a twelfth less, and so on. At many batches this libtpu dies of a stack overflow while
+  it fuses convolutions; a quarter less is tried then.
+- Products with a float32 operand are those of rounded values whose result is kept in
+  float32, as attention's logits are.
+- No kernel is timed without a GPU: for the H100 all products go to cuBLAS and cuDNN; a
+  real one may choose differently.
 
 | model | program | chip | batch per chip | peak GiB | above | exchanges | products |
 | --- | --- | --- | --- | --- | --- | --- | --- |

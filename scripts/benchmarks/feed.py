@@ -1,12 +1,12 @@
-"""Photos a second that the host can feed to a network that takes no time of it.
+"""Measure how many photos a second the host can feed to a network.
 
     python scripts/benchmarks feed
     python scripts/benchmarks feed --photo 640x480 --threads 1,2 --milliseconds 0,5
 
-Decoding, preprocessing and bringing maps back are `Estimator.stream`'s own; in place of
-the network a device is played that sleeps for some milliseconds a photo. So a machine
-without an accelerator shows what it would do beside one: the rate of the network alone
-is what the host must reach.
+Decoding, preprocessing and bringing maps back are those of `Estimator.stream`; the
+network is replaced by a pretended device that sleeps for some milliseconds per photo.
+So a machine without an accelerator shows what it could do beside one: the host must
+keep up with the network's own rate.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 MODEL = "depth-anything-v2-small"
-_PHOTOS = 24  # of one measurement, at least
+_PHOTOS = 24  # of one measurement, at the least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Row:
 
     Attributes:
         photo: (height, width) of the photos.
-        milliseconds: of the network, a photo.
-        threads: that read, prepare and bring back.
-        rate: photos a second.
-        cpu: milliseconds of the host's cores a photo, decoding included.
+        milliseconds: that the network takes per photo.
+        threads: that read, prepare and bring maps back.
+        rate: photos per second.
+        cpu: processor milliseconds per photo, decoding included.
     """
 
     photo: tuple[int, int]
@@ -93,7 +93,7 @@ def measure(
 
 
 def sleeping(seconds: float, size: int | None = None) -> Any:
-    """Return an estimator whose network sleeps for some seconds a photo."""
+    """Return an estimator whose network sleeps for some seconds per photo."""
     import jax_depth
     from jax_depth.models.output import Output
 
@@ -117,7 +117,7 @@ def _row(estimator, path: Path, photo, milliseconds: float, threads: int, count:
                 if isinstance(result, Exception):
                     raise result
 
-    go(threads)  # matrices are made, memory is mapped
+    go(threads)  # matrices are built and memory is mapped
     start, cpu = time.perf_counter(), time.process_time()
     go(count)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -125,7 +125,7 @@ def _row(estimator, path: Path, photo, milliseconds: float, threads: int, count:
 
 
 def _photo(height: int, width: int) -> Image.Image:
-    """Return a picture that compresses as photos do: smooth with some noise."""
+    """Return a picture that compresses as photos do: smooth, with some noise."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (9, 16, 3), np.uint8)
     smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)

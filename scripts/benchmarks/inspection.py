@@ -1,4 +1,4 @@
-"""What a compiled program needs and does, read from XLA's memory analysis and HLO."""
+"""Read what a compiled program needs and does from XLA's memory analysis and HLO."""
 
 import collections
 import dataclasses
@@ -24,9 +24,10 @@ class Inspection:
         peak_bytes: of device memory, arguments and results included.
         products: matrix products and convolutions by the dtypes of their operands,
             such as "bf16 x bf16"; a float32 one in full precision is "f32 x f32
-            highest". The body of a loop counts once.
-        collectives: exchanges between devices, by kind; none of a kind, no entry.
-        calls: custom calls by target, such as "tpu_custom_call" of a Pallas kernel.
+            highest". The body of a loop counts only once.
+        collectives: exchanges between devices, by kind; kinds that do not occur are
+            left out.
+        calls: custom calls by target, such as "tpu_custom_call" for a Pallas kernel.
     """
 
     peak_bytes: int

@@ -1,4 +1,4 @@
-"""Whole jobs: from the start of a process to files on disk, by command lines."""
+"""Whole jobs by the command line: from the start of a process to files on disk."""
 
 import dataclasses
 import os
@@ -21,10 +21,10 @@ from benchmarks.task import Task
 
 Job = Literal["start", "folder"]
 
-# Correlation of a result's depth with the first contender's above which both did the
-# same job: enlarging the map to the photo's size differs between the libraries.
+# Correlation with the first contender's depth above which both did the same job; the
+# libraries differ in how they enlarge a map to the photo's size.
 _CORRELATION = 0.99
-# Sides of the photos of "folder", in turn: phone, screen, camera, portrait, square.
+# Sizes of the photos of "folder", in turn: phone, screen, camera, portrait, square.
 _SIZES = ((640, 480), (1024, 768), (480, 640), (1920, 1080), (800, 800), (768, 1024))
 
 
@@ -33,11 +33,11 @@ class Command:
     """A program that reads photos and writes one depth map for each.
 
     Attributes:
-        name: of the row.
+        name: of its row.
         make: (photos, output folder, task) -> the words of the command line.
         precision: what it computes in.
-        cold: whether compiled programs of earlier runs are taken away first.
-        peer: whether it is transformers, which must have the model.
+        cold: whether programs compiled by earlier runs are removed first.
+        peer: whether it is transformers, which must know the model.
     """
 
     name: str
@@ -54,7 +54,7 @@ def _predict(
         words = ["-m", "jax_depth", "predict", str(photos), "-o", str(out)]
         words += ["--model", str(task.native), "--format", "npy", "--dtype", dtype]
         words += ["--engine", engine, "--size", str(min(task.height, task.width))]
-        # As transformers prepares photos; the default is the authors' own way.
+        # As transformers prepares photos; the default is the authors' way.
         return [*words, "--resample", "transformers"]
 
     return make
@@ -78,7 +78,7 @@ def _pipeline(dtype: str) -> Callable[[Path, Path, Task], list[str]]:
 
 
 def commands(job: Job) -> list[Command]:
-    """Return the contenders of a job, the one others are compared with first."""
+    """Return the contenders of a job, starting with the one to compare with."""
     rows = []
     for short, dtype in (("f32", "float32"), ("bf16", "bfloat16")):
         peer = Command(
@@ -104,7 +104,7 @@ def chosen(job: Job, names: Sequence[str] | None) -> list[Command]:
     for name in names or ():
         if name not in known:
             raise ValueError(
-                f"no contender is called {name!r}; known: {', '.join(known)}"
+                f"there is no contender {name!r}; known: {', '.join(known)}"
             )
     return [known[name] for name in names or known]
 
@@ -127,7 +127,7 @@ def run(
         rounds: processes of each.
         photos: how many photos "folder" has.
         size: (height, width) of each photo; None for a mixture.
-        say: told what goes on.
+        say: called with lines of progress.
     """
     workspace.prepare(task)
     folder = Path(task.folder)
@@ -180,7 +180,7 @@ def _time(
 
 
 def _warm(row: Command, samples: Path, out: Path, task: Task) -> None:
-    """Put the compiled programs there that an earlier run leaves, or take them away."""
+    """Provide the compiled programs that an earlier run would leave, or remove them."""
     cache = _cache(row, task)
     if row.cold:
         shutil.rmtree(cache, ignore_errors=True)
@@ -217,7 +217,7 @@ def _check(result: Row, depths: list[np.ndarray], reference: list[np.ndarray]) -
     """Put the error in the row, or the problem if these are not the same maps."""
     shapes = [depth.shape for depth in depths]
     if shapes != [depth.shape for depth in reference]:
-        result.problem = f"wrong: it wrote {len(depths)} maps of other sizes"
+        result.problem = f"wrong: it wrote {len(depths)} maps of different sizes"
         return
     errors, correlations = [], []
     for mine, theirs in zip(depths, reference, strict=True):
@@ -231,7 +231,7 @@ def _check(result: Row, depths: list[np.ndarray], reference: list[np.ndarray]) -
 def write_photos(
     folder: Path, count: int, sizes: Sequence[tuple[int, int]] = _SIZES
 ) -> Path:
-    """Write `count` seeded JPEG photos, of these (width, height) in turn."""
+    """Write `count` JPEG photos from a seed, with these (width, height) in turn."""
     from PIL import Image
 
     if folder.exists():

@@ -1,11 +1,11 @@
-"""Where a call's time on a GPU goes: the profiler's kernels, by class."""
+"""Where the time of a call on a GPU goes: kernels from the profiler, by class."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# The first that matches names a kernel's class.
+# The first match gives a kernel's class.
 _CLASSES = (
     ("attention", r"flash|fmha|sdpa|attention"),
     ("convolution", r"conv(?!ert)|fprop|dgrad|wgrad|implicit"),
@@ -19,12 +19,12 @@ _CLASSES = (
 
 
 def by_class(call: Callable[[], Any], folder: Path, images: int) -> dict[str, Any]:
-    """Profile three calls; return milliseconds a picture by class, and the top kernels.
+    """Profile three calls; return milliseconds per picture by class, and top kernels.
 
     Args:
         call: sends work to the device.
         folder: for the profiler's files.
-        images: pictures of a call.
+        images: pictures per call.
     """
     import jax
 

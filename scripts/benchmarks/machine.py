@@ -1,4 +1,4 @@
-"""What a benchmark ran on. Names of hosts and users are left out on purpose."""
+"""Describe the machine a benchmark ran on, without names of hosts or users."""
 
 import importlib.metadata
 import os
@@ -21,7 +21,7 @@ PACKAGES = (
     "keras",
     "keras-hub",
 )
-# What decides how fast products are.
+# The extensions that decide how fast products are.
 _FEATURES = (
     "avx2",
     "avx512f",
@@ -40,7 +40,7 @@ _FEATURES = (
 def describe() -> dict[str, Any]:
     """Return the processor, its cores, its instruction sets and the memory.
 
-    Cores are those this process may use; memory is in GiB, None where unknown.
+    Cores are those that this process may use; memory is in GiB, or None if unknown.
     """
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
@@ -63,16 +63,16 @@ def cores() -> int:
 
 
 class Meter:
-    """How busy the processors are with other programs, from its making on (Linux)."""
+    """How busy other programs have kept the processors since it was made (Linux)."""
 
     def __init__(self):
         """Begin."""
         self._start = self._read()
 
     def others(self) -> float | None:
-        """Return their share of the time of all processors; None where unknown.
+        """Return their share of all processor time; None where unknown.
 
-        Counts this process and the children it has waited for as ours.
+        This process and the children it has waited for count as ours.
         """
         stop = self._read()
         if stop is None or self._start is None:
@@ -82,7 +82,7 @@ class Meter:
 
     @staticmethod
     def _read() -> tuple[float, float, float] | None:
-        """Return seconds of all processors: busy, in all, and ours."""
+        """Return processor seconds: busy, total, and ours."""
         try:
             line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
         except OSError:

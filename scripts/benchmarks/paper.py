@@ -1,4 +1,4 @@
-"""What accelerators could do at best, on paper: a network's work and datasheets."""
+"""What accelerators could do at best, from a network's work and datasheets."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from benchmarks.table import grid
 
 _MODELS = tuple(f"depth-anything-v2-{size}" for size in ("small", "base", "large"))
 _BATCH, _SIDE = 32, 518
-# Pictures that Depth Anything labelled (arXiv:2401.10891), and shares of the least
-# time's speed that programs of this kind reach on such chips.
+# The number of pictures that Depth Anything labelled (arXiv:2401.10891), and the shares
+# of the best possible speed that such programs reach on such chips.
 _PICTURES = 62e6
 _SHARES = (0.3, 0.5)
 
@@ -28,8 +28,8 @@ _HEADINGS = (
 
 
 def compute() -> list[dict[str, Any]]:
-    """Return work and least time of S, B and L on every chip, one dict a row."""
-    # Late: they import jax, which measuring does without.
+    """Return work and least time of S, B and L on every chip, one dict per row."""
+    # Late, since they import jax, which measuring does without.
     from benchmarks.accelerators import ACCELERATORS
     from benchmarks.roofline import forward_work
     from jax_depth.catalog import MODELS
@@ -45,7 +45,7 @@ def compute() -> list[dict[str, Any]]:
             work = forward_work(config, _BATCH, (_SIDE, _SIDE))
             for chip in ACCELERATORS.values():
                 if attention == "flash" and chip.platform != "tpu":
-                    continue  # the kernel is the TPU's
+                    continue  # the kernel exists for TPUs only
                 rows.append(
                     {
                         "model": name,
@@ -68,12 +68,12 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "## Accelerators, on paper",
         "",
-        f"Computed, not measured: no chip was at hand. Work of a forward pass in "
-        f"bfloat16 at {_SIDE} x {_SIDE}, batch {_BATCH}, against the rates of "
+        "Computed, not measured, since no chip was at hand: the work of a forward pass "
+        f"in bfloat16 at {_SIDE} x {_SIDE}, batch {_BATCH}, against the rates in "
         "datasheets. Products and convolutions count, each reading its operands and "
-        "writing its result once; a program reaches a share of the least time's "
-        "speed, 30 % and 50 % being usual. The last columns are the cost of "
-        "labelling 62 million pictures, as many as Depth Anything did, at an assumed "
+        "writing its result once. Programs usually reach 30 % to 50 % of the speed "
+        "that the least time allows. The last columns are the cost of labelling 62 "
+        "million pictures, as many as Depth Anything did, at an assumed "
         "price.",
         "",
         grid(_HEADINGS, [_cells(row) for row in rows]),

@@ -1,4 +1,4 @@
-"""One table to be measured: what the command line asks for, checked, and run."""
+"""One table to be measured: check what the command line asks for, and run it."""
 
 import dataclasses
 import datetime
@@ -17,21 +17,21 @@ from jax_depth.models.flops import forward_flops
 
 Job = Literal["forward", "start", "folder", "train"]
 DEFAULT_MODEL = "depth-anything-v2-small"
-# Forward and backward: the gradients of activations and of weights cost one each.
+# Forward and backward: gradients of activations and of weights cost one pass each.
 _TRAIN_PASSES = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The options of one `rivals`; fields are named as they are there.
+    """The options of one call of `rivals`, under the same names.
 
     Attributes:
         model: catalogue name or alias of a model with a head.
-        size: (height, width) in pixels; None for the model's own square. Of "start"
-            that of the photo, which is then processed at its own size.
+        size: (height, width) in pixels; None for the model's own square. For "start",
+            the photo's size, at which it is then processed.
         batch: pictures in one call.
-        rounds: turns of each contender.
-        contenders: names, in turn; None for all.
+        rounds: turns per contender.
+        contenders: names, in the order of their turns; None for all.
         job: "forward", or a whole job.
         photos: of the "folder" job.
     """
@@ -45,15 +45,15 @@ class Plan:
     photos: int = 64
 
     def check(self) -> None:
-        """Raise ValueError, one sentence, for what cannot be run."""
+        """Raise a ValueError of one sentence for what cannot be run."""
         name = ALIASES.get(self.model, self.model)
         if name not in MODELS:
             raise ValueError(
-                f"no model is called {self.model!r}; see `jax-depth models`"
+                f"there is no model {self.model!r}; see `jax-depth models`"
             )
         config = MODELS[name].config
         if config.head is None:
-            raise ValueError(f"{name} is a bare encoder and predicts no depth")
+            raise ValueError(f"{name} is only an encoder and predicts no depth")
         patch = config.encoder.patch_size
         for side in self.shape if self.job in ("forward", "train") else ():
             if side < patch or side % patch:
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def work(self) -> Literal["forward", "train"]:
-        """What contenders of a table that takes turns do."""
+        """What contenders do at each turn."""
         return "train" if self.job == "train" else "forward"
 
     @property
@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def command(self) -> str:
-        """The command line that makes this table."""
+        """The command that makes this table."""
         words = ["jax-depth", "bench", "--model", self.model]
         height, width = self.shape
         if self.job in ("forward", "train") or self.size is not None:
@@ -128,8 +128,8 @@ class Plan:
         """Measure.
 
         Args:
-            say: told what goes on.
-            folder: where weights are kept between tables; None for nowhere.
+            say: called with lines of progress.
+            folder: where weights are kept between tables; None to keep none.
 
         Raises:
             ValueError: as `check`.

@@ -12,23 +12,23 @@ from typing import Any
 
 from benchmarks.task import Absent
 
-# Every contender of the tables runs there, and a JAX that knows of other platforms
-# takes seconds to find out that it has none.
+# Every contender runs on the CPU, and a JAX that may use other platforms takes seconds
+# to find out that there are none.
 ON_CPU = {"JAX_PLATFORMS": "cpu"}
-# Compiling a large network with torch.compile takes minutes on two cores.
+# torch.compile takes minutes for a large network on two cores.
 TIMEOUT = 600.0
 
 
 class WorkerError(Exception):
-    """A contender failed: one sentence."""
+    """A contender failed; the message is one sentence."""
 
 
 def environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
     """Return the environment of a measured process.
 
-    It finds the packages this one finds, never asks the network, and keeps no
-    compiled programs from an earlier run; OpenMP's threads wait asleep, since
-    spinning ones would slow whoever has the next turn.
+    It finds the same packages, never uses the network, and keeps no compiled programs
+    from an earlier run. OpenMP's threads sleep while they wait, since spinning threads
+    would slow down whoever has the next turn.
     """
     result = dict(os.environ)
     result.pop("JAX_COMPILATION_CACHE_DIR", None)
@@ -46,9 +46,9 @@ class Worker:
     """A process that runs one contender; see `worker` for the protocol."""
 
     def __init__(self, extra: Mapping[str, str] = {}):
-        """Start it, with `extra` in its environment from the very beginning."""
+        """Start it, with `extra` in its environment from the start."""
         self._errors = tempfile.TemporaryFile("w+")
-        # torch.compile keeps its programs; a fresh folder makes every first call cold.
+        # torch.compile keeps its programs; with a new folder every first call is cold.
         self._programs = tempfile.TemporaryDirectory()
         programs = {"TORCHINDUCTOR_CACHE_DIR": self._programs.name}
         extra = {**ON_CPU, **programs, **extra}
@@ -92,7 +92,7 @@ class Worker:
         return reply
 
     def close(self) -> None:
-        """End the process; harmless when it has ended."""
+        """End the process, if it has not ended yet."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -110,7 +110,7 @@ class Worker:
         try:
             for line in stdout:
                 self._lines.put(line)
-        except ValueError:  # closed while reading
+        except ValueError:  # closed during a read
             pass
         self._lines.put("")
 
@@ -120,4 +120,4 @@ class Worker:
         lines = [line for line in self._errors.read().splitlines() if line.strip()]
         last = f": {lines[-1]}" if lines else ""
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return f"its process ended ({how}){last}"
+        return f"the process ended ({how}){last}"

@@ -1,7 +1,7 @@
 """`docs/performance.md`: a suite measured piece by piece and written as one page.
 
-What was measured is kept in a JSON file beside the page, so that a suite goes on
-where it stopped, and the page is written anew without measuring.
+Results are kept in a JSON file beside the page, so that a suite continues where it
+stopped, and the page can be written again without measuring.
 """
 
 import json
@@ -24,45 +24,45 @@ PAPER = "accelerators"
 _HEAD = """\
 # Performance
 
-Written by `python scripts/benchmarks rivals --report`; every figure below was measured
-by the command above its table. Figures of one table were measured in turns in one
-session and may be compared; those of different tables, or of other machines, may not.
-What was measured on a GPU, and what a host feeds one, is in
+This page is written by `python scripts/benchmarks rivals --report`; every figure was
+measured by the command above its table. The figures of one table were measured in turns
+in one session and can be compared with each other, but not with those of other tables
+or machines. For GPUs, and for how fast a host can feed one, see
 [accelerators.md](accelerators.md).
 
 ## How to read the tables
 
-- Contenders run in processes of their own with the same random weights and the same
-  pixels, and take turns: A B C, A B C, after one untimed round.
-- **ratio**: median over rounds of a contender's time by that of the first row in the
-  same round. Below 1 is faster than the first row.
-- **CPU ratio**: the same of the processor time of all threads: what a call costs,
-  whatever else the machine was doing. Where it and the ratio differ by much, other
-  programs ran, or threads waited.
-- **peak**: the greatest resident memory of the process, interpreter, libraries and
-  weights included.
-- **first call** contains the compilation of libraries that compile then; **start to
-  result** counts from the start of the process and is fair to all.
-- **error**: the greatest difference from the first row's output, in standard
-  deviations of that output. {bounds} A contender beyond
-  its bound computes something else; it is named and not timed. In tables of whole jobs
-  the libraries enlarge maps to the photo's size differently, so there the error is for
-  information and maps must correlate to 0.99.
+- Each contender runs in its own process, with the same random weights and pixels. After
+  one untimed round they take turns: A B C, A B C.
+- **ratio**: a contender's time divided by the first row's time in the same round, as
+  the median over rounds. Below 1 means faster than the first row.
+- **CPU ratio**: the same for the processor time of all threads, which is what a call
+  costs whatever else the machine is doing. A large difference from the ratio means that
+  other programs were running or that threads were waiting.
+- **peak**: the most resident memory the process ever had, including the interpreter,
+  libraries and weights.
+- **first call** includes compilation for libraries that compile at that point; **start
+  to result** counts from the start of the process and is fair to all.
+- **error**: the largest difference from the first row's output, in standard deviations
+  of that output. {bounds} A contender that exceeds its bound computes something else;
+  it is listed but not timed. In tables of whole jobs the libraries enlarge maps to the
+  photo's size in different ways, so there the error is only for information, and maps
+  must correlate to 0.99.
 - **x limit**: how many times longer a call took than its products and convolutions
-  would take at the fastest rate any installed library reached on this machine in the
-  same precision (below). It leaves out everything that is not a product, so nobody
-  reaches 1.
-- A training step is forward, backward, clipping, AdamW and a moving average of the
-  weights, on the mean difference from given disparities; its error is that of the
-  first loss.
+  would at the fastest rate that any installed library reached on this machine in the
+  same precision (below). It ignores everything that is not a product, so nobody reaches
+  1.
+- A training step consists of forward pass, backward pass, clipping, AdamW and a moving
+  average of the weights; the loss is the mean difference from given disparities. Its
+  error is that of the first loss.
 """
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return what was measured so far, {} where there is no file.
+    """Return what was measured so far, or {} if there is no file.
 
     Raises:
-        ValueError: the file is not one of these.
+        ValueError: the file holds something else.
     """
     if not path.exists():
         return {}
@@ -86,32 +86,32 @@ def run(
     folder: Path,
     say: Say,
 ) -> int:
-    """Measure what is missing of a suite, writing the page after every piece.
+    """Measure the missing pieces of a suite, and write the page after each.
 
     Args:
         page: the Markdown file; results are kept beside it with suffix .json.
         suite: pieces by name, in order.
-        pieces: which of them, and "ceilings" and "accelerators"; None for all, () for
-            none: the page is written from what is there.
-        again: measure also what has been measured.
+        pieces: which of them, and "ceilings" and "accelerators"; None for all, () to
+            measure nothing and only write the page.
+        again: measure pieces again that have been measured.
         folder: where weights are kept between pieces.
-        say: told what goes on.
+        say: called with lines of progress.
 
     Returns:
-        How many pieces failed as a whole; each was named through `say`.
+        The number of pieces that failed altogether, each reported through `say`.
 
     Raises:
-        ValueError: an unknown piece, or a file that is no result.
+        ValueError: an unknown piece, or a file that holds no results.
     """
     every = [CEILINGS, PAPER, *suite]
     wanted = every if pieces is None else list(pieces)
     for name in wanted:
         if name not in every:
             known = ", ".join(every)
-            raise ValueError(f"no piece is called {name!r}; known: {known}")
+            raise ValueError(f"there is no piece {name!r}; known: {known}")
     store = page.with_suffix(".json")
     document = {CEILINGS: None, PAPER: None, "tables": {}} | load(store)
-    # Suites share a page, in this order whichever was measured last.
+    # Suites share a page, in this order, whichever was measured last.
     order = [name for pieces in (*SUITES.values(), suite) for name in pieces]
     order = list(dict.fromkeys(order))
     failures = 0
@@ -162,14 +162,14 @@ def render(document: Mapping[str, Any], order: list[str]) -> str:
 
 
 def _company(table: Table) -> str:
-    """Say how much of the machine other programs had."""
+    """Say how much of the machine other programs were using."""
     if table.others is None:
         return ""
     return f"; other programs had {table.others:.0%} of the processors"
 
 
 def _machines(tables: list[Table]) -> str:
-    """Describe each machine and set of versions once."""
+    """Describe each machine and each set of versions once."""
     lines = ["## Machine and versions\n"]
     seen = []
     for table in tables:
@@ -178,7 +178,7 @@ def _machines(tables: list[Table]) -> str:
             continue
         seen.append(both)
         m = table.machine
-        features = ", ".join(m["features"]) or "no vector extension known here"
+        features = ", ".join(m["features"]) or "no known vector extension"
         versions = ", ".join(f"{k} {v}" for k, v in table.versions.items())
         where = f" ({table.title})" if len(seen) > 1 else ""
         lines.append(
@@ -216,7 +216,7 @@ def _legend(tables: list[Table]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write whole or not at all."""
+    """Write the whole file, or leave it as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What was measured: one contender, one table; statistics; to and from JSON."""
+"""Results of one contender and of one table: statistics, to and from JSON."""
 
 import dataclasses
 import statistics
@@ -14,14 +14,14 @@ class Row:
         name: the contender.
         precision: "f32", "bf16" or "int8".
         seconds: one figure per round, of one call.
-        pictures: in one call.
+        pictures: per call.
         first_call: seconds of the first call, compilation included.
         ready: seconds from the start of its process to its first result.
         peak_bytes: greatest resident memory of its process.
         error: greatest |difference| from the reference's output, in standard
             deviations of that; 0 for the reference itself.
         flops: of one call, None where they are not counted.
-        problem: why there are no figures; None where there are.
+        problem: why there are no figures; None if there are.
         cpu: processor seconds of all threads, one figure per round.
     """
 
@@ -43,15 +43,15 @@ class Row:
         return statistics.median(self.seconds)
 
     def ratio(self, first: "Row") -> float:
-        """Median over rounds of this row's time by the first's in the same round."""
+        """Time divided by the first row's in the same round: the median over rounds."""
         return _ratio(self.seconds, first.seconds)
 
     def cpu_ratio(self, first: "Row") -> float | None:
-        """The same of processor time; None where that was not measured."""
+        """The same for processor time; None where that was not measured."""
         return _ratio(self.cpu, first.cpu) if self.cpu and first.cpu else None
 
     def distance(self, ceilings: Mapping[str, float]) -> float | None:
-        """Times longer than the machine's fastest products would take."""
+        """How many times longer than with the machine's fastest products."""
         if self.flops is None or self.precision not in ceilings:
             return None
         return self.median * ceilings[self.precision] / self.flops
@@ -59,18 +59,18 @@ class Row:
 
 @dataclasses.dataclass
 class Table:
-    """One session: rows in the order of their turns, and what it was about.
+    """One session: rows in the order of their turns, and how they were made.
 
     Attributes:
         title: heading of the table.
-        command: what makes it again.
-        rows: the contenders, those without figures included.
-        date: day it was measured, ISO.
+        command: that makes it again.
+        rows: the contenders, including those without figures.
+        date: of the measurement, ISO.
         machine: see `machine.describe`.
         versions: of the packages that took part.
-        columns: "forward" or "job": what of a row is shown.
-        others: share of the processors that other programs used meanwhile; None where
-            the system does not say.
+        columns: "forward" or "job": which columns are shown.
+        others: share of the processors that other programs used in the meantime; None
+            where the system does not say.
     """
 
     title: str
@@ -96,7 +96,7 @@ class Table:
         """Return the table of `to_json`.
 
         Raises:
-            TypeError, KeyError: it is not one.
+            TypeError, KeyError: it is no table.
         """
         values = dict(document)
         rows: Sequence[Mapping[str, Any]] = values.pop("rows")

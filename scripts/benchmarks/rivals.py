@@ -1,4 +1,4 @@
-"""Speed and memory of this library beside every alternative that is installed."""
+"""Compare speed and memory of this library with every installed alternative."""
 
 import argparse
 import json
@@ -13,12 +13,12 @@ _JOBS = ("forward", "start", "folder", "train")
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print; 1 if any contender failed, 2 for wrong usage."""
+    """Measure and print; return 1 if a contender failed, 2 for wrong usage."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     try:
         return run(parser.parse_args(arguments))
-    except SystemExit as stop:  # argparse has said why
+    except SystemExit as stop:  # argparse has printed the reason
         return int(stop.code or 0)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -33,18 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=side_or_sides,
         metavar="PIXELS",
-        help="side of the pixels, or HEIGHTxWIDTH (default: the model's own)",
+        help="side of the picture, or HEIGHTxWIDTH (default: the model's own)",
     )
     one.add_argument("--batch", type=positive, metavar="N", help="default: 1")
     one.add_argument(
-        "--rounds", type=positive, metavar="N", help="turns of each (default: 7)"
+        "--rounds", type=positive, metavar="N", help="turns per contender (default: 7)"
     )
     one.add_argument(
         "--contenders",
         type=_names,
         metavar="A,B",
-        help="in this order; the first is what others are compared with (default: "
-        "all; --list names them)",
+        help="in this order; the others are compared with the first (default: all; "
+        "--list names them)",
     )
     one.add_argument(
         "--job",
@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "depth file; folder: photos to depth files; train: one optimiser step",
     )
     one.add_argument(
-        "--photos", type=positive, metavar="N", help="of --job folder (default: 64)"
+        "--photos",
+        type=positive,
+        metavar="N",
+        help="number of photos for --job folder (default: 64)",
     )
     one.add_argument(
         "--json",
@@ -61,33 +64,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=Path("-"),
         metavar="FILE",
-        help="write the figures; without FILE to stdout, instead of the table",
+        help="write the figures; without FILE, to stdout instead of the table",
     )
     one.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
-    one.add_argument("--list", action="store_true", help="name contenders and pieces")
+    one.add_argument("--list", action="store_true", help="list contenders and pieces")
     page = parser.add_argument_group("a page of tables")
     page.add_argument(
         "--report",
         type=Path,
         metavar="FILE.md",
-        help="measure what FILE.json beside it lacks of a suite, and write the page",
+        help="measure what FILE.json beside it lacks, and write the page",
     )
     page.add_argument(
         "--suite", choices=("full", "more", "quick"), help="default: full"
     )
     page.add_argument(
-        "--pieces", type=_names, metavar="A,B", help="of the suite (default: all)"
+        "--pieces",
+        type=_names,
+        metavar="A,B",
+        help="pieces of the suite (default: all)",
     )
     page.add_argument(
-        "--again", action="store_true", help="measure also what is in FILE.json"
+        "--again", action="store_true", help="measure again what is in FILE.json"
     )
     page.add_argument(
-        "--render-only", action="store_true", help="measure nothing, write the page"
+        "--render-only",
+        action="store_true",
+        help="only write the page, without measuring",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; 1 if any contender failed or computed something else."""
+    """Measure and print; return 1 if a contender failed or computed something else."""
     if args.list:
         _list()
         return 0
@@ -96,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("suite", "pieces", "again", "render_only"):
         if getattr(args, name):
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} goes with --report FILE.md")
+            raise UsageError(f"--{option} needs --report FILE.md")
     return _table(args)
 
 
@@ -117,7 +125,7 @@ def _table(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     for path in (args.json, args.markdown):
         if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"'{path.parent}' is not a folder; make it first")
+            raise UsageError(f"'{path.parent}' is not a folder; create it first")
     try:
         limits = ceilings.measure(_say) if plan.job in ("forward", "train") else {}
         table = plan.run(_say)

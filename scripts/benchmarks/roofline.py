@@ -1,4 +1,4 @@
-"""The best speed of a network on a chip: its work against the datasheet's rates."""
+"""The best possible speed of a network on a chip, from the datasheet's rates."""
 
 import dataclasses
 import functools
@@ -16,20 +16,20 @@ from jax_depth.models.flops import forward_flops
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a forward pass takes per picture.
+    """The work of a forward pass per picture.
 
     Attributes:
         flops: of products and convolutions, a multiply-add counted as two.
-        bytes: that cross the device's memory: every product and convolution reads
-            its operands and writes its result once, all between them is fused.
-            Weights count once a batch.
+        bytes: read from and written to the device's memory: every product and
+            convolution reads its operands and writes its result once, and everything
+            between them is fused. Weights count once per batch.
     """
 
     flops: float
     bytes: float
 
     def seconds(self, chip: Accelerator) -> float:
-        """Return the least time per picture: the later of arithmetic and memory."""
+        """Return the least time per picture: the longer of arithmetic and memory."""
         return max(self.flops / chip.flops, self.bytes / chip.bandwidth)
 
 
@@ -37,8 +37,8 @@ def forward_work(config: ModelConfig, batch: int, size: tuple[int, int]) -> Work
     """Return the work of `forward`.
 
     Args:
-        config: the model; with `encoder.attention="flash"` logits stay on the chip.
-        batch: pictures a call.
+        config: the model; with `encoder.attention="flash"`, logits stay on the chip.
+        batch: pictures per call.
         size: height and width in pixels.
     """
     pixels = jax.ShapeDtypeStruct((batch, *size, 3), jnp.float32)
@@ -57,7 +57,7 @@ def _traffic(jaxpr: Any) -> int:
         elif name == "platform_index":
             branch[equation.outvars[0]] = _accelerator(equation.params["platforms"])
         elif name == "cond":
-            # The network branches by platform alone.
+            # The network branches on the platform only.
             total += _traffic(inner[branch[equation.invars[0]]])
         else:
             length = equation.params["length"] if name == "scan" else 1

@@ -14,7 +14,7 @@ from benchmarks.process import Worker, WorkerError
 from benchmarks.results import Row
 from benchmarks.task import Absent, Task
 
-# Between turns, so that threads of the previous contender have gone to sleep.
+# Seconds between turns, for the previous contender's threads to go to sleep.
 _PAUSE = 0.05
 # Untimed rounds: XLA:CPU's second call still takes twice as long as its third.
 _WARM_UP = 1
@@ -27,16 +27,16 @@ def run(
 ) -> list[Row]:
     """Start, check and time contenders on one task.
 
-    The first one that gives a result is the reference of all others.
+    The first one that gives a result is the reference for all others.
 
     Args:
-        task: the work; its folder is filled if need be.
+        task: the work; its folder is filled if necessary.
         contenders: in the order of their turns.
-        rounds: timed calls of each.
-        say: told what goes on, one line at a time.
+        rounds: timed calls per contender.
+        say: called with lines of progress.
 
     Returns:
-        One row a contender, with figures or a problem.
+        One row per contender, with figures or a problem.
     """
     workspace.prepare(task)
     rows = [Row(c.name, c.precision, pictures=task.batch) for c in contenders]
@@ -96,14 +96,14 @@ def _start(
 def _check(
     contender: Contender, row: Row, output: np.ndarray, reference: np.ndarray
 ) -> None:
-    """Compare with the reference; put the error or the problem in `row`."""
+    """Compare with the reference; set the error or the problem of `row`."""
     if output.shape != reference.shape:
         row.problem = f"wrong: its output is {output.shape}, not {reference.shape}"
         return
     if not np.isfinite(output).all():
         row.problem = "wrong: its output is not finite"
         return
-    # A single number, such as a loss, is measured by itself.
+    # A single number, such as a loss, is its own scale.
     scale = reference.std() if reference.size > 1 else abs(reference).max()
     row.error = float(abs(output - reference).max() / scale)
     if not row.error <= contender.bound:

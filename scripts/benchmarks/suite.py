@@ -7,7 +7,7 @@ from benchmarks.plan import Plan
 
 _S, _B, _L = (f"depth-anything-v2-{size}" for size in ("small", "base", "large"))
 
-# Everyone, for the first table; what it settles is left out of the others.
+# Everyone in the first table; what it settles is left out of the others.
 _ALL_518 = tuple(
     name
     for name in CONTENDERS["forward"]
@@ -36,8 +36,8 @@ def _square(
     return Plan(model, (side, side), rounds=rounds, contenders=names, **options)
 
 
-# Most telling first: a suite that is cut short has measured what matters. Some
-# twenty-five minutes on two cores.
+# The most telling come first, so that a suite cut short has measured what matters.
+# About twenty-five minutes on two cores.
 FULL: Mapping[str, Plan] = {
     "small-518": _square(_S, 518, 5, _ALL_518),
     "base-518": _square(_B, 518, 3, _MAIN),
@@ -61,7 +61,7 @@ FULL: Mapping[str, Plan] = {
     "small-266": _square(_S, 266, 5, _PLAIN),
     "tiny-256": _square("tiny", 256, 7, ("jax-f32", "jax-f32-keep", "jax-bf16-keep")),
 }
-# Some ten minutes more.
+# About ten minutes more.
 MORE: Mapping[str, Plan] = {
     "train-small-518": _square(
         _S,

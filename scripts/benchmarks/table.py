@@ -32,7 +32,7 @@ _HEADINGS = {
 
 
 def markdown(table: Table, ceilings: Mapping[str, float]) -> str:
-    """Return a table and, below it, every contender without figures and why.
+    """Return a table and, below it, why any contender has no figures.
 
     Args:
         table: what was measured.
@@ -52,7 +52,7 @@ def markdown(table: Table, ceilings: Mapping[str, float]) -> str:
 
 
 def hints(timed: Sequence[Row]) -> list[str]:
-    """Return what a user of this library would gain by another engine."""
+    """Return what a user of this library would gain from another engine."""
     found = []
     for precision in ("f32", "bf16"):
         ours = [
@@ -99,10 +99,10 @@ def _optional(value: float | None, form: str) -> str:
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose first column is text, the others figures."""
+    """Return a Markdown table: text in the first column, figures in the others."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [_line(headings, widths)]
-    # Names to the left, figures to the right.
+    # Names on the left, figures on the right.
     rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
     lines.append("| " + " | ".join(rule) + " |")
     return "\n".join(lines + [_line(row, widths) for row in rows])

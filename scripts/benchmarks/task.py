@@ -1,4 +1,4 @@
-"""What every contender of one table is given."""
+"""What each contender of a table is given."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,7 @@ Work = Literal["forward", "train"]
 
 
 class Absent(Exception):
-    """A contender cannot take part here: one sentence that says why."""
+    """A contender cannot take part here; the message says why in one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Task:
     """One table's work.
 
     Attributes:
-        folder: weights in every layout and the pixels, see `workspace.prepare`.
+        folder: the pixels, and the weights in every layout, see `workspace.prepare`.
         model: catalogue name of the network.
         height, width: of the pixels.
-        batch: pictures in one call.
-        work: "forward" is pixels to depth; "train" one optimiser step.
+        batch: pictures per call.
+        work: "forward", pixels to depth, or "train", one optimiser step.
     """
 
     folder: str
@@ -37,7 +37,7 @@ class Task:
 
     @property
     def transformers(self) -> Path:
-        """The same weights as a transformers folder; missing for a model of ours."""
+        """The same weights as a transformers folder; absent for models of our own."""
         return Path(self.folder) / "transformers"
 
     @property
@@ -47,12 +47,12 @@ class Task:
 
     @property
     def target(self) -> Path:
-        """NumPy file of disparities (b, h, w) float32, what "train" learns."""
+        """NumPy file of disparities (b, h, w) float32, the target of "train"."""
         return Path(self.folder) / f"target-{self.shape_name}.npy"
 
     @property
     def onnx(self) -> Path:
-        """Transformers' model as exported by torch for exactly these pixels."""
+        """Transformers' model, exported by torch for exactly these pixels."""
         return Path(self.folder) / f"transformers-{self.shape_name}.onnx"
 
     @property

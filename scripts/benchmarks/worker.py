@@ -1,15 +1,16 @@
-"""The child process of a benchmark: one contender, driven line by line.
+"""The child process of a benchmark: runs one contender, one request at a time.
 
     python -m benchmarks.worker
 
-Requests are JSON objects, one a line, on standard input; each gets one JSON line on
-the original standard output. Whatever libraries print goes to standard error.
+Requests are JSON objects, one per line, on standard input; each is answered by one line
+of JSON on the original standard output. Whatever libraries print goes to standard
+error.
 
     {"do": "load", "module": M, "options": {...}, "task": {...}}  -> seconds
     {"do": "call"}  or  {"do": "call", "save": FILE.npy}  -> seconds, cpu, peak_bytes
 
-A failure answers {"error": sentence} or, where the contender's library is missing or
-cannot do the task, {"absent": sentence}; the process then waits for the next line.
+A failure is answered by {"error": sentence} or, if the contender's library is missing
+or cannot do the task, {"absent": sentence}; the process then waits for the next line.
 """
 
 import importlib
@@ -70,9 +71,9 @@ def _call(call: Callable[[], Any], save: str | None) -> dict[str, float]:
 
 
 def peak_bytes() -> int:
-    """Return the greatest resident memory this process ever had."""
+    """Return the most resident memory that this process ever had."""
     try:
-        # Not getrusage: its figure survives exec, so it starts at the parent's.
+        # Not getrusage, whose figure survives exec and so starts at the parent's.
         with open("/proc/self/status", encoding="ascii") as status:
             for line in status:
                 if line.startswith("VmHWM:"):

@@ -1,8 +1,8 @@
-"""The same random weights in every layout, and the same pixels, for one table.
+"""Write the same pixels, and the same weights in every layout, for one table.
 
     python -m benchmarks.workspace TASK.json
 
-runs in a process of its own, so that the process that measures stays small.
+runs in its own process, so that the measuring process stays small.
 """
 
 import dataclasses
@@ -20,12 +20,13 @@ from benchmarks.task import Task
 from jax_depth.config import EncoderConfig, ModelConfig
 
 SEED = 0
-# Standard deviations that the output's mean lies above the final ReLU's zero.
+# By how many standard deviations the mean of the output lies above the final ReLU's
+# zero.
 _ALIVE = 3.0
 
 
 def prepare(task: Task) -> None:
-    """Write what is not there yet of `task.folder`.
+    """Write whatever `task.folder` lacks.
 
     Raises:
         WorkerError: it failed.
@@ -45,7 +46,7 @@ def prepare(task: Task) -> None:
 
 
 def write(task: Task, config: ModelConfig | None = None) -> None:
-    """Write weights, pixels and targets; `config` in place of the catalogue's."""
+    """Write weights, pixels and targets; `config` replaces the catalogue's."""
     Path(task.folder).mkdir(parents=True, exist_ok=True)
     if not task.native.exists():
         _write_weights(task, config)
@@ -64,7 +65,8 @@ def _write_weights(task: Task, config: ModelConfig | None) -> None:
     if config is None:
         config = MODELS[task.model].config
     if not isinstance(config.encoder, EncoderConfig):
-        # The bundled model exists here alone: its own weights, no other layout.
+        # The bundled model exists in this library only: its own weights, no other
+        # layout.
         params, config = read_params(task.model)
         checkpoint.save(task.native, params, config)
         return
@@ -79,7 +81,7 @@ def _write_weights(task: Task, config: ModelConfig | None) -> None:
 def _living_params(config: ModelConfig) -> dict[str, Any]:
     """Return random parameters whose output is positive nearly everywhere.
 
-    What the final ReLU cuts off equals whatever another library cuts off.
+    Maps that the final ReLU cut off would be equal whatever a library computes.
     """
     import jax
 

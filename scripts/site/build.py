@@ -1,11 +1,11 @@
-"""The documentation site as a folder that any web server can serve.
+"""Build the documentation site: a folder that any web server can serve.
 
     pip install -e '.[docs,export]'
     python scripts/site/build.py SITE
 
-Beside the pages it holds what the front page runs in the reader's browser: `tiny` as
-ONNX, photo in and depth out, and onnxruntime-web from npm. Nothing is asked of another
-host afterwards.
+Besides the pages it contains what the front page runs in the reader's browser: `tiny`
+as ONNX, which takes a photo and returns its depth, and onnxruntime-web from npm. The
+finished site makes no request to another host.
 """
 
 import argparse
@@ -27,20 +27,20 @@ RUNTIME_FILES = (
     "dist/ort-wasm-simd-threaded.mjs",
     "dist/ort-wasm-simd-threaded.wasm",
 )
-# The photo's width and height as the page hands it over, lying and standing.
+# Width and height in which the page hands a photo over, landscape and portrait.
 SIZES = ((640, 480), (480, 640))
 EXAMPLES = ("coffee", "cat", "pagoda")
 
 
 def pages(target: Path) -> None:
-    """Build the words, failing on every warning."""
+    """Build the pages; any warning is an error."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     command += ["--site-dir", str(target.resolve())]
     subprocess.run(command, cwd=ROOT, check=True)
 
 
 def model(target: Path) -> None:
-    """Write what the front page's script loads, beside it."""
+    """Write the files that the front page's script loads, next to it."""
     folder = target / "assets/try"
     folder.mkdir(parents=True, exist_ok=True)
     for width, height in SIZES:
@@ -57,7 +57,7 @@ def model(target: Path) -> None:
 
 
 def runtime(folder: Path) -> None:
-    """Put the files of onnxruntime-web into a folder."""
+    """Download onnxruntime-web into a folder."""
     with tempfile.TemporaryDirectory() as work:
         command = ["npm", "pack", "--silent", RUNTIME]
         subprocess.run(command, cwd=work, check=True, stdout=subprocess.DEVNULL)
@@ -72,7 +72,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path, help="folder to write")
     parser.add_argument(
-        "--without-model", action="store_true", help="the words alone, without npm"
+        "--without-model",
+        action="store_true",
+        help="build only the pages, without what needs npm",
     )
     arguments = parser.parse_args()
     pages(arguments.site)

@@ -1,9 +1,9 @@
-"""What the site has beyond `docs/`: pages of the repository's own files, and the API.
+"""What the site adds to `docs/`: pages made of files in the repository, and the API.
 
-MkDocs calls `on_files`, `on_nav` and `on_page_markdown`. Texts stay where people who
-read the repository look for them (README.md, convert/README.md); here they become pages
-and links between them are turned into links between pages. A page of the API is made
-for each public package from its `__all__`, so that no name is forgotten.
+MkDocs calls `on_files`, `on_nav` and `on_page_markdown`. Texts stay where readers of
+the repository look for them (README.md, convert/README.md); here they become pages, and
+the links between them become links between pages. Each public package gets an API page
+made from its `__all__`, so that no name is forgotten.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 
-# Page -> the file of the repository it shows.
+# Page -> the file in the repository that it shows.
 PAGES = {
     "start.md": "README.md",
     "weights.md": "convert/README.md",
@@ -53,7 +53,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_config(config: Any) -> Any:
-    """List a page for each package where the navigation says `api/`."""
+    """Replace `api/` in the navigation by a page for each package."""
     for section in config.nav:
         if section.get("Python") == "api/":
             section["Python"] = [{name: f"api/{name}.md"} for name in PACKAGES]
@@ -76,7 +76,7 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
         if site is None and path.startswith("docs/"):
             site = path.removeprefix("docs/")
         if site is None or files.get_file_from_path(site) is None:
-            # Of the repository alone: named, not linked.
+            # In the repository only, so named and not linked.
             return text if text.startswith("`") else f"{text} (`{path}`)"
         start = posixpath.dirname(name) or "."
         return f"{mark}[{text}]({posixpath.relpath(site, start)}{part or ''})"
@@ -85,11 +85,11 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
 
 
 def api_page(package: str, told: dict[object, str]) -> str:
-    """Return the page of a package: its own words, then a part for each name.
+    """Return the page of a package: its docstring, then a section for each name.
 
     Args:
         package: its name.
-        told: what earlier pages describe -> the page; grows by what this one does.
+        told: name -> the page that describes it; this page's names are added.
     """
     module = importlib.import_module(package)
     lines = [f"# {package}", "", *_prose(inspect.getdoc(module) or ""), ""]
@@ -99,7 +99,7 @@ def api_page(package: str, told: dict[object, str]) -> str:
         if name.startswith("_"):
             continue
         if not callable(value) or not hasattr(value, "__qualname__"):
-            continue  # tables and constants; the package's own words name them
+            continue  # tables and constants, which the package's docstring mentions
         if home := told.get(value):
             lines += [f"## {name}", "", f"As in [{home}]({home}.md).", ""]
             continue
@@ -115,7 +115,7 @@ def api_page(package: str, told: dict[object, str]) -> str:
 
 
 def _prose(text: str) -> list[str]:
-    """Return a docstring as Markdown; lines of code in it become code."""
+    """Return a docstring as Markdown, with its lines of code as code blocks."""
     blocks = []
     for block in text.split("\n\n"):
         code = re.search(r"^(from|import|with|\w+ = |\w+\.\w+\()", block, re.M)

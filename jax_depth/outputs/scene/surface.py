@@ -39,6 +39,8 @@ class Surface:
         camera: of the photo.
         behind: what is guessed to be behind objects, in the axes of `world`; None
             unless requested.
+        painted: uint8 (h2, w2, 3), the photo with the background continued behind
+            objects, of any size; None without `behind`.
     """
 
     points: Float32[np.ndarray, "n 3"]
@@ -48,6 +50,7 @@ class Surface:
     shape: tuple[int, int]
     camera: Intrinsics
     behind: Coloured | None = None
+    painted: UInt8[np.ndarray, "h2 w2 3"] | None = None
 
     @property
     def world(self) -> Float32[np.ndarray, "n 3"]:
@@ -114,10 +117,10 @@ def lift(
     z = np.where(valid, z, 1.0)
     if edge_angle:
         z = with_hard_edges(z, triangles, camera, rows, columns, edge_angle)
-    layer = None
+    layer = painted = None
     if fill:
         colors = photo[np.ix_(rows, columns)]
-        layer = _behind(z, valid, colors, camera, rows, columns, edge_angle)
+        layer, painted = _behind(z, valid, colors, camera, rows, columns, edge_angle)
     points = unproject(z, camera, rows, columns).reshape(-1, 3)
     triangles = triangles[_steep_enough(points, triangles, edge_angle)]
     used, triangles = np.unique(triangles, return_inverse=True)
@@ -135,28 +138,32 @@ def lift(
         shape=depth.shape,
         camera=camera,
         behind=layer,
+        painted=painted,
     )
 
 
-def _behind(z, valid, colors, camera, rows, columns, edge_angle) -> Coloured | None:
-    """Return the surface behind objects."""
+def _behind(
+    z, valid, colors, camera, rows, columns, edge_angle
+) -> tuple[Coloured | None, np.ndarray | None]:
+    """Return the surface behind objects, and the picture with them painted over."""
     farthest = z[valid].max(initial=0.0)
     # What is too far to be shown has nothing before it that could be carried on.
     layer = behind(np.where(valid, z, 10 * farthest), colors)
     if layer is None:
-        return None
+        return None, None
     there = layer.there & (layer.z <= 1.05 * farthest)
     points = unproject(layer.z, camera, rows, columns).reshape(-1, 3)
     triangles = grid_triangles(len(rows), len(columns), there.ravel())
     triangles = triangles[_steep_enough(points, triangles, edge_angle)]
     used, triangles = np.unique(triangles, return_inverse=True)
     if not used.size:
-        return None
-    return Coloured(
+        return None, None
+    surface = Coloured(
         (points[used] * (1, -1, -1)).astype(np.float32),
         layer.colors.reshape(-1, 3)[used],
         triangles.reshape(-1, 3).astype(np.int32),
     )
+    return surface, layer.colors
 
 
 def with_hard_edges(z, triangles, camera: Intrinsics, rows, columns, edge_angle):
