@@ -124,22 +124,22 @@ def png_of(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     "path, body, status, words",
     [
-        ("", b"no picture", 415, "^the body is not a picture of a known format"),
+        ("", b"no picture", 415, "^the body is not a picture"),
         ("", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "a drawing"),
         ("", b"", 422, "empty"),
         ("", photo(format="JPEG")[:700], 422, "damaged or truncated"),
         ("", bytes(200_001), 413, "more than 0.190735 MiB"),
-        ("", photo(201, 200), 413, "200 x 201 pixels, more than the 0.04 million"),
+        ("", photo(201, 200), 413, "200 x 201 .* 0.04 million"),
         ("", png_of(60_000, 60_000), 413, "far too many pixels"),
         ("", photo(2, 400), 422, "too elongated|patches"),
         ("?size=112", photo(30, 1000), 422, "256 are allowed"),
-        ("?model=large", photo(), 422, "no model here is called 'large'; there are"),
-        ("?size=13", photo(), 422, "size is 13; give 14 to 112 pixels"),
+        ("?model=large", photo(), 422, "'large'; there are: small-"),
+        ("?size=13", photo(), 422, "size is 13; give 14 to 112"),
         ("?size=113", photo(), 422, "give 14 to 112"),
         ("?size=-1", photo(), 422, "size '-1' is not a whole number"),
         ("?size=" + "9" * 5000, photo(), 422, "is not a whole number"),
         ("?sizes=56", photo(), 422, "'sizes' is unknown.*did you mean 'size'"),
-        ("?format=jpg", photo(), 422, "format 'jpg' is unknown; give png, npy, npz"),
+        ("?format=jpg", photo(), 422, "'jpg'.*give png, npy, npz"),
     ],
 )  # fmt: skip
 def test_mistakes_are_sentences(address, path, body, status, words):

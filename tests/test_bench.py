@@ -119,9 +119,9 @@ def test_session_times_only_who_computes_the_same(no_weights):
     std = np.arange(10).std()
     assert found["rough"].error == pytest.approx(0.01 * 9 / std, rel=1e-3)
     assert "exit code 7" in found["crashes"].problem
-    assert found["wrong"].problem == "wrong: error 3.1e-02 exceeds 0.0001"
-    assert found["nan"].problem == "wrong: its output is not finite"
-    assert found["shape"].problem == "wrong: its output is (1, 2), not (2, 5)"
+    assert found["wrong"].problem.startswith("wrong: error 3.1e-02 ")
+    assert "not finite" in found["nan"].problem
+    assert "(1, 2), not (2, 5)" in found["shape"].problem
     assert "exit code 7" in found["dies late"].problem
     assert found["absent"].problem == "needs another machine"
     for name in ("crashes", "wrong", "nan", "shape", "dies late", "absent"):

@@ -82,9 +82,9 @@ def test_the_ranges_are_those_of_the_estimator(report, work):
 @pytest.mark.long
 def test_the_verdict_is_computed(report):
     study = json.loads((report / "study.json").read_text())
-    assert study["verdict"][0].startswith("Token norm cannot reach the output range")
+    assert study["verdict"][0].startswith("Token norm cannot reach")
     told = " ".join(study["verdict"])
-    assert "tiny: the last layer times 8 makes the spread 8 times" in told
+    assert "tiny: the last layer times 8 " in told
     assert "metres: the last layer times 8" in told and "no free range" in told
     assert "tiny is a hybrid" in told
     loss = {o["name"]: o["loss"] for o in study["experiments"]["tiny"]}

@@ -160,7 +160,7 @@ def test_a_folder_of_other_results_is_refused(fake, diode, capsys):
     evaluate("-o", "out")
     assert evaluate("-o", "out", "--align", "median") == 1
     err = capsys.readouterr().err
-    assert "with align 'scale_shift' where this one has 'median'; give another" in err
+    assert "align 'scale_shift' where this one has 'median'" in err
     fake.params = {"w": np.ones(3, np.float32)}
     assert evaluate("-o", "out") == 1
     assert "with parameters '" in capsys.readouterr().err
@@ -188,8 +188,8 @@ def test_doubtful_and_impossible_images_are_named(fake, diode, tmp_path, capsys)
     np.save(path / "1_depth.npy", np.full((18, 25, 1), 60, np.float32))
     evaluate("-o", "out")
     out = capsys.readouterr().out
-    assert "doubtful: indoors/scene_00001/scan_00001/0: the prediction is const" in out
-    assert "scan_00001/1: no valid pixel has a depth between 0.001 and 50.0 m" in out
+    assert "doubtful: indoors/scene_00001/scan_00001/0: " in out
+    assert "scan_00001/1: no valid pixel " in out
 
 
 @pytest.mark.parametrize(

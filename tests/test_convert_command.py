@@ -112,11 +112,11 @@ def test_command_line(tmp_path, ambiguous, capsys):
     [
         (
             "depth-anything-v2-large",
-            "not model 'depth-anything-v2-large'; models of its",
+            "not model 'depth-anything-v2-large'; ",
         ),
         ("dinov2-small", "not model 'dinov2-small'"),
         ("tiny", "not model 'tiny'"),
-        ("nonsense", "no model is called 'nonsense'; see `jax-depth models`"),
+        ("nonsense", "'nonsense'; see `jax-depth models`"),
         ("depth-anything-v2-smal", "did you mean depth-anything-v2-small or"),
     ],
 )
@@ -140,7 +140,7 @@ def test_only_model_of_its_size_needs_no_name(tmp_path):
 
 def test_unknown_size_asks_for_a_config(tmp_path):
     write_pth(tmp_path / "x.pth", to_torch(random_params(RELATIVE), RELATIVE))
-    with pytest.raises(ValueError, match="a size no known model has; give its Mod"):
+    with pytest.raises(ValueError, match="give its ModelConfig"):
         load(tmp_path / "x.pth")
 
 

@@ -145,11 +145,11 @@ MANIFESTS = {
     ),
     "bad unit": (
         "image,depth,kind,unit\na.png,a.npy,metric_depth,feet\n",
-        "has the unit 'feet'; metric_depth needs unit=, one of m, cm, mm, km, in",
+        "'feet'.* unit=.* m, cm, mm, km, in",
     ),
     "unit of depth": (
         "image,depth,kind,unit\na.png,a.npy,depth,m\n",
-        "has the unit 'm', but depth has none",
+        "unit 'm'",
     ),
     "bad scale": (
         "image,depth,kind,unit,scale\na.png,a.npy,metric_depth,m,zero\n",
@@ -189,7 +189,7 @@ def test_a_wrong_manifest_is_one_sentence(tmp_path, case):
         (
             "m.csv",
             b"image,depth,fx\na,b,c\n",
-            "entry 1 .* fx='c', which is not a number",
+            "entry 1 .* fx='c'",
         ),
         ("m.csv", b"\xff\xfe\x00", "not a text file in UTF-8"),
         ("m.txt", b"", r"neither a folder nor a \.csv or \.jsonl"),
@@ -269,10 +269,10 @@ DAMAGE = {
     truncated_picture: r"cannot be read \(.*rgb/1\.png: ",
     truncated_depth: r"cannot be read \(.*lidar/1\.png: ",
     empty_depth: r"cannot be read \(.*lidar/1\.png",
-    wrong_size: "its picture is 16x12 but its depth is 17x12",
+    wrong_size: "16x12 .*17x12",
     all_invalid: "no pixel with a valid depth",
     coloured_depth: "RGB pixels are a picture's",
-    wrong_unit: "median depth is 0.005 m: check unit=mm and scale=1",
+    wrong_unit: "0.005 m: check unit=mm and scale=1",
 }
 
 
@@ -341,7 +341,7 @@ def test_an_offset_is_added_before_the_scale(tmp_path):
     ("text", "message"),
     [
         ("image;depth\na.png;a.npy\n", r"'image;depth': columns separated by ';'"),
-        ("a.png,a.npy\nb.png,b.npy\n", r"'a\.png,a\.npy': no header with the columns"),
+        ("a.png,a.npy\nb.png,b.npy\n", r"'a\.png,a\.npy': no header"),
         ("image,depth,ofset\na.png,a.npy,3\n", r"'ofset'; did you mean 'offset'"),
     ],
 )

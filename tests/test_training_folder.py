@@ -81,10 +81,10 @@ def test_what_the_data_were_is_written_and_compared(tmp_path):
     assert record.changes_since(tmp_path, settings, first) == []
     other = described(tmp_path, "&unit=mm", judge="depth")
     (note,) = record.changes_since(tmp_path, settings, other)
-    assert note.startswith("the data changed since the run began")
+    assert note.startswith("the data changed")
     other = described(tmp_path, "&unit=m")
     (note,) = record.changes_since(tmp_path, settings, other)
-    assert note.startswith("the held-out pictures changed since the run began")
+    assert note.startswith("the held-out pictures changed")
     # As an earlier version wrote it: one note, and no word of what it did not hold.
     (tmp_path / "data.txt").write_text(f"pairs:{tmp_path} (1 samples)\nweights None\n")
     assert len(record.changes_since(tmp_path, settings, first)) == 1

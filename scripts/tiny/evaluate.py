@@ -59,7 +59,11 @@ def montage(pairs: list[tuple[np.ndarray, np.ndarray]], target: Path) -> None:
         group = cells[start : start + 4]
         height = max(c.shape[0] for c in group)
         group += [np.zeros((0, 240, 3), np.uint8)] * (4 - len(group))
-        pad = [np.pad(c, ((0, height - len(c)), (0, 0), (0, 0))) for c in group]
+        margins = [((0, height - len(c)), (0, 0), (0, 0)) for c in group]
+        pad = [
+            np.pad(c, m, constant_values=255)
+            for c, m in zip(group, margins, strict=True)
+        ]
         rows.append(np.concatenate(pad, 1))
     Image.fromarray(np.concatenate(rows)).save(target)
 
