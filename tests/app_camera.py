@@ -12,16 +12,17 @@ import pytest
 SWITCHES = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
+def press(page, text):
+    """Press the button of the camera that says so."""
+    said = lambda _: [b for b in page.all("#camera button") if b.text == text]
+    page.wait.until(said, f"no button {text!r}")[0].click()
+
+
 @pytest.mark.slow
 def test_a_camera_is_live_and_frames_are_dropped(page, browser):
     page.tab("Camera")
-
-    def press(text):
-        words = lambda _: [b for b in page.all("#camera button") if b.text == text]
-        page.wait.until(words, f"no button {text!r}")[0].click()
-
-    press("Click to Access Webcam")
-    press("Start")
+    press(page, "Click to Access Webcam")
+    press(page, "Start")
     said = lambda: page.until("#live-message", "frames a second").text
     assert re.fullmatch(r"\d+ x \d+ pixels by tiny, [\d.]+ frames a second", said())
     shown = lambda: page.all("#live img")[0].get_attribute("src")
@@ -34,7 +35,7 @@ def test_a_camera_is_live_and_frames_are_dropped(page, browser):
     for line in browser.get_log("performance"):
         params = json.loads(line["message"])["message"]["params"]
         sent += "/gradio_api/stream/" in params.get("request", {}).get("url", "")
-    press("Stop")
+    press(page, "Stop")
     assert sent > 10
     time.sleep(1)
     last = shown()
