@@ -1,4 +1,4 @@
-"""The machine's own limits, as the best of the installed libraries reaches them."""
+"""The machine's limits, as reached by the best of the installed libraries."""
 
 import threading
 import time
@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.machine import cores
 from benchmarks.task import Task
 
-# Large enough for the units to be busy, small enough for a laptop; the second is a
-# linear layer of ViT-S at 518 pixels, which fits the caches better.
+# Large enough to keep the units busy, small enough for a laptop; the second is a linear
+# layer of ViT-S at 518 pixels, which fits the caches better.
 _PRODUCTS = ((2048, 2048, 2048), (1370, 384, 1536))
 _REPEATS = 12
 _COPY_BYTES = 1 << 29
@@ -46,7 +46,7 @@ def _torch_product(m: int, k: int, n: int, limit: str) -> Callable[[], Any]:
 
 
 def _bandwidth() -> float:
-    """Return bytes/s read and written by one thread a core copying arrays."""
+    """Return bytes/s read and written while one thread per core copies arrays."""
     count = cores()
     size = _COPY_BYTES // count
     pairs = [(np.ones(size, np.uint8), np.ones(size, np.uint8)) for _ in range(count)]

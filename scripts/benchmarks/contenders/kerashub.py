@@ -1,7 +1,7 @@
 """KerasHub on its JAX backend, given this library's weights.
 
-Its position embedding is resized by another kernel, so its numbers are the others'
-at the trained size alone.
+It resizes the position embedding with another kernel, so its numbers agree with the
+others' only at the trained size.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Transformers' model as ONNX, by torch's exporter, in a process of its own.
+"""Export transformers' model to ONNX with torch, in a process of its own.
 
     python -m benchmarks.contenders.onnx_export TASK.json
 
@@ -19,7 +19,7 @@ from benchmarks.task import Absent, Task
 
 
 def exported(task: Task) -> Path:
-    """Return the ONNX file of `task`, made at the first call."""
+    """Return the ONNX file of `task`, which the first call makes."""
     if not task.transformers.exists():
         raise Absent(f"transformers has no {task.model}")
     if not task.onnx.exists():

@@ -1,4 +1,4 @@
-"""OpenVINO on torch's export; int8 by its own quantiser, NNCF."""
+"""OpenVINO on torch's export; int8 by its quantiser, NNCF."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def load(task: Task, precision: str = "f32") -> Callable[[], np.ndarray]:
     model = core.read_model(str(exported(task)))
     if precision == "int8":
         model = _quantized(model, pixels)
-    # What int8 leaves in floating point is computed in float32.
+    # Whatever int8 leaves in floating point is computed in float32.
     hint = "bf16" if precision == "bf16" else "f32"
     options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(model, "CPU", options)

@@ -17,7 +17,7 @@ def load(
     attention: str | None = None,
     engine: str | None = None,
 ) -> Callable[[], np.ndarray]:
-    """Return pixels to depth; `attention` and `engine` None for the defaults."""
+    """Return pixels to depth; None for the default `attention` or `engine`."""
     from jax_depth import checkpoint
     from jax_depth.inference.estimator import Estimator
 
@@ -39,11 +39,11 @@ def load(
 def configured(
     config: ModelConfig, dtype: str, attention: str | None = None, remat: bool = False
 ) -> ModelConfig:
-    """Return the model's config with a row's options in it."""
+    """Return the model's config with the options of a row."""
     encoder = config.encoder
     if attention is not None:
         if not isinstance(encoder, EncoderConfig):
-            raise Absent(f"{config.name} has one form of attention")
+            raise Absent(f"{config.name} has only one form of attention")
         encoder = dataclasses.replace(encoder, attention=attention)
     encoder = dataclasses.replace(encoder, remat=remat)
     return dataclasses.replace(config, encoder=encoder, dtype=dtype)

@@ -15,8 +15,8 @@ def load(
 ) -> Callable[[], np.ndarray]:
     """Return one step: forward, backward, clip, AdamW, moving average -> loss.
 
-    The loss is the mean difference from given disparities, which costs nothing
-    beside the network in any library.
+    The loss is the mean difference from given disparities, whose cost is negligible
+    in every library.
     """
     import jax
     import jax.numpy as jnp

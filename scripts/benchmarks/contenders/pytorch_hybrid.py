@@ -1,4 +1,4 @@
-"""The bundled model's network in torch, so that its training step has a rival.
+"""The bundled model's network in torch, to compare its training step with.
 
 Convolutional stem, transformer and DPT head as `models.hybrid` describes them, on
 this library's weights; channels last, which torch's CPU convolutions prefer.

@@ -1,9 +1,10 @@
 """Rendering in the background: raw frames in files of 256, read as they appear.
 
-A shard's JPEG and PNG cost one core more time to read than sixteen take to draw, so
-frames wait as they lie in memory, in `chunk-00000.npz`: `rgb` (n, PIXELS, 3) uint8
-and `disparity` (n, PIXELS) uint16 by rows, the rest unused, `scale` (n,) in 1/m, and
-`shape` (n, 2), rows and columns. A file has its name only once it is complete.
+Reading a shard's JPEG and PNG takes one core longer than drawing it takes sixteen, so
+frames are stored as they lie in memory, in `chunk-00000.npz`: `rgb` (n, PIXELS, 3)
+uint8 and `disparity` (n, PIXELS) uint16 by rows, the rest unused, `scale` (n,) in
+1/m, and `shape` (n, 2), rows and columns. A file has its name only once it is
+complete.
 """
 
 import multiprocessing
@@ -16,7 +17,7 @@ import numpy as np
 
 RENDERER = Path(__file__).parents[1] / "renderer"
 CHUNK = 256
-# A quarter more a side than the frames of `generate`: a crop may take a part.
+# A quarter larger per side than the frames of `generate`, to be cropped.
 SIZES = {(360, 280): 0.45, (320, 320): 0.30, (280, 360): 0.25}
 PIXELS = 320 * 320
 
@@ -43,7 +44,7 @@ def stack(frames: list[tuple[np.ndarray, np.ndarray, float]], pixels: int) -> di
 
 
 def work(folder: Path, pack: Path, seed: int, numbers: list[int]) -> None:
-    """Render the numbered chunks that are not there yet."""
+    """Render those of the numbered chunks that are missing."""
     sys.path.insert(0, str(RENDERER))
     import generate
     from assets import Pack

@@ -2,15 +2,15 @@
 
     python scripts/tiny/gpu/train.py OUT --pack PACK --cache CACHE
 
-Network, losses, optimiser, moving average and judge are the library's. What is apart
-from `jax-depth train tiny` is the feed, see `frames` and `views`: a host cannot cut
-and colour the thousands of crops a second that the card takes. The learning rate
-falls with the clock and is 0 when `--budget` seconds are over. OUT becomes a folder
-as `export.py` reads it: the moving average of the best look at the held-out frames,
-`log.jsonl`, and under `last` the newest. The same command goes on from CACHE.
+Network, losses, optimiser, moving average and judge are the library's. Only the feed
+differs from `jax-depth train tiny`, see `frames` and `views`: a host cannot cut and
+colour the thousands of crops per second that the card takes. The learning rate falls
+with the clock and reaches 0 after `--budget` seconds. OUT becomes a folder that
+`export.py` reads: the moving average that scored best on the held-out frames,
+`log.jsonl`, and the newest weights under `last`. The same command resumes from CACHE.
 
-`--photos` made a model that calls the lower pixel of a photo the nearer one, whatever
-is on it; scripts/tiny/README.md has the figures.
+`--photos` led to a model that takes whatever is lower in a photo to be nearer;
+scripts/tiny/README.md has the figures.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def clocked(inner: optax.GradientTransformation) -> optax.GradientTransformation
 
 
 def make_optimizer(rate: float, stem_factor: float) -> optax.GradientTransformation:
-    """AdamW; the stem at its own rate, its gradient clipped apart."""
+    """AdamW; the stem has its own rate, and its gradient is clipped separately."""
     parts = {"stem": adamw(rate * stem_factor), "rest": adamw(rate)}
 
     def labels(params):
@@ -106,7 +106,7 @@ def load_photos(folder: Path) -> views.Bank | None:
 
 
 class Feed:
-    """Banks of frames on the device, more as they are drawn."""
+    """Banks of frames on the device, growing as frames are drawn."""
 
     def __init__(self, cache: Path, chunks: int, chunks_per_bank: int):
         self.cache, self.chunks, self.per_bank = cache, chunks, chunks_per_bank
@@ -125,7 +125,7 @@ class Feed:
                 chosen = ready[: self.per_bank]
                 self.banks.append(load_bank(chosen))
                 self.loaded |= set(chosen)
-        except Exception as error:  # seen by the loop, which must end
+        except Exception as error:  # seen by the loop, which then ends
             self.failed = error
 
     def count(self) -> int:
@@ -137,7 +137,7 @@ def batch_maker(config, size: int, batch: int, pseudo: int):
     """Return the jitted (bank, photos, weights, key) -> Batch.
 
     The last `pseudo` rows are photos; their target is what `weights`, the moving
-    average, say of the clean crop and of its mirror image.
+    average, predict for the clean crop and its mirror image.
     """
 
     def make(bank, photos, params, key):
@@ -162,7 +162,7 @@ def batch_maker(config, size: int, batch: int, pseudo: int):
 
 
 class Judge:
-    """Looks at held-out frames in a thread, keeps the best weights and the newest."""
+    """Judges held-out frames in a thread; keeps the best and the newest weights."""
 
     def __init__(self, out: Path, config, held_out: Path, count: int, size: int):
         self.out, self.config, self.size, self.count = out, config, size, count
@@ -173,13 +173,13 @@ class Judge:
         self.thread: threading.Thread | None = None
 
     def look(self, step: int, params: dict) -> None:
-        """Begin to judge parameters, unless the last look is still under way."""
+        """Start judging parameters, unless the last judgement is still under way."""
         if self.thread is None or not self.thread.is_alive():
             self.thread = threading.Thread(target=self._look, args=(step, params))
             self.thread.start()
 
     def wait(self) -> None:
-        """Return when the last look is over."""
+        """Wait for the last judgement."""
         if self.thread is not None:
             self.thread.join()
 
@@ -209,7 +209,7 @@ def log(out: Path, values: dict) -> None:
 
 
 def rate_at(share: float, step: int, warmup: int, hold: float) -> float:
-    """Return the learning rate's share of its peak; `share` of the time is over."""
+    """Return the learning rate's share of its peak, after `share` of the time."""
     fall = min(max((share - hold) / (1 - hold), 0.0), 1.0)
     return min(1.0, (step + 1) / warmup) * 0.5 * (1 + float(np.cos(np.pi * fall)))
 
@@ -218,7 +218,9 @@ def arguments_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--pack", type=Path, required=True, help="folder or file")
-    parser.add_argument("--photos", type=Path, help="folder of JPEGs; see above first")
+    parser.add_argument(
+        "--photos", type=Path, help="folder of JPEGs; read the warning above first"
+    )
     parser.add_argument("--cache", type=Path, required=True, help="frames and state")
     parser.add_argument("--budget", type=float, default=540, help="seconds, all told")
     parser.add_argument("--chunks", type=int, default=200, help="of 256 frames")
@@ -243,7 +245,7 @@ def arguments_of() -> argparse.Namespace:
 
 
 def prepare(arguments: argparse.Namespace) -> list:
-    """Unpack the assets and start what draws; return the processes."""
+    """Unpack the assets and start the renderers; return the processes."""
     began, pack = time.time(), arguments.pack
     renderer = HERE.parent / "renderer"
     if pack.is_file():
@@ -297,7 +299,7 @@ def main() -> None:
     state = init_state(initial_params(recipe, config), optimizer, model.frozen)
     if latest is not None:
         state = checkpoints.restore(latest, state)
-        print(f"goes on from step {latest}", flush=True)
+        print(f"resuming at step {latest}", flush=True)
     state: TrainState = jax.device_put(state)
 
     def mix(batch: Batch, number) -> Batch:
@@ -318,7 +320,7 @@ def main() -> None:
         if feed.failed:
             raise feed.failed
         if all(process.exitcode for process in processes):
-            raise SystemExit("no frame was drawn; the renderer's message is above")
+            raise SystemExit("no frame was drawn; see the renderer's message above")
         time.sleep(0.2)
     start = time.time()
     print(f"the first bank is there after {start - began:.0f} s", flush=True)
@@ -326,7 +328,7 @@ def main() -> None:
 
 
 def run(arguments, state, step, make, feed, photos, judge, checkpoints, began) -> None:
-    """Train until the time is over."""
+    """Train until the time is up."""
     out, generator = arguments.out, np.random.default_rng(int(state.step))
     number = int(state.step)
     first, last_look, last_log = number, time.time(), None
@@ -370,7 +372,7 @@ def run(arguments, state, step, make, feed, photos, judge, checkpoints, began) -
 
 
 def sheet(batch: Batch, count: int = 12) -> np.ndarray:
-    """Return pictures of a batch above their targets, for looking."""
+    """Return the pictures of a batch above their targets, to look at."""
     rgb = np.asarray(batch.rgb)
     chosen = np.linspace(0, len(rgb) - 1, min(count, len(rgb))).astype(int)
     columns = []

@@ -66,7 +66,7 @@ def crop(bank: Bank, index, size: int, settings: Augmentation, key):
 
 
 def develop(rgb, settings: Augmentation, key):
-    """Return the pictures with other colours, blurred, noisy and compressed, uint8."""
+    """Return the pictures recoloured, blurred, noisy and compressed, uint8."""
     n = rgb.shape[0]
     colours, shares, amounts, grain = jax.random.split(key, 4)
     spread = jax.random.uniform(colours, (7, n, 1, 1, 1), jnp.float32, -1.0, 1.0)

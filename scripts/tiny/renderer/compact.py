@@ -50,7 +50,7 @@ def vertex_counts(models: list[Model], total: int) -> list[int]:
 
 
 def bytewise(values: np.ndarray) -> bytes:
-    """Return all low bytes, then the higher ones, column by column: packs better."""
+    """Return all low bytes, then the higher ones, by column: compresses better."""
     rows = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
     return np.ascontiguousarray(rows.T).tobytes()
 
@@ -69,7 +69,7 @@ def compress(folder: Path, target: Path) -> None:
     counts = vertex_counts(pack.models, len(pack.vertices))
     for model, count in zip(pack.models, counts, strict=True):
         old, new = ordered(pack.indices[model.first : model.first + model.count])
-        assert len(old) == count, f"{model.name}: vertices that no triangle uses"
+        assert len(old) == count, f"{model.name} has vertices that no triangle uses"
         vertices.append(pack.vertices[model.base : model.base + count][old])
         # How far below the first vertex not yet seen.
         seen = np.maximum.accumulate(np.concatenate([[0], new[:-1] + 1]))
@@ -158,7 +158,9 @@ def expand(source: Path, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="a pack, or a file of this script")
+    parser.add_argument(
+        "source", type=Path, help="a pack, or a file that this script wrote"
+    )
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
     convert = compress if arguments.source.is_dir() else expand

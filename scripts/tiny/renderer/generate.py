@@ -32,7 +32,7 @@ from jax_depth.data.shards import (
     write_shard,
 )
 
-VERSION = 4  # raise it when the same (seed, index) gives another picture
+VERSION = 4  # raise it when the same (seed, index) gives a different picture
 KINDS = {
     indoor: 0.34,
     outdoor: 0.24,
@@ -52,7 +52,7 @@ def draw(rng: np.random.Generator, table: dict):
 
 
 def fault(rgb: np.ndarray, depth: np.ndarray) -> str | None:
-    """Why a frame is worthless, or None.
+    """Return why a frame is useless, or None.
 
     Args:
         rgb: uint8 (h, w, 3).
