@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jax_depth import __version__
@@ -34,6 +35,9 @@ COMMANDS = {
     "models": "list the models that load by name",
     "completion": "complete commands and options in bash, zsh, fish and tcsh",
 }
+
+# Arguments that are paths though kept as text -> what messages call them.
+_TEXTS = {"source": "SOURCE", "to": "--to", "to_hub_folder": "--to-hub-folder"}
 
 READING_PHOTOS = (
     "predict",
@@ -70,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _notes()
         warnings.filterwarnings("default", category=UserWarning, module="jax_depth")
         try:
+            _refuse_addresses(args)
             return args.run(args)
         except UsageError as error:
             summary.fail(args, str(error))
@@ -129,6 +134,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_megapixels(args.max_megapixels)
     args.run = summary.as_document(module.run) if missing else module.run
     return args
+
+
+def _refuse_addresses(args: argparse.Namespace) -> None:
+    """Refuse an address where a path is wanted, before a folder of that name is made.
+
+    Raises:
+        UsageError: it names the option.
+    """
+    for name, value in vars(args).items():
+        if isinstance(value, Path) or (name in _TEXTS and value):
+            from jax_depth.formats.address import local
+
+            try:
+                local(value, _TEXTS.get(name, f"--{name.replace('_', '-')}"))
+            except ValueError as error:
+                raise UsageError(str(error)) from None
 
 
 def _after_dashes(words: Sequence[str]) -> list[str]:

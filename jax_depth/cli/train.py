@@ -215,6 +215,9 @@ def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
     if args.workdir is None:
         raise UsageError("--workdir says where the run goes; give a folder")
     args.workdir = _local(args.workdir, "--workdir")
+    # Before the folder is made.
+    _local(recipe.model.init, "model.init (--init)")
+    _local(recipe.loss.feature_reference, "loss.feature_reference")
     settings = fitted(recipe)[0].optimizer
     rates = settings.learning_rate, recipe.run.steps, settings.warmup
     try:
@@ -237,6 +240,7 @@ def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
 
 
 def _local(path: Path | str, what: str) -> Path:
+    """Return a path; an address is wrong usage."""
     from jax_depth.formats.address import local
 
     try:

@@ -31,6 +31,7 @@ from PIL import Image
 
 from jax_depth.data.dataset import Dataset, folder
 from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
+from jax_depth.formats.address import local
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.json_file import parse_own
 from jax_depth.formats.png16 import read_png
@@ -204,7 +205,7 @@ def begin(root: Path, rows: int, more: dict[str, Any]) -> None:
     Raises:
         DatasetError: it holds something else.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    local(root).mkdir(parents=True, exist_ok=True)
     text = json.dumps({"rows": rows} | more, indent=2) + "\n"
     file = root / MANIFEST
     if file.exists():

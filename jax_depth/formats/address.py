@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 # One letter would be a drive of Windows.
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(?=[^/])")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 # What pathlib makes of gs://bucket.
 _COLLAPSED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from jax_depth.formats.address import local
+
 # Bytes of free space below which a failed write is taken for a full disk.
 _FULL = 1 << 16
 
@@ -64,10 +66,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary file is removed and an older file at `path` stays as it was.
 
     Raises:
+        ValueError: `path` is an address of an object store.
         OSError: the folder is missing or the rename failed, or whatever the body
             raised; it names `path`, never the temporary file.
     """
-    path = Path(path)
+    path = local(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist")
     # A short name: the final one may already be as long as the system allows.
@@ -115,10 +118,11 @@ def new_directory(
         replaces: names of files an older version may hold.
 
     Raises:
+        ValueError: `directory` is an address of an object store.
         FileExistsError: `directory` is a file or holds anything else.
         OSError: it cannot be made.
     """
-    directory = Path(os.path.abspath(directory))
+    directory = Path(os.path.abspath(local(directory)))
     check_replaceable(directory, replaces)
     token = secrets.token_hex(8)
     temporary = directory.with_name(temporary_name(directory.parent, "new"))
