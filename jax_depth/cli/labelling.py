@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class Labelling:
             self._packer = packed_files.Packer(outdir, part.stop)
             done = packed_files.segments_in(outdir)
             gaps = packed_files.gaps(done, size)
-            self.todo = [i for gap in gaps for i in gap if i in part]
+            self.todo = array("q", (i for gap in gaps for i in gap if i in part))
         else:
             _refuse_other_counts(outdir, count)
             self._manifest = part_path(outdir, number, count)
@@ -85,7 +86,8 @@ class Labelling:
                 self._rows, finished = read_part(self._manifest)
             self._rows = [r for r in self._rows if (outdir / r["depth"]).is_file()]
             names = {row["name"] for row in self._rows}
-            self.todo = [i for i in part if self._dataset.names[i] not in names]
+            todo = (i for i in part if not names or self._dataset.names[i] not in names)
+            self.todo = array("q", todo)
         self.total, self.labelled, self.failed = len(part), len(part), 0
         self.labelled -= len(self.todo)
         self._failures: list[str] = []

@@ -41,13 +41,11 @@ class Labels(Dataset):
     def __init__(self, root: Path | str):
         self.root = Path(root)
         if self.root.is_dir():
-            parts = complete_parts(self.root)
-            self._base = self.root
+            self._rows, self._base = complete_rows(self.root), self.root
         elif self.root.is_file():
-            parts, self._base = [self.root], self.root.parent
+            self._rows, self._base = read_part(self.root)[0], self.root.parent
         else:
             raise DatasetError(f"labels: {self.root} does not exist")
-        self._rows = [row for part in parts for row in read_part(part)[0]]
         if not self._rows:
             raise DatasetError(f"{self.root} holds no labels")
         self.names = [row["name"] for row in self._rows]
@@ -81,8 +79,8 @@ def part_path(folder: Path, shard: int, count: int) -> Path:
     return folder / f"labels-{shard:05d}-of-{count:05d}.jsonl"
 
 
-def complete_parts(folder: Path) -> list[Path]:
-    """Return the manifests of a folder, all of them.
+def complete_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the labels of all manifests of a folder.
 
     Raises:
         DatasetError: there are none, some are missing or unfinished, or they are of
@@ -100,17 +98,19 @@ def complete_parts(folder: Path) -> list[Path]:
             f"labels: {folder} holds parts of runs with different numbers of shards, "
             f"{sorted(counts)}; remove those of the older run"
         )
-    count = counts.pop()
+    count, rows = counts.pop(), []
     for shard in range(count):
         path = part_path(folder, shard, count)
-        if path not in found or not read_part(path)[1]:
+        part, complete = read_part(path) if path in found else ([], False)
+        rows += part
+        if not complete:
             state = "unfinished" if path in found else "missing"
             raise DatasetError(
                 f"labels: {path} is {state}; run `jax-depth label` with "
                 f"--shard {shard}/{count} again, or give the finished manifests one "
                 "by one"
             )
-    return found
+    return rows
 
 
 def read_part(path: Path) -> tuple[list[dict[str, Any]], bool]:

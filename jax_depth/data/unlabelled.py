@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jax_depth.data.dataset import Dataset, folder
 from jax_depth.data.sample import DatasetError, Sample
-from jax_depth.formats.folders import PHOTO_SUFFIXES, photos_in
+from jax_depth.formats.folders import PHOTO_SUFFIXES, photo_names
 from jax_depth.formats.rgb import read_rgb
 
 
@@ -26,7 +26,7 @@ class Unlabelled(Dataset):
 
     def __init__(self, root: Path | str):
         self.root = folder(self.title, root)
-        self.names, self.left_out = pictures_in(self.root)
+        self.names, self.left_out = photo_names(self.root)
         if not self.names:
             raise DatasetError(
                 " ".join(
@@ -42,17 +42,3 @@ class Unlabelled(Dataset):
         name = self.names[index]
         rgb = read_rgb(self.root / name, upright=True)
         return Sample(rgb, None, None, None, None, name)
-
-
-def pictures_in(root: Path) -> tuple[list[str], list[str]]:
-    """Return the pictures under a folder, sorted, and a sentence for what is left out.
-
-    Pictures by their relative paths.
-    """
-    names, left_out = [], []
-    for path, sentence in photos_in(root, follow_links=True):
-        if sentence is None:
-            names.append(path.relative_to(root).as_posix())
-        else:
-            left_out.append(sentence)
-    return sorted(names), left_out
