@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from jax_depth.training.augment import Augmentation, augment
+from jax_depth.training.augment import Augmentation, View, augment
 
 PLAIN = Augmentation(
     crop=(1.0, 1.0), stretch=0.0, flip_share=0.0, gamma=0.0, contrast=0.0,
@@ -68,6 +69,18 @@ def test_the_generator_decides_everything(frame):
     )
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, third)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 480, 640), (3, 7, 4, 96), (11, 2, 413, 499)])
+def test_depth_is_resampled_as_by_pillow(box):
+    values = np.arange(640 * 480, dtype=np.float32).reshape(640, 480)
+    for size in ((518, 518), (37, 400), (1, 3)):
+        nearest = Image.Resampling.NEAREST
+        wanted = Image.fromarray(values).resize(size[::-1], nearest, box)
+        found = View(box, size, False).nearest(values)
+        np.testing.assert_array_equal(found, np.asarray(wanted))
+        mirrored = View(box, size, True).nearest(values)
+        np.testing.assert_array_equal(mirrored, np.asarray(wanted)[:, ::-1])
 
 
 def test_grey_has_no_colour(frame):

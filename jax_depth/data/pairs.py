@@ -24,6 +24,7 @@ already and take no scale.
 import csv
 import dataclasses
 import difflib
+import functools
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ from jax_depth.data.sample import (
     SampleError,
     labelled_sample,
 )
-from jax_depth.data.unlabelled import pictures_in
+from jax_depth.formats.folders import photo_names
 from jax_depth.formats.json_file import parse_json, read_json, require_regular
 from jax_depth.formats.maps import MAP_SUFFIXES, read_map
 from jax_depth.formats.rgb import read_rgb
@@ -133,9 +134,11 @@ class Pairs(Dataset):
         for number in meaning.invalid:
             valid &= stored != number
         factor = meaning.scale * METRES.get(meaning.unit or "", 1.0)
-        values = (
-            np.where(valid, stored, 0).astype(np.float64) + meaning.offset
-        ) * factor
+        if stored.dtype == np.uint16:
+            values = _of_pixels(meaning.offset, factor)[stored]
+        else:
+            known = np.where(valid, stored, 0).astype(np.float64)
+            values = (known + meaning.offset) * factor
         unit = "m" if meaning.kind == "metric_depth" else meaning.unit
         known = all(key in row for key in _CAMERA)
         camera = [float(row[key]) for key in _CAMERA] if known else None
@@ -152,9 +155,23 @@ class Pairs(Dataset):
         return sample
 
 
+@functools.lru_cache(maxsize=8)
+def _of_pixels(offset: float, factor: float) -> np.ndarray:
+    """Return the values of all pixels of 16 bits, a tenth of the time of computing."""
+    pixels = np.arange(1 << 16, dtype=np.float64)
+    return ((pixels + offset) * factor).astype(np.float32)
+
+
 def _check_unit(sample: Sample, meaning: Meaning) -> None:
     """Refuse metric depth that no camera can see."""
     if sample.kind != "metric_depth" or sample.target is None:
+        return
+    low, high = _PLAUSIBLE
+    known = int(np.count_nonzero(sample.mask))
+    # Outside the mask is 0. Where fewer than half are too small or too large the median
+    # is neither, and to find it takes longer than to decode the file.
+    below = int(np.count_nonzero(sample.target < low)) - (sample.mask.size - known)
+    if 2 * below < known and 2 * int(np.count_nonzero(sample.target > high)) < known:
         return
     median = float(np.median(sample.target[sample.mask]))
     if not _PLAUSIBLE[0] <= median <= _PLAUSIBLE[1]:
@@ -287,7 +304,7 @@ def _from_folders(root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         if path.suffix.lower() in MAP_SUFFIXES and not path.name.startswith(".")
     }
     rows = []
-    for name in pictures_in(images)[0]:
+    for name in photo_names(images)[0]:
         path = found.pop(Path(name).with_suffix("").as_posix(), None)
         if path is None:
             raise DatasetError(

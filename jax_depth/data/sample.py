@@ -167,16 +167,21 @@ def labelled_sample(
                 f"its picture is {_size(rgb)} but its {what} is {_size(array)}"
             )
     values = np.asarray(values)
-    mask = np.isfinite(values)
+    whole = values.dtype.kind in "biu"
+    mask = np.ones(values.shape, bool) if whole else np.isfinite(values)
     if kind != "inverse_depth":
-        mask &= (values > 0) & (values <= far)
+        mask &= values > 0
+        if far < np.inf:
+            mask &= values <= far
     elif unit is not None:
         mask &= values >= 0
     if valid is not None:
         mask &= valid
     if not mask.any():
         raise SampleError("it has no pixel with a valid depth")
-    target = np.where(mask, values, 0).astype(np.float32)
+    if not mask.all():
+        values = np.where(mask, values, np.zeros((), values.dtype))
+    target = values.astype(np.float32, copy=False)
     return Sample(rgb, target, mask, kind, unit, name, intrinsics)
 
 

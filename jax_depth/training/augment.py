@@ -9,7 +9,7 @@ import dataclasses
 import io
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, Shaped, UInt8
 from PIL import Image, ImageFilter
 
 from jax_depth.config import Resample
@@ -27,6 +27,8 @@ _COLOUR_SPREADS = (
     "noise_share",
     "jpeg_share",
 )
+# What 8 bits are, by their value.
+_LEVEL = np.arange(256, dtype=np.float32) / np.float32(255)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -96,17 +98,68 @@ def augment(
         The picture, float32 nominally in [0, 1] for "original", whose resize
         overshoots at edges, uint8 for "transformers"; and its inverse depth.
     """
-    box = _draw_box(rgb.shape[:2], size, settings, generator)
-    flip = generator.random() < settings.flip_share
-    left, top, right, bottom = box
-    view = resized_crop(rgb[top:bottom, left:right], size, resample)
-    target = size[1], size[0]
-    depth = Image.fromarray(disparity).resize(target, Image.Resampling.NEAREST, box)
-    view = _degrade(_change_colours(view, settings, generator), settings, generator)
-    if resample == "transformers":
-        view = _to_bytes(view)
-    step = -1 if flip else 1
-    return view[:, ::step], np.asarray(depth)[:, ::step]
+    view = draw(rgb.shape[:2], size, settings, generator)
+    picture = view.picture(rgb, settings, generator, resample)
+    return picture, view.nearest(disparity)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A part of a frame, to be seen at some size.
+
+    Attributes:
+        box: left, top, right, bottom in pixels.
+        size: (rows, columns) of the result.
+        flip: mirrored.
+    """
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    flip: bool
+
+    def picture(
+        self,
+        rgb: UInt8[np.ndarray, "h w 3"],
+        settings: Augmentation,
+        generator: np.random.Generator,
+        resample: Resample,
+    ) -> Resized:
+        """Return the part of a picture, its colours changed; see `augment`."""
+        left, top, right, bottom = self.box
+        view = resized_crop(rgb[top:bottom, left:right], self.size, resample)
+        view = _change_colours(view, settings, generator)
+        view = _degrade(view, settings, generator)
+        if resample == "transformers":
+            view = _to_bytes(view)
+        return view[:, :: -1 if self.flip else 1]
+
+    def nearest(self, values: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "h2 w2"]:
+        """Return the part of a map of any type, by nearest neighbour as Pillow does."""
+        left, top, right, bottom = self.box
+        rows = _nearest(top, bottom, self.size[0])
+        columns = _nearest(left, right, self.size[1])
+        # One after the other is several times faster than both at once.
+        return values[rows].take(columns[:: -1 if self.flip else 1], axis=1)
+
+
+def draw(
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    settings: Augmentation,
+    generator: np.random.Generator,
+) -> View:
+    """Draw a part of a frame of some shape; what `augment` does first."""
+    box = _draw_box(shape, size, settings, generator)
+    return View(box, size, bool(generator.random() < settings.flip_share))
+
+
+def _nearest(first: int, end: int, count: int) -> Int64[np.ndarray, " n"]:
+    """Return the pixels of an axis that are nearest to `count` even steps."""
+    step = (end - first) / count
+    # Summed up in turn as in Pillow's Geometry.c, which decides where two are as near.
+    places = np.full(count, step)
+    places[0] = first + step * 0.5
+    return np.cumsum(places).astype(np.int64)
 
 
 def _draw_box(shape, size, settings, generator) -> tuple[int, int, int, int]:
@@ -138,7 +191,8 @@ def _change_colours(view, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     gain *= factor(settings.brightness)
     contrast = factor(settings.contrast)
     if view.dtype == np.uint8:
-        x = ((np.arange(256) / 255.0).astype(np.float32) ** np.float32(gamma))[view]
+        table = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(gamma)
+        x = table.take(view)
     elif gamma == 1:
         x = view
     else:
@@ -161,7 +215,7 @@ def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     if blur:
         radius = generator.uniform(*settings.blur)
         picture = Image.fromarray(_to_bytes(x)).filter(ImageFilter.GaussianBlur(radius))
-        x = np.asarray(picture).astype(np.float32) / np.float32(255)
+        x = _LEVEL.take(np.asarray(picture))
     if noise:
         scale = np.float32(generator.uniform(*settings.noise))
         x = x + scale * generator.standard_normal(x.shape, dtype=np.float32)
@@ -169,9 +223,12 @@ def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
         buffer = io.BytesIO()
         quality = int(generator.integers(*settings.jpeg))
         Image.fromarray(_to_bytes(x)).save(buffer, "JPEG", quality=quality)
-        x = np.asarray(Image.open(buffer)).astype(np.float32) / np.float32(255)
+        x = _LEVEL.take(np.asarray(Image.open(buffer)))
     return x
 
 
 def _to_bytes(x) -> UInt8[np.ndarray, "h w 3"]:
-    return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+    x = np.clip(x, 0, 1)
+    x *= 255
+    x += 0.5
+    return x.astype(np.uint8)

@@ -1,7 +1,8 @@
 """From a dataset's sample to the arrays of one row of a batch."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -9,10 +10,13 @@ from jax_depth.config import Resample
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import Sample, SampleError
 from jax_depth.inference.prompted import takes_prompts
-from jax_depth.training.augment import augment
+from jax_depth.training.augment import draw
 from jax_depth.training.prompt_simulation import simulate
 from jax_depth.training.recipe import Recipe
 from jax_depth.training.start import model_config
+
+# Pixels of a sample that are counted, about, for the share of its depth that is used.
+_COUNTED = 1 << 16
 
 
 class PseudoSample(Sample):
@@ -72,23 +76,18 @@ class TrainingRows:
         """
         data = self._data
         pseudo = isinstance(sample, PseudoSample)
-        target, mask = target_of(sample, self._metric, data.min_depth, self._far)
-        if not mask.any():
-            raise SampleError(
-                f"{sample.name}: {out_of_range(sample, data.min_depth, self._far)}"
-            )
-        used = mask.sum() / max(known(sample, self._metric).sum(), 1)
-        # Resampled by nearest neighbour, so that NaN carries the mask through.
-        target = np.where(mask, target, np.float32(np.nan))
+        used = self._used(sample)
         settings = data.pseudo_augmentation if pseudo else data.augmentation
         shape = (data.size, data.size)
-        rgb, target = augment(
-            sample.rgb, target, shape, settings, generator, self._resample
-        )
-        mask = np.isfinite(target)
+        view = draw(sample.rgb.shape[:2], shape, settings, generator)
+        rgb = view.picture(sample.rgb, settings, generator, self._resample)
+        # Of the pixels that are seen alone: nearest neighbours keep their values.
+        seen = _with_maps(sample, view.nearest)
+        target, mask = target_of(seen, self._metric, data.min_depth, self._far)
         more = {}
         if self._prompted:
-            more["prompt"] = simulate(target, data.prompt, generator)
+            unknown = np.where(mask, target, np.float32(np.nan))
+            more["prompt"] = simulate(unknown, data.prompt, generator)
         return {
             "rgb": np.ascontiguousarray(rgb),
             "target": np.where(mask, target, np.float32(0)),
@@ -97,6 +96,30 @@ class TrainingRows:
             "used": np.asarray(used, np.float32),
             **more,
         }
+
+    def _used(self, sample: Sample) -> float:
+        """Return the share of known depth in range, of every n-th pixel.
+
+        Raises:
+            SampleError: none at all is.
+        """
+        low, far = self._data.min_depth, self._far
+        step = max(1, math.isqrt(sample.rgb[..., 0].size // _COUNTED))
+        for n in dict.fromkeys((step, 1)):
+            few = _with_maps(sample, lambda values, n=n: values[::n, ::n])
+            _, mask = target_of(few, self._metric, low, far)
+            if count := np.count_nonzero(mask):
+                return count / np.count_nonzero(known(few, self._metric))
+        raise SampleError(f"{sample.name}: {out_of_range(sample, low, far)}")
+
+
+def _with_maps(sample: Sample, change: Callable[[np.ndarray], np.ndarray]) -> Sample:
+    """Return a sample whose target and mask are changed; its picture is black."""
+    if sample.target is None or sample.mask is None:
+        return sample
+    target, mask = change(sample.target), change(sample.mask)
+    black = np.broadcast_to(np.uint8(0), (*mask.shape, 3))
+    return dataclasses.replace(sample, rgb=black, target=target, mask=mask)
 
 
 def target_of(
