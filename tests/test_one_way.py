@@ -27,8 +27,8 @@ from jax_depth.evaluation.run import run
 from jax_depth.inference.preprocess import served
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.initialize import init
-from jax_depth.training import held_out
 from jax_depth.training.augment import Augmentation, augment
+from jax_depth.training.held_out_steps import Steps
 from jax_depth.training.step import normalize_rgb
 
 # Compiling is nearly all they do.
@@ -119,7 +119,9 @@ def test_predict_eval_the_judge_and_a_row_of_training_agree(way, tmp_path, monke
     (file,) = (tmp_path / "out").glob("*.npy")
     np.testing.assert_allclose(np.load(file), expected, atol=1e-6 * scale)
 
-    judged = held_out.predict(PARAMS, config, photo, config.image_size)
+    judge = Steps(PARAMS, config, config.image_size, ONE)
+    judged = np.asarray(judge.run(judge.prepare(photo)))[0]
+    judged = judge.finish(judged, photo.shape[:2])
     np.testing.assert_allclose(judged, expected, rtol=0, atol=2e-6 * scale)
 
     seen = []

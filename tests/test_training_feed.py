@@ -1,14 +1,22 @@
 """What a run takes of a sample, and of which it takes nothing: depth in range."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from training_run import recipe
 
 from jax_depth.data import Loader, SampleError
 from jax_depth.data.loader import TooManyUnreadable
 from jax_depth.data.sample import labelled_sample
-from jax_depth.training import held_out
-from jax_depth.training.feed import TrainingRows
+from jax_depth.models.output import Output
+from jax_depth.training import held_out, held_out_steps
+from jax_depth.training.augment import draw
+from jax_depth.training.feed import TrainingRows, target_of
+from jax_depth.training.held_out_steps import Sizes, Steps
 from jax_depth.training.recipes import RECIPES
 from jax_depth.training.shapes import Shapes
 from jax_depth.training.start import model_config
@@ -51,19 +59,95 @@ def test_a_crop_without_depth_is_none_of_that():
     assert not all(masks)
 
 
+def flat(params, pixels, config):
+    """A network that says 1 everywhere."""
+    return Output(jnp.ones(pixels.shape[:3]))
+
+
+class Shapely(Shapes):
+    """Pictures of two usual shapes, and others of which there is one each."""
+
+    def _read(self, index):
+        height = 30 + index if index < 12 else (40, 60)[index % 2]
+        values = np.linspace(1, 3, height * 40, dtype=np.float32).reshape(height, 40)
+        return metres(values, self.names[index])
+
+
+def test_held_out_pictures_share_devices_and_few_programs(monkeypatch):
+    config = model_config(recipe(*METRIC))
+    seen, said = [], []
+
+    def network(params, pixels, config):
+        seen.append((pixels.shape, len(pixels.sharding.device_set)))
+        return flat(params, pixels, config)
+
+    monkeypatch.setattr(held_out_steps, "_apply", network)
+    samples = Shapely(count=40)
+    arguments = {}, config, samples, 40, 140, 1e-3, said.append
+    metrics, _ = held_out.evaluate_held_out(*arguments)
+    assert metrics["images"] == 40
+    shapes = {shape for shape, _ in seen}
+    assert {(8, 140, 140, 3), (8, 210, 140, 3)} < shapes and len(shapes) == 8
+    assert {devices for _, devices in seen} == {8} and len(seen) < 40 / 2
+    (note,) = said
+    assert " of 40 held-out pictures are stretched" in note
+    # Found out once; the same on any number of devices.
+    again, _ = held_out.evaluate_held_out(*arguments, None, jax.devices()[:1])
+    assert again == metrics and len(said) == 1
+    assert {shape[1:] for shape, _ in seen} == {shape[1:] for shape in shapes}
+
+
+def test_a_size_that_is_not_kept_becomes_the_nearest_of_those_that_are():
+    sizes = Sizes([(28, 28), (28, 28), *((28, 28 + 14 * n) for n in range(1, 12))])
+    assert sizes.kept[0] == (28, 28) and len(sizes.kept) == Sizes.MOST
+    assert sizes.others == 4
+    assert sizes.nearest((28, 28)) == (28, 28)
+    assert sizes.nearest((28, 182)) == sizes.kept[-1] == (28, 126)
+    config = model_config(recipe())
+    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    for resample in ("original", "transformers"):
+        steps = Steps({}, dataclasses.replace(config, resample=resample), 28)
+        own = steps.prepare(picture)
+        steps.sizes = Sizes([own.shape[1:3]])
+        np.testing.assert_array_equal(steps.prepare(picture), own)
+        steps.sizes = Sizes([(28, 56)])
+        other = steps.prepare(picture)
+        assert other.shape == (1, 28, 56, 3)
+        np.testing.assert_allclose(other.mean(), own.mean(), atol=0.05)
+
+
 def test_held_out_pictures_of_which_none_counts_are_said(monkeypatch):
     config = model_config(recipe(*METRIC))
 
-    def predict(params, config, rgb, side):
-        return np.ones(rgb.shape[:2], np.float32)
-
-    monkeypatch.setattr(held_out, "predict", predict)
+    monkeypatch.setattr(held_out_steps, "_apply", flat)
     said = []
     arguments = {}, config, WrongUnit(count=5), 3, 28, 1e-3, said.append
     metrics, _ = held_out.evaluate_held_out(*arguments)
     assert metrics == {"images": 0, "unreadable": 0}
     assert len(said) == 1 and said[0].startswith("none of 3 held-out pictures")
     assert "train/00004: no depth between 0.001 and 20 m (median 2300 m)" in said[0]
+
+
+def test_a_row_is_the_whole_picture_masked_first():
+    """Masks and units are computed of what is seen; Pillow resamples the reference."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0.5, 30, (480, 640)).astype(np.float32)
+    values[rng.random(values.shape) < 0.3] = np.nan
+    sample, size = metres(values), FINETUNE.data.size
+    for seed in range(3):
+        row = TrainingRows(FINETUNE)(sample, np.random.default_rng(seed))
+        target, mask = target_of(sample, True, 1e-3, 20.0)
+        view = draw(
+            values.shape, (size, size), FINETUNE.data.augmentation,
+            np.random.default_rng(seed),
+        )  # fmt: skip
+        whole = Image.fromarray(np.where(mask, target, np.float32(np.nan)))
+        wanted = whole.resize((size, size), Image.Resampling.NEAREST, view.box)
+        wanted = np.asarray(wanted)[:, :: -1 if view.flip else 1]
+        np.testing.assert_array_equal(row["mask"], np.isfinite(wanted))
+        np.testing.assert_array_equal(row["target"], np.nan_to_num(wanted))
+        used = mask.sum() / np.isfinite(values).sum()
+        assert abs(row["used"] - used) < 0.01
 
 
 def test_the_limit_of_unusable_samples_is_a_setting():

@@ -173,6 +173,21 @@ def test_a_run_stopped_while_it_compiles_has_lost_nothing(tmp_path, monkeypatch)
     assert (history.steps, history.abandoned, history.interrupted) == (2, True, False)
     assert max(losses(tmp_path)) == 2
 
+    # So an evaluation, which compiles for every size of pictures: saved without it.
+    monkeypatch.undo()
+    monkeypatch.setattr(meshes, "make_mesh", one_device)
+    over.clear()
+    monkeypatch.setattr(loop, "_judged", lambda *_: compile_for_ever(None, None))
+    monkeypatch.setattr(loop, "_GRACE", 0.1)
+    history = run(
+        tmp_path, "run.steps=4", "run.evaluate_every=3", "optimizer.warmup=1",
+        held_out=True,
+    )  # fmt: skip
+    over.set()
+    assert (history.steps, history.abandoned) == (3, True)
+    assert max(losses(tmp_path)) == 3
+    assert (tmp_path / "checkpoints/3").is_dir()
+
 
 def test_a_folder_holds_one_run(tmp_path):
     with locked(tmp_path):

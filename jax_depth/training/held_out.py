@@ -1,43 +1,30 @@
 """Evaluation while training: metrics and pictures of held-out samples."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig
 from jax_depth.data.dataset import Dataset
-from jax_depth.data.sample import SampleError
+from jax_depth.data.sample import Sample, SampleError
 from jax_depth.evaluation import evaluate
-from jax_depth.inference.preprocess import from_network, served, to_network
 from jax_depth.inference.prompted import takes_prompts
-from jax_depth.models.depth_anything import apply
+from jax_depth.inference.stream import stream
 from jax_depth.training.feed import out_of_range, target_of
+from jax_depth.training.held_out_steps import Sizes, Steps
 from jax_depth.training.panels import panel
-from jax_depth.training.prompt_simulation import PromptSimulation, simulate
+from jax_depth.training.prompt_simulation import PromptSimulation, simulate, thinned
 
 # Inverse depth is evaluated as metres up to here, see `evaluation.evaluate`.
 _FAR = 80.0
 _PICTURES = 4
-
-
-_apply = jax.jit(apply, static_argnums=2)
-
-
-def predict(
-    params: Params,
-    config: ModelConfig,
-    rgb: UInt8[np.ndarray, "h w 3"],
-    side: int,
-    prompt: Float32[np.ndarray, "h2 w2"] | None = None,
-) -> Float32[np.ndarray, "h w"]:
-    """Return depth at a picture's own size, as `Estimator` at size `side` does."""
-    seen = served(config, side)
-    beside = {} if prompt is None else {"prompt": prompt[None]}
-    depth = _apply(params, to_network(rgb, seen), config, **beside).depth
-    return from_network(np.asarray(depth)[0], config, rgb.shape[:2])
+# (dataset, samples of it, model) -> the sizes at which its pictures are shown.
+_sizes: dict[tuple[Dataset, int, ModelConfig], Sizes] = {}
 
 
 def evaluate_held_out(
@@ -49,6 +36,7 @@ def evaluate_held_out(
     min_depth: float = 1e-3,
     report: Callable[[str], None] | None = None,
     simulation: PromptSimulation | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> tuple[dict[str, float | int], list[UInt8[np.ndarray, "h w 3"]]]:
     """Return each metric's mean over evenly spaced samples, and a few pictures.
 
@@ -60,10 +48,12 @@ def evaluate_held_out(
         min_depth: metres below which pixels are left out.
         report: called with a message if not a single sample could be evaluated.
         simulation: of the prompts, for a model that takes them; the same each time.
+        devices: of this process, to compute on; all of them by default.
 
     A relative model is aligned by scale and shift in disparity, a metric one is not
-    aligned. "images" and "unreadable" count the samples. With several processes each
-    evaluates its share; the numbers are for all of them.
+    aligned. "images" and "unreadable" count the samples. Each process evaluates its
+    share, a picture on each of its devices at a time; the numbers are for all of them.
+    Pictures are shown to the network at no more than `Sizes.MOST` sizes.
     """
     metric = config.kind == "metric_depth"
     far = config.max_depth or _FAR
@@ -72,38 +62,80 @@ def evaluate_held_out(
     chosen = np.linspace(0, len(samples) - 1, count).astype(int)
     # Neighbours may show the same scene.
     shown = set(chosen[np.linspace(0, count - 1, min(count, _PICTURES)).astype(int)])
-    for number in chosen[jax.process_index() :: jax.process_count()]:
-        try:
-            sample = samples[int(number)]
-        except SampleError as error:
-            unreadable, reason = unreadable + 1, str(error)
-            continue
+    steps = Steps(params, config, side, devices)
+    steps.sizes = _sizes_of(samples, chosen, steps, report)
+    read: dict[int, tuple[Sample, np.ndarray, np.ndarray]] = {}
+
+    def picture(number: int) -> UInt8[np.ndarray, "h w 3"]:
+        sample = samples[number]
         target, mask = target_of(sample, metric, min_depth, far)
-        mask = mask & (target > 0)
-        depth = target if metric else 1 / np.where(mask, target, np.float32(1))
-        beside = ()
-        if takes_prompts(config):
-            known = np.where(mask, target, np.float32(np.nan))
-            generator = np.random.default_rng(int(number))
-            beside = (simulate(known, simulation or PromptSimulation(), generator),)
-        pred = predict(params, config, sample.rgb, side, *beside)
-        space, align = ("depth", "none") if metric else ("disparity", "scale_shift")
-        caption = ""
-        if mask.any():
-            results.append(
-                evaluate(pred, depth, mask, align, space, min_depth, max_depth=far)
-            )
-            caption = f"AbsRel {results[-1]['abs_rel']:.3f}"
-        else:
-            reason = f"{sample.name}: {out_of_range(sample, min_depth, far)}"
-        if number in shown:
-            pictures.append(panel(sample.rgb, target, mask, pred, metric, caption))
+        read[number] = sample, target, mask & (target > 0)
+        return sample.rgb
+
+    def prompt(number: int, rgb: np.ndarray) -> np.ndarray:
+        _, target, mask = read[number]
+        known = np.where(mask, target, np.float32(np.nan))
+        # Of the network's size, so that prompts have as few sizes as pictures.
+        known = thinned(known, steps.size_of(rgb.shape[:2]))
+        generator = np.random.default_rng(number)
+        return simulate(known, simulation or PromptSimulation(), generator)[None]
+
+    mine = map(int, chosen[jax.process_index() :: jax.process_count()])
+    beside = prompt if takes_prompts(config) else None
+    with contextlib.closing(stream(mine, steps, read=picture, beside=beside)) as maps:
+        for number, pred in maps:
+            if isinstance(pred, SampleError):
+                unreadable, reason = unreadable + 1, str(pred)
+                continue
+            if isinstance(pred, Exception):
+                raise pred
+            sample, target, mask = read.pop(number)
+            depth = target if metric else 1 / np.where(mask, target, np.float32(1))
+            space, align = ("depth", "none") if metric else ("disparity", "scale_shift")
+            caption = ""
+            if mask.any():
+                results.append(
+                    evaluate(pred, depth, mask, align, space, min_depth, max_depth=far)
+                )
+                caption = f"AbsRel {results[-1]['abs_rel']:.3f}"
+            else:
+                reason = f"{sample.name}: {out_of_range(sample, min_depth, far)}"
+            if number in shown:
+                pictures.append(panel(sample.rgb, target, mask, pred, metric, caption))
     means, judged, unreadable = _combined(results, unreadable)
     if not judged and report is not None:
         report(
             f"none of {count} held-out pictures could be evaluated, the last: {reason}"
         )
     return means | {"images": judged, "unreadable": unreadable}, pictures
+
+
+def _sizes_of(
+    samples: Dataset,
+    chosen: np.ndarray,
+    steps: Steps,
+    report: Callable[[str], None] | None,
+) -> Sizes:
+    """Return the sizes of the chosen pictures, found once; every process calls it."""
+    key = samples, len(chosen), steps.seen
+    if key in _sizes:
+        return _sizes[key]
+    found = np.zeros((len(chosen), 2), np.int32)
+    for place in range(jax.process_index(), len(chosen), jax.process_count()):
+        with contextlib.suppress(SampleError):
+            found[place] = steps.own_size(samples[int(chosen[place])].rgb.shape[:2])
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        found = multihost_utils.process_allgather(found).sum(0)
+    sizes = _sizes[key] = Sizes([(r, c) for r, c in found.tolist() if r])
+    if sizes.others and report is not None:
+        report(
+            f"{sizes.others} of {len(chosen)} held-out pictures are stretched a little "
+            f"to one of the {Sizes.MOST} most frequent sizes at the network, so that "
+            "few programs are compiled; `jax-depth eval` computes each at its own"
+        )
+    return sizes
 
 
 def _combined(

@@ -8,6 +8,7 @@ in the checkpoint.
 import collections
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import time
@@ -37,6 +38,7 @@ from jax_depth.training.feed import PseudoLabelled, TrainingRows
 from jax_depth.training.first_look import batch_picture, depth_lines
 from jax_depth.training.folder_lock import locked
 from jax_depth.training.held_out import evaluate_held_out
+from jax_depth.training.held_out_steps import replicated
 from jax_depth.training.history import (
     HeldOut,
     History,
@@ -58,6 +60,8 @@ __all__ = ["HeldOut", "History", "NotFinite", "Outcome", "TrainingData", "train"
 
 # Steps the host may run ahead of the device.
 _AHEAD = 2
+# Seconds an evaluation may go on after a signal; clouds give 30 in all.
+_GRACE = 10.0
 # The name in 0.1 of what `train` returns.
 Outcome = History
 # Called with a step and what was logged for it; True asks the run to save and end.
@@ -188,9 +192,10 @@ def _train(
                 for sentence, values in depth_lines(recipe, data.datasets):
                     journal.say(sentence, **values)
             done, early = _steps(run, loader, journal, first, stop, hosts)
-    except Stopped:
-        done, abandoned = first, True
-        journal.say(f"stopped at step {done} of {steps}, while compiling")
+    except Stopped as stopped:
+        done, abandoned = stopped.step or first, True
+        doing = "compiling" if stopped.step is None else "evaluating, saved"
+        journal.say(f"stopped at step {done} of {steps}, while {doing}")
     finally:
         run.checkpoints.close()
         journal.close()
@@ -229,14 +234,30 @@ def _as_data(data: Any) -> TrainingData:
     return TrainingData(opened)
 
 
-def _save(run: Run, due: list[HeldOut], journal: Journal, step: int) -> None:
-    """Save a checkpoint, evaluated first on the sets that are due."""
+def _save(
+    run: Run, due: list[HeldOut], journal: Journal, step: int, stop: Stop
+) -> None:
+    """Save a checkpoint, evaluated first on the sets that are due.
+
+    Raises:
+        Stopped: a signal came while it was evaluated, which may compile for minutes; it
+            is saved all the same.
+    """
     better, metrics = run.best is None, {}
     best = run.recipe.run.best
     averaged = None
     if due:
         averaged = gathered(run.state)
-        metrics = _judged(run, averaged, journal, step, due)
+        judge = functools.partial(_judged, run, averaged, journal, step, due)
+        if step == run.recipe.run.steps:  # after which nothing would evaluate it
+            metrics = judge()
+        else:
+            try:
+                metrics = stop.patiently(judge, grace=_GRACE)
+            except Stopped:
+                run.checkpoints.save(run.state)
+                run.checkpoints.wait()
+                raise Stopped(step) from None
         if best in metrics:
             value = metrics[best]
             run.patience.judge(value)
@@ -273,10 +294,12 @@ def _judged(
     """Evaluate parameters, log the result and return it by `run.best`'s names."""
     settings, data = run.recipe.run, run.recipe.data
     found: dict[str, float | int] = {}
-    placed = jax.device_put(params, jax.local_devices()[0])
+    # Those of this process: each evaluates its share.
+    devices = list(run.mesh.local_devices)
+    params = replicated(params, devices)
     for judge in due:
         metrics, pictures = evaluate_held_out(
-            placed,
+            params,
             run.config,
             judge.dataset,
             settings.evaluate_images,
@@ -284,6 +307,7 @@ def _judged(
             data.min_depth,
             journal.say,
             data.prompt,
+            devices,
         )
         logged = {f"held_out/{judge.prefix}{k}": v for k, v in metrics.items()}
         journal.write(step, logged | {"time": time.time()})
@@ -353,7 +377,7 @@ def _steps(
         if save:
             window += watch.settled(pending)
             with throughput.paused():
-                _save(run, due, journal, done)
+                _save(run, due, journal, done, stop)
         if stopped:
             run.checkpoints.wait()
             journal.say(f"stopped at step {done} of {settings.steps}, saved")

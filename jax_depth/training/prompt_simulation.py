@@ -54,7 +54,7 @@ def simulate(
         where no value is known, and from which nothing is learnt either.
     """
     rows, columns = _size(depth.shape, settings.size)
-    low = depth[_centres(depth.shape[0], rows)][:, _centres(depth.shape[1], columns)]
+    low = thinned(depth, (rows, columns))
     known = np.isfinite(low)
     if not known.any():
         return np.ones((rows, columns), np.float32)
@@ -67,6 +67,14 @@ def simulate(
     error = generator.uniform(*settings.noise) * generator.standard_normal(low.shape)
     measured = low * np.clip(1 + error, _LEAST, _MOST)
     return filled(np.where(kept, measured, np.nan))
+
+
+def thinned(
+    depth: Float32[np.ndarray, "h w"], size: tuple[int, int]
+) -> Float32[np.ndarray, "h2 w2"]:
+    """Return the values nearest to the centres of `size` rows and columns."""
+    rows, columns = map(_centres, depth.shape, size)
+    return depth[rows][:, columns]
 
 
 def _size(shape: tuple[int, ...], side: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ gets it, all agree on a step; Ctrl-C is passed on as if it were SIGTERM.
 import contextvars
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TypeVar
@@ -19,7 +20,15 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The run was asked to end while something ran that cannot be interrupted."""
+    """The run was asked to end while something ran that cannot be interrupted.
+
+    Args:
+        step: that is saved; None for the one the process started from.
+    """
+
+    def __init__(self, step: int | None = None):
+        super().__init__()
+        self.step = step
 
 
 class Stop:
@@ -32,6 +41,7 @@ class Stop:
     def __init__(self):
         self.signal: int | None = None
         self._requested = False
+        self._since = 0.0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Stop":
@@ -62,11 +72,18 @@ class Stop:
         agreed = multihost_utils.reached_preemption_sync_point(step)
         return bool(agreed)
 
-    def patiently(self, function: Callable[..., T], *args: Any) -> T:
+    def patiently(
+        self, function: Callable[..., T], *args: Any, grace: float = 0.0
+    ) -> T:
         """Return `function(*args)`, for what compiles: minutes without a step.
 
         It runs in another thread, since a handler would wait until XLA returns to the
         main one. Several processes have to agree on a step, so there it runs here.
+
+        Args:
+            function: to call.
+            args: of it.
+            grace: seconds that it may go on after a signal.
 
         Raises:
             Stopped: a signal came first; the thread is left to itself.
@@ -87,7 +104,10 @@ class Stop:
         thread.start()
         while thread.is_alive():
             thread.join(_POLL)
-            if self.signal is not None and thread.is_alive():
+            if self.signal is None:
+                continue
+            thread.join(max(0.0, self._since + grace - time.monotonic()))
+            if thread.is_alive():
                 raise Stopped
         if failed:
             raise failed[0]
@@ -96,6 +116,6 @@ class Stop:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal, self._since = number, time.monotonic()
         if jax.process_count() > 1:
             signal.raise_signal(signal.SIGTERM)
