@@ -1,11 +1,13 @@
 """What a run keeps and shows: checkpoints, the best model, log, pictures, rates."""
 
 import dataclasses
+import errno
 import io
 import json
 import shutil
 import struct
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -20,6 +22,7 @@ from jax_depth import checkpoint
 from jax_depth.models.initialize import init
 from jax_depth.training import loop, throughput
 from jax_depth.training import mesh as meshes
+from jax_depth.training.board import Board
 from jax_depth.training.checkpoints import Checkpoints
 from jax_depth.training.journal import Journal
 from jax_depth.training.start import initial_params, model_config
@@ -90,16 +93,18 @@ def test_a_bar_is_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch, terminal
     monkeypatch.setattr(stream, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stderr", stream)
     journal = Journal(tmp_path, 3, 8)
+    values = {"loss": 0.25, "learning_rate/head": 1e-3, "images_per_second": 2.5}
     for step in range(4, 9):
-        journal.write(step, {"loss": 0.25, "images_per_second_per_device": 2.0})
+        journal.write(step, values)
         journal.advance()
     journal.say("a note")
     journal.close()
     shown = stream.getvalue()
     assert "train: a note" in shown
+    assert "step 4 of 8: loss 0.2500, head's rate 0.001, 2.5 pictures/s" in shown
     assert ("8/8" in shown and "loss=0.2500" in shown) == terminal
     lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert lines[0] == {"step": 4, "loss": 0.25, "images_per_second_per_device": 2.0}
+    assert lines[0] == {"step": 4} | values
     assert lines[-1] == {"note": "a note"}
 
 
@@ -116,6 +121,28 @@ def test_numbers_and_pictures_are_in_tensorboard(tmp_path):
     shown = Image.open(io.BytesIO(value.image.encoded_image_string))
     assert step == 5
     np.testing.assert_array_equal(np.asarray(shown), picture)
+
+
+def test_a_full_disk_ends_tensorboard_alone_and_the_log_names_its_file(tmp_path):
+    full = Path("/dev/full")  # every write fails with ENOSPC
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    board = Board(tmp_path / "tensorboard", 0)
+    records = board._writer._py_recordio_writer
+    records._writer.close()
+    records._writer = open(full, "wb", buffering=0)
+    for step in range(20):  # more than a queue would take
+        board.scalar("loss", 0.5, step)
+    board.close()
+    journal = Journal(tmp_path, 0, 8)
+    log = journal._file.name
+    journal._file.close()
+    journal._file = open(full, "a", encoding="utf-8")
+    with pytest.raises(OSError, match="the log cannot go on") as caught:
+        journal.write(1, {"loss": 0.25})
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(full) and log.endswith("log.jsonl")
+    journal.close()
 
 
 def test_a_panel_shows_picture_truth_and_prediction():

@@ -82,8 +82,9 @@ class Checkpoints:
                 best_mode="max" if greatest else "min",
             ),
         )
-        # Not every checkpoint is judged; Orbax would warn at each that is not.
-        logging.getLogger("absl").addFilter(_not_about_metrics)
+        # Not every checkpoint is judged; Orbax would warn at each that is not, and
+        # print a traceback of each of its threads when a disk is full.
+        logging.getLogger("absl").addFilter(_worth_saying)
 
     def latest(self) -> int | None:
         """Return the number of the newest complete checkpoint."""
@@ -177,18 +178,20 @@ class Checkpoints:
         with self._full():
             self._manager.close()
 
-    @contextlib.contextmanager
-    def _full(self) -> Iterator[None]:
-        """Turn the errors of a save on a full disk into a clear message."""
-        try:
-            yield
-        except Exception as error:
-            free = shutil.disk_usage(self._folder).free
-            if "No space left" in str(error) or free < min(self._need, _LITTLE):
-                raise OSError(
-                    errno.ENOSPC, full(self._need, free), str(self._folder)
-                ) from error
-            raise
+    def _full(self) -> contextlib.AbstractContextManager[None]:
+        return _full(self._folder, self._need)
+
+
+@contextlib.contextmanager
+def _full(folder: Path, need: int) -> Iterator[None]:
+    """Turn the errors of a save on a full disk into a clear message."""
+    try:
+        yield
+    except Exception as error:
+        free = shutil.disk_usage(folder).free
+        if "No space left" in str(error) or free < min(need, _LITTLE):
+            raise OSError(errno.ENOSPC, full(need, free), str(folder)) from error
+        raise
 
 
 def full(need: int, free: int) -> str:
@@ -227,7 +230,11 @@ def export(workdir: Path | str, params: Params, config: ModelConfig) -> None:
     """
     workdir = Path(workdir)
     config = dataclasses.replace(config, dtype="float32")
-    with tempfile.TemporaryDirectory(dir=workdir, prefix=".model-") as folder:
+    need = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    with (
+        _full(workdir, need),
+        tempfile.TemporaryDirectory(dir=workdir, prefix=".model-") as folder,
+    ):
         new = Path(folder) / "model"
         checkpoint.save(new, params, config)
         for name in (checkpoint.WEIGHTS, checkpoint.CONFIG):
@@ -273,8 +280,10 @@ def _shortly(error: Exception) -> str:
     return text if len(text) < 200 else f"{text[:200]}…"
 
 
-def _not_about_metrics(record: logging.LogRecord) -> bool:
-    return "tracked_metric" not in record.getMessage()
+def _worth_saying(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    # What a thread of a save raises is raised again where the save is waited for.
+    return "tracked_metric" not in text and "_SignalingThread.run()" not in text
 
 
 def _dump(state: TrainState) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The log of a run: lines of JSON, TensorBoard, and a progress bar on a terminal."""
 
+import contextlib
 import json
 import sys
 import threading
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.printable import printable
+from jax_depth.training.board import Board
 
 LOG, FIRST_BATCH = "log.jsonl", "first_batch.png"
 
@@ -49,10 +51,8 @@ class Journal:
         self.lines: list[dict[str, Any]] = []
         if not active:
             return
-        from tensorboardX import SummaryWriter
-
         self._file = open(workdir / LOG, "a", encoding="utf-8")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first)
+        self._board = Board(workdir / "tensorboard", first)
         self._bar = tqdm(
             total=steps, initial=first, unit="step", disable=not sys.stderr.isatty()
         )
@@ -67,11 +67,10 @@ class Journal:
         self._add({"step": step} | values)
         for name, value in values.items():
             if isinstance(value, int | float):
-                self._board.add_scalar(name, value, step)
+                self._board.scalar(name, value, step)
         if "loss" in values:
             self._bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-        if self._bar.disable:
-            print(f"train: {_plain(step, self._steps, values)}", file=sys.stderr)
+        tqdm.write(f"train: {_plain(step, self._steps, values)}", file=sys.stderr)
 
     def pictures(
         self,
@@ -83,12 +82,12 @@ class Journal:
         if self._active:
             for number, picture in enumerate(pictures):
                 name = f"{prefix}{number}"
-                self._board.add_image(name, picture, step, dataformats="HWC")
+                self._board.picture(name, picture, step)
 
     def first_batch(self, picture: UInt8[np.ndarray, "h w 3"], step: int) -> None:
         """Show what the network sees, in TensorBoard and as a file."""
         if self._active:
-            self._board.add_image("first_batch", picture, step, dataformats="HWC")
+            self._board.picture("first_batch", picture, step)
             with atomic(self._workdir / FIRST_BATCH) as path:
                 Image.fromarray(picture).save(path, "PNG")
 
@@ -107,19 +106,24 @@ class Journal:
         # Threads of the loader report too.
         with self._lock:
             self.lines.append(line)
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+            try:
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+            except OSError as error:
+                reason = f"{error.strerror}; the log cannot go on: free some space"
+                raise OSError(error.errno, reason, self._file.name) from None
 
     def close(self) -> None:
         """Write what is buffered."""
         if self._active:
             self._bar.close()
             self._board.close()
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk, which was said
+                self._file.close()
 
 
 def _plain(step: int, steps: int, values: dict[str, Any]) -> str:
-    """Return a line of the log for people, where no bar can be drawn."""
+    """Return a line of the log for people."""
     words = {
         "loss": "loss {:.4f}",
         "learning_rate/head": "head's rate {:.3g}",

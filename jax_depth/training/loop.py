@@ -194,11 +194,13 @@ def _train(
             done, early = _steps(run, loader, journal, first, stop, hosts)
     except Stopped as stopped:
         done, abandoned = stopped.step or first, True
-        doing = "compiling" if stopped.step is None else "evaluating, saved"
+        doing = "evaluating, saved" if stopped.step else "compiling"
         journal.say(f"stopped at step {done} of {steps}, while {doing}")
     finally:
-        run.checkpoints.close()
-        journal.close()
+        try:
+            run.checkpoints.close()
+        finally:
+            journal.close()
     history = History(journal.lines, done)
     history.early, history.abandoned = early, abandoned
     return _ended(history, stop)
@@ -240,8 +242,7 @@ def _save(
     """Save a checkpoint, evaluated first on the sets that are due.
 
     Raises:
-        Stopped: a signal came while it was evaluated, which may compile for minutes; it
-            is saved all the same.
+        Stopped: a signal came during the evaluation; it is saved without it.
     """
     better, metrics = run.best is None, {}
     best = run.recipe.run.best
