@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import jax
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import jax_depth
 from jax_depth.cli import compilation_cache
 from jax_depth.cli.main import COMMANDS, main
+from jax_depth.formats.atomic import atomic, new_directory
 
 # The help, asked for in a process of its own, which then says what it imported.
 _HELP = """
@@ -140,3 +142,35 @@ def test_names_that_begin_with_a_dash(tmp_path, monkeypatch, capsys):
     assert main(["predict", "-o", "out", "--", "-a.png", "b.png"]) == 1
     said = capsys.readouterr().err
     assert "-a.png' does not exist" in said and "'b.png' does not exist" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "a.jpg", "-o", "gs://b/out"],
+        ["eval", "own", "--data", "pairs:own", "-o", "s3://b/out"],
+        ["convert", "tiny", "--to", "hf://b/out"],
+        ["export", "tiny", "-o", "memory://b/tiny.onnx"],
+        ["label", "gs:///b/photos", "-o", "out"],
+        ["train", "smoke", "--workdir", "gs:///b/run"],
+        ["train", "smoke", "--workdir", "W", "--set", "model.init=s3://b/model"],
+    ],
+)
+def test_an_address_is_refused_before_anything_is_made(
+    words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "is an address, not a path; mount the store" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_writer_makes_a_folder_called_as_a_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("gs://b/x", Path("s3://b/x")):
+        with pytest.raises(ValueError, match="is an address"), atomic(path):
+            pass
+        with pytest.raises(ValueError, match="is an address"), new_directory(path, ()):
+            pass
+    assert not list(tmp_path.iterdir())
