@@ -164,7 +164,7 @@ def _of_pixels(offset: float, factor: float) -> np.ndarray:
 
 def _check_unit(sample: Sample, meaning: Meaning) -> None:
     """Refuse metric depth that no camera can see."""
-    if sample.kind != "metric_depth" or sample.target is None:
+    if sample.kind != "metric_depth" or sample.target is None or sample.mask is None:
         return
     low, high = _PLAUSIBLE
     known = int(np.count_nonzero(sample.mask))

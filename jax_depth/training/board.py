@@ -27,11 +27,12 @@ class Board:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2
 
+        protocol: Any = event_pb2  # its classes are made when it is imported
         folder.mkdir(parents=True, exist_ok=True)
-        self._event = event_pb2.Event
+        self._event = protocol.Event
         self._writer: Any = EventsWriter(str(folder / "events"))
         self._flushed = time.monotonic()
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        start = protocol.SessionLog(status=protocol.SessionLog.START)
         self._add(step=first, session_log=start)
 
     def scalar(self, name: str, value: float, step: int) -> None:
