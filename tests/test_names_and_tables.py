@@ -13,10 +13,10 @@ from jax_depth.cli.photos import find_photos
 from jax_depth.cli.printable import printable
 from jax_depth.data import DatasetError, open_dataset
 from jax_depth.data.labels import read_part
-from jax_depth.data.unlabelled import pictures_in
 from jax_depth.evaluation.da2k import DA2K
 from jax_depth.evaluation.report import csv_text
 from jax_depth.formats.atomic import atomic
+from jax_depth.formats.folders import photo_names
 from jax_depth.outputs.calibration import RangeCalibration
 from jax_depth.training import overrides
 
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    names, left_out = pictures_in(tmp_path)
+    names, left_out = photo_names(tmp_path)
     (sentence,) = left_out
     assert names == ["a.png"]
     assert str(tmp_path / "closed") in sentence and "Permission denied" in sentence

@@ -27,8 +27,6 @@ _COLOUR_SPREADS = (
     "noise_share",
     "jpeg_share",
 )
-# What 8 bits are, by their value.
-_LEVEL = np.arange(256, dtype=np.float32) / np.float32(255)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -204,7 +202,8 @@ def _change_colours(view, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     if (matrix == np.eye(3)).all():
         return x
     x = x @ matrix
-    return x + x.mean() * (1 / contrast - 1)
+    x += x.mean() * (1 / contrast - 1)
+    return x
 
 
 def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
@@ -215,7 +214,7 @@ def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     if blur:
         radius = generator.uniform(*settings.blur)
         picture = Image.fromarray(_to_bytes(x)).filter(ImageFilter.GaussianBlur(radius))
-        x = _LEVEL.take(np.asarray(picture))
+        x = _from_bytes(np.asarray(picture))
     if noise:
         scale = np.float32(generator.uniform(*settings.noise))
         x = x + scale * generator.standard_normal(x.shape, dtype=np.float32)
@@ -223,7 +222,13 @@ def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
         buffer = io.BytesIO()
         quality = int(generator.integers(*settings.jpeg))
         Image.fromarray(_to_bytes(x)).save(buffer, "JPEG", quality=quality)
-        x = _LEVEL.take(np.asarray(Image.open(buffer)))
+        x = _from_bytes(np.asarray(Image.open(buffer)))
+    return x
+
+
+def _from_bytes(picture) -> Float32[np.ndarray, "h w 3"]:
+    x = picture.astype(np.float32)
+    x /= np.float32(255)
     return x
 
 
