@@ -52,6 +52,16 @@ def test_control_characters_never_reach_the_terminal(words, tmp_path, capfd):
     assert "\\x1b" in err
 
 
+def test_what_the_system_says_is_a_sentence(monkeypatch, capsys):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied", "folder/model.pth")
+
+    monkeypatch.setattr("jax_depth.cli.convert.run", refuse)
+    assert main(["convert", "model.pth", "--to", "x"]) == 1
+    sentence = "jax-depth: convert: 'folder/model.pth': Permission denied\n"
+    assert capsys.readouterr().err == sentence
+
+
 def test_names_are_shown_as_they_are():
     assert printable("Straße 東京.jpg") == "Straße 東京.jpg"
     assert printable("a\nb", "\n") == "a\nb"

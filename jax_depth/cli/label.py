@@ -10,6 +10,7 @@ from jax_depth.cli.model_options import (
     add_model_options,
     load_estimator,
 )
+from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         labelling = Labelling(args.source, args.outdir, args.shard, args.packed)
     except DatasetError as error:
         raise UsageError(str(error)) from None
+    make_folder(args.outdir)
     if not labelling.todo:
         labelling.finish()
         return _summary(args, labelling)

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 return _end_of_pipe()
-            summary.fail(args, str(error))
+            summary.fail(args, _sentence(error))
             return 1
         except KeyboardInterrupt:
             summary.fail(args, "interrupted")
@@ -167,6 +167,13 @@ def _after_dashes(words: Sequence[str]) -> list[str]:
 
 def _complain(sentence: str) -> None:
     print(printable(f"jax-depth: {sentence}"), file=sys.stderr)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says; of one from the system its file and its reason."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"'{os.fsdecode(error.filename)}': {error.strerror}"
+    return str(error)
 
 
 def _notes() -> Callable[..., None]:
