@@ -1,5 +1,6 @@
 """What names and fields may do to terminals, spreadsheets, folders and readers."""
 
+import io
 import json
 import os
 import signal
@@ -60,6 +61,14 @@ def test_what_the_system_says_is_a_sentence(monkeypatch, capsys):
     assert main(["convert", "model.pth", "--to", "x"]) == 1
     sentence = "jax-depth: convert: 'folder/model.pth': Permission denied\n"
     assert capsys.readouterr().err == sentence
+
+
+def test_names_that_the_terminal_has_no_letters_for(tmp_path, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(["predict", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "ö東")]) == 1
+    out.flush()
+    assert b"\\xf6\\u6771" in out.buffer.getvalue()
 
 
 def test_names_are_shown_as_they_are():

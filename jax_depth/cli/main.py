@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names need not be of the terminal's character set.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = _parse(argv)
     except SystemExit as end:  # argparse leaves this way, with 0 or 2
