@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from jax_depth.depth_map import DepthMap, MapKind
-from jax_depth.formats.json_file import read_json
+from jax_depth.formats.json_file import parse_json, require_regular
 
 PERCENTILES = (2.0, 98.0)
 # Values kept of each map: every picture counts the same, whatever its size.
@@ -76,7 +76,9 @@ class RangeCalibration:
             ValueError: it is not a calibration; the sentence names the file.
         """
         try:
-            document = read_json(path)
+            if not os.path.isdir(path):  # of which the system says so
+                require_regular(path)
+            document = parse_json(Path(path).read_text(encoding="utf-8"))
             if document.pop("format") != _FORMAT:
                 raise KeyError("format")
             document["percentiles"] = tuple(document["percentiles"])
