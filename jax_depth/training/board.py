@@ -35,7 +35,7 @@ class Board:
         start = protocol.SessionLog(status=protocol.SessionLog.START)
         self._add(step=first, session_log=start)
 
-    def scalar(self, name: str, value: float, step: int) -> None:
+    def scalar(self, name: str, value: int | float, step: int) -> None:
         """Add a number."""
         from tensorboardX import summary
 
