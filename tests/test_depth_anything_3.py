@@ -78,7 +78,17 @@ def error(actual, expected) -> float:
     return difference / (float(expected.std()) or 1.0)
 
 
-@pytest.mark.parametrize("case", oracle.CASES)
+# A quarter of a minute each.
+PLAIN = ("two-views-given-cameras", "four-views-two-scenes", "trained-grid", "mono")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case if case in PLAIN else pytest.param(case, marks=pytest.mark.slow)
+        for case in oracle.CASES
+    ],
+)
 def test_every_stage_equals_the_authors_code(case):
     expected = {
         key.removeprefix(f"{case}/"): array

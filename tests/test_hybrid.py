@@ -91,6 +91,7 @@ def test_a_narrow_picture_works_and_an_odd_size_is_refused(params):
         run(params, np.ones((1, 30, 32, 3), np.float32), CONFIG)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_close_and_returns_float32(params):
     pixels = np.random.default_rng(2).normal(size=(1, 64, 96, 3)).astype(np.float32)
     exact = np.asarray(run(params, pixels, CONFIG))
