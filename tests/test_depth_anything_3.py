@@ -211,7 +211,10 @@ def test_dead_levels_are_kept_and_the_shared_norm_is_read_under_any_name():
     params = jax_depth_convert.from_torch(state | twins, oracle.ANY_VIEW)
     assert_same(state, jax_depth_convert.to_torch(params, oracle.ANY_VIEW))
     alone = {k: x for k, x in state.items() if k != shared.format(0)}
-    jax_depth_convert.from_torch(alone | twins, oracle.ANY_VIEW)
+    third = shared.format(3)
+    for others in (twins, {third: twins[third]}):
+        again = jax_depth_convert.from_torch(alone | others, oracle.ANY_VIEW)
+        assert_same(state, jax_depth_convert.to_torch(again, oracle.ANY_VIEW))
     twins[shared.format(3)] = twins[shared.format(3)] + 1
     with pytest.raises(ValueError, match=r"output_conv2_aux\.3\.2\.weight"):
         jax_depth_convert.from_torch(state | twins, oracle.ANY_VIEW)
