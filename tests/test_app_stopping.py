@@ -21,7 +21,14 @@ from jax_depth import checkpoint
 
 @pytest.fixture(scope="module")
 def relative():
-    return app_server.small()
+    """Return a model that was served once: what a first server sets up outlives it.
+
+    In a test that captures its output, pytest would be left without its own.
+    """
+    estimator = app_server.small()
+    with app_server.running(estimator) as server:
+        assert ask(server.address, "/depth", photo())[0] == 200
+    return estimator
 
 
 @contextlib.contextmanager
