@@ -88,7 +88,7 @@ TESTS = {
     "jax_depth/models/sharded_views.py": "sharded_views depth_anything_3",
     "jax_depth/models/sharding.py": "sharded_views temporal",
     "jax_depth/models/sky_dpt.py": "depth_anything_3",
-    "jax_depth/models/symbolic.py": "export",
+    "jax_depth/models/symbolic.py": "resize export",
     "jax_depth/models/temporal.py": "temporal",
     "jax_depth/training/losses/output_gauge.py": "losses training_step",
     "jax_depth/training/losses/": "losses losses_distillation training_objectives "

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from jax_depth.models import resize, symbolic
 from jax_depth.models.resize import (
     bilinear_weights,
     resize_bicubic,
@@ -101,3 +102,12 @@ def test_bilinear_on_every_platform_and_its_gradient(size, target):
     y.backward(torch.from_numpy(cotangent.transpose(0, 3, 1, 2)))
     expected = t.grad.numpy().transpose(0, 2, 3, 1)
     np.testing.assert_allclose(pullback(cotangent)[0], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("n_in, n_out", [(5, 9), (9, 5), (1, 4), (4, 1), (7, 7)])
+def test_weights_of_symbolic_sizes_are_those_of_numbers(n_in, n_out):
+    for name, offset in (("bilinear_weights", ()), ("bicubic_weights", (0.1,))):
+        expected = getattr(resize, name)(n_in, n_out, *offset)
+        actual = getattr(symbolic, name)(n_in, n_out, *offset)
+        # Positions below 10 in float32, where the kernel is steep.
+        np.testing.assert_allclose(actual, expected, atol=1e-5, err_msg=name)
