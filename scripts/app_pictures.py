@@ -47,7 +47,7 @@ def main() -> None:
         app_server.command(Path(name), warm=False) as server,
         driven(Path(name) / "profile", Path(name), *app_camera.SWITCHES) as browser,
     ):
-        page = Page(browser, server[0])
+        page = Page(browser, server[0], seconds=240)
         shown(page)
         if arguments.docs:
             app_audit.emulate(browser, 1280)

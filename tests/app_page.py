@@ -55,8 +55,10 @@ def driven(profile: Path, downloads: Path, *switches: str):
     logs = {"performance": "ALL", "browser": "ALL"}
     options.set_capability("goog:loggingPrefs", logs)
     browser = webdriver.Chrome(options, Driver(DRIVER))
-    yield browser
-    browser.quit()
+    try:
+        yield browser
+    finally:
+        browser.quit()
 
 
 # While gradio draws an element anew it is covered, or no longer the one found.
@@ -66,9 +68,9 @@ _NOT_YET = (ElementClickInterceptedException, StaleElementReferenceException)
 class Page:
     """The page in one window of the browser."""
 
-    def __init__(self, browser, address):
+    def __init__(self, browser, address, seconds=60):
         self.browser = browser
-        self.wait = WebDriverWait(browser, 60, ignored_exceptions=_NOT_YET)
+        self.wait = WebDriverWait(browser, seconds, ignored_exceptions=_NOT_YET)
         browser.get(address)
         self.window = browser.current_window_handle
         self.until("#photo input[type=file]")

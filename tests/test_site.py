@@ -22,6 +22,8 @@ import jax_depth
 
 pytest.importorskip("selenium", reason="needs jax_depth[test]")
 
+from app_audit import axe as axe
+from app_audit import complaints, emulate
 from app_page import DROP, driven, needs_driver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -104,6 +106,20 @@ def test_the_front_page_gives_the_map_of_predict(browser, tmp_path):
     expected = jax_depth.load("tiny")(photo).values
     difference = np.abs(np.reshape(values, (height, width)) - expected)
     assert difference.max() <= 1e-3 * np.ptp(expected)
+
+
+@pytest.mark.parametrize(
+    "path, width, scheme", [("", 390, "light"), ("app/", 1280, "dark")]
+)
+def test_audit_finds_nothing_serious(browser, address, axe, path, width, scheme):
+    try:
+        emulate(browser, width, scheme)
+        browser.execute_script("localStorage.clear()")  # a palette chosen before
+        browser.get(address + path)
+        assert complaints(browser, axe) == []
+    finally:
+        emulate(browser)
+        browser.get(address)
 
 
 def test_a_dropped_photo_is_shown_beside_its_depth(browser, address):
