@@ -44,8 +44,10 @@ class XlaEngine:
         if not isinstance(devices, Sequence | None) or not all(
             isinstance(device, jax.Device) for device in devices or ()
         ):
+            named = repr(devices) if isinstance(devices, str) else ""
             raise ValueError(
-                f"devices {devices!r:.80} are not devices; give some of jax.devices()"
+                f"devices {devices!r:.80} are not devices; give those of "
+                f"jax.devices({named})"
             )
         devices = list(devices or jax.local_devices())
         say_cost(config, devices[0])
