@@ -12,6 +12,7 @@ import app_server
 import numpy as np
 import pytest
 import small_models
+import tifffile
 from app_server import ask
 from PIL import Image
 
@@ -65,6 +66,14 @@ def test_npy_is_what_the_estimator_gives(address, relative, format):
     assert "X-Depth-Unit" not in headers
     ends = [float(headers[f"X-Depth-{end}"]) for end in ("Min", "Max")]
     np.testing.assert_array_equal(np.float32(ends), [values.min(), values.max()])
+
+
+def test_a_tiff_of_colours_in_floats_is_read(address, relative):
+    pixels, stream = RNG.random((60, 80, 3), np.float32), io.BytesIO()
+    tifffile.imwrite(stream, pixels, photometric="rgb")
+    status, _, body = ask(address, "/depth?format=npy", stream.getvalue())
+    assert status == 200, body
+    np.testing.assert_array_equal(np.load(io.BytesIO(body)), relative(pixels).values)
 
 
 def test_png_is_the_16_bit_file(address, relative, tmp_path):

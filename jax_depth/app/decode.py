@@ -7,7 +7,8 @@ from PIL import Image, UnidentifiedImageError
 
 from jax_depth.app.limits import MEBIBYTE, Limits
 from jax_depth.app.refusal import Refusal
-from jax_depth.formats.image import Pixels, read_image
+from jax_depth.formats.image import Pixels, read_image, read_odd_tiff
+from jax_depth.formats.tiff_pictures import first_directory, size
 from jax_depth.formats.unread import is_heif, is_raw, unread_kind
 
 # Of the formats Pillow knows, those of photos. Others run foreign programs (EPS starts
@@ -33,16 +34,15 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
             empty, damaged, or pixels of a kind that is not accepted.
     """
     label = repr(name) if name else "the picture"
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    check_bytes(size, limits, label)
-    if size == 0:
+    count = len(source) if isinstance(source, bytes) else source.stat().st_size
+    check_bytes(count, limits, label)
+    if count == 0:
         raise Refusal(422, f"{label} is empty (0 bytes); send a photo")
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         image = Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
-        subject = label if name else "the body"
-        raise Refusal(415, f"{subject} {_what_else(source, name)}") from None
+        return _beyond_pillow(source, limits, name)
     # Where warnings are errors the milder one of the two is raised.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Refusal(413, _too_many_pixels(label, "far too many", limits)) from None
@@ -54,11 +54,23 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
         header = _header(source)
         if image.format == "TIFF" and is_raw(Path(name), header):
             raise Refusal(415, f"{label} {unread_kind(Path(name), header)}")
-        if image.width * image.height > limits.pixels:
-            size = f"{image.width} x {image.height}"
-            raise Refusal(413, _too_many_pixels(label, size, limits))
+        _check_pixels(image.width, image.height, limits, label)
         try:
             return read_image(image, name=name or "the picture")
+        except (ValueError, OSError) as error:
+            raise Refusal(422, _line(error)) from None
+
+
+def _beyond_pillow(source: bytes | Path, limits: Limits, name: str) -> Pixels:
+    """Read a TIFF of a kind that Pillow does not know, or say what the file is."""
+    label = repr(name) if name else "the body"
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        tags = first_directory(file)
+        if not tags or unread_kind(Path(name), _header(source)):
+            raise Refusal(415, f"{label} {_what_else(source, name)}")
+        _check_pixels(*size(tags), limits, label)
+        try:
+            return read_odd_tiff(file, tags, label)
         except (ValueError, OSError) as error:
             raise Refusal(422, _line(error)) from None
 
@@ -88,6 +100,11 @@ def check_bytes(size: int, limits: Limits, label: str = "the picture") -> None:
             f"{label} has more than {limits.upload_bytes / MEBIBYTE:g} MiB, the most "
             "this server takes; send a smaller file",
         )
+
+
+def _check_pixels(width: int, height: int, limits: Limits, label: str) -> None:
+    if width * height > limits.pixels:
+        raise Refusal(413, _too_many_pixels(label, f"{width} x {height}", limits))
 
 
 def _too_many_pixels(label: str, size: str, limits: Limits) -> str:

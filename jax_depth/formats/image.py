@@ -24,6 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from jax_depth.formats.cut_jpeg import whole_jpeg
 from jax_depth.formats.opening import open_picture
 from jax_depth.formats.tiff_pictures import (
+    File,
     Tags,
     first_directory,
     is_big_endian_bigtiff,
@@ -166,9 +167,7 @@ def _read_file(
     with path.open("rb") as file:
         image = _open(file, path, label)
         if image is None:
-            tags = first_directory(file) or {}
-            _refuse_preview(tags, label)
-            return _odd_tiff(file, tags, label, upright)
+            return read_odd_tiff(file, first_directory(file) or {}, label, upright)
         with image:
             if opened is not None:
                 opened(image)
@@ -220,8 +219,19 @@ def _refuse_preview(tags: Tags, label: str) -> None:
         raise OSError(f"{label} {preview}")
 
 
-def _odd_tiff(file: BinaryIO, tags: Tags, label: str, upright: bool) -> Pixels:
-    """Read a TIFF that Pillow takes for something else."""
+def read_odd_tiff(file: File, tags: Tags, label: str, upright: bool = True) -> Pixels:
+    """Read a TIFF that Pillow takes for something else.
+
+    Args:
+        file: open for reading.
+        tags: what `first_directory` says of it.
+        label: what error messages call it.
+        upright: whether to turn the pixels as the file's orientation says.
+
+    Raises:
+        OSError, ValueError: as `read_image`.
+    """
+    _refuse_preview(tags, label)
     try:
         pixels = _read_array(read_tiff_picture(file, tags, label), label)
     except Image.DecompressionBombError as error:
@@ -271,7 +281,7 @@ def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
         tags = tags_of(image)
         _refuse_preview(tags, label)
         if needs_tifffile(tags):
-            return _odd_tiff(_stream_of(image, label), tags, label, upright)
+            return read_odd_tiff(_stream_of(image, label), tags, label, upright)
         white = largest(tags)
     try:
         image.load()
@@ -305,7 +315,7 @@ def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
     return _turned(pixels, turn)
 
 
-def _stream_of(image: Image.Image, label: str) -> BinaryIO:
+def _stream_of(image: Image.Image, label: str) -> File:
     """Return the file that an image not yet loaded came from."""
     stream = getattr(image, "fp", None)
     if stream is None or stream.closed:

@@ -6,10 +6,11 @@ some; the rest comes out garbled, negative or refused without a reason. Those fi
 read by `tifffile`, the extra `[tiff]`, or refused.
 """
 
+import io
 import logging
 import math
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from jaxtyping import Shaped
@@ -17,6 +18,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 Tags = dict[int, tuple]
+# For a checker of types at run time a BytesIO, which has no name, is no BinaryIO.
+File: TypeAlias = BinaryIO | io.BytesIO
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = (
     256,
@@ -47,7 +50,7 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
 
-def first_directory(file: BinaryIO) -> Tags | None:
+def first_directory(file: File) -> Tags | None:
     """Return what a TIFF file says of its first picture; None if it is not a TIFF.
 
     Pillow's own parser, without decoding a pixel: a file whose pixels Pillow does not
@@ -151,7 +154,7 @@ def orientation(tags: Tags) -> int:
 
 
 def read_tiff_picture(
-    file: BinaryIO, tags: Tags, label: str
+    file: File, tags: Tags, label: str
 ) -> Shaped[np.ndarray, "h w c"]:
     """Read the first picture of a TIFF file with `tifffile`.
 
@@ -194,7 +197,7 @@ def read_tiff_picture(
     return array
 
 
-def samples(file: BinaryIO, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
+def samples(file: File, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
     """Return the samples of the first picture as they are stored.
 
     Raises:

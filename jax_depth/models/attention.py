@@ -1,8 +1,7 @@
 """Scaled dot-product attention: in one pass, or in blocks of queries.
 
 Both give the same numbers up to the order of sums. One pass holds the n^2 logits of
-every head; blocks hold two million, and on a CPU half a million, which stay in a core's
-cache from the product that makes them to the one that reads them.
+every head; blocks hold about two million, which stay near a CPU's cache.
 """
 
 import functools
@@ -25,9 +24,6 @@ _ONE_PASS_TOKENS_ACCELERATOR = 4096
 _CUDNN_TOKENS = 256
 # Logits of one head in a block: 8 MiB, one block for a square of 518.
 _BLOCK_LOGITS = 2**21
-# On a CPU 2 MiB, as much as its caches of a core hold: four blocks for that square take
-# two thirds of the time of one. And queries of a block, below which products are slow.
-_BLOCK_LOGITS_CPU, _BLOCK_QUERIES = 2**19, 64
 
 
 # A call of its own, so that the OpenVINO engine finds attention in the graph.
@@ -69,24 +65,19 @@ def attend(
         return _flash(q, k, v, dtype, keep_little)
     if method == "auto" and _flash_serves(q, dtype):
         return _flash(q, k, v, dtype, keep_little)
-    by_xla = _chosen(q.shape[0], n, method, dtype, keep_little)
+    by_xla = _chosen(n, method, dtype, keep_little)
     if method == "auto" and _cudnn_serves(q, dtype):
         return jax.lax.platform_dependent(q, k, v, cuda=_cudnn, default=by_xla)
     return by_xla(q, k, v)
 
 
-def _chosen(
-    pictures: int, n: int, method: str, dtype: Any, keep_little: bool
-) -> Callable[..., Array]:
+def _chosen(n: int, method: str, dtype: Any, keep_little: bool) -> Callable[..., Array]:
     """Return (q, k, v) -> the result, in operations of XLA."""
     one_pass = functools.partial(_one_pass, dtype=dtype)
     by_query = functools.partial(_blocked, dtype=dtype)
     by_head = functools.partial(_blocked_by_head, dtype=dtype)
-    if method == "one_pass":
+    if method == "one_pass" or (method == "auto" and n <= _ONE_PASS_TOKENS):
         return one_pass
-    if method == "auto" and n <= _ONE_PASS_TOKENS:
-        few = symbolic.is_symbolic(pictures) or pictures * n * n <= _BLOCK_LOGITS_CPU
-        return one_pass if few else functools.partial(_one_pass_or_blocked, dtype)
     wide = method == "auto" and n <= _ONE_PASS_TOKENS_ACCELERATOR
 
     def by_platform(q, k, v):
@@ -103,7 +94,7 @@ def _flash(q, k, v, dtype, keep_little: bool):
     from jax_depth.models.flash_attention import flash_attention
 
     # What other platforms do, which never takes this way again.
-    elsewhere = _chosen(q.shape[0], q.shape[2], "auto", dtype, keep_little)
+    elsewhere = _chosen(q.shape[2], "auto", dtype, keep_little)
     return flash_attention(q, k, v, dtype, elsewhere)
 
 
@@ -163,55 +154,21 @@ def _one_pass(q, k, v, dtype):
     return einsum("bhqk,bhkc->bhqc", weights, v, dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _one_pass_or_blocked(dtype, q, k, v):
-    """One pass, but on a CPU in blocks; the backward pass keeps the weights."""
-    one_pass = functools.partial(_one_pass, dtype=dtype)
-    by_head = functools.partial(_blocked_by_head, dtype=dtype)
-    return jax.lax.platform_dependent(q, k, v, cpu=by_head, default=one_pass)
-
-
-def _one_pass_forward(dtype, q, k, v):
-    return jax.vjp(functools.partial(_one_pass, dtype=dtype), q, k, v)
-
-
-def _one_pass_backward(dtype, backward, cotangent):
-    return backward(cotangent)
-
-
-_one_pass_or_blocked.defvjp(_one_pass_forward, _one_pass_backward)
-
-
 def _blocked_by_head(q, k, v, dtype):
-    """One head of one picture at a time: on a CPU more at once gains nothing.
+    """One head at a time: on a CPU more at once gains nothing.
 
-    Where devices may share the batch, one head of all pictures: a loop over pictures
-    would gather them.
+    Of all pictures together: a loop over them would gather a batch that devices share.
     """
-    blocked = functools.partial(_blocked, dtype=dtype, logits=_BLOCK_LOGITS_CPU)
-    if _shared():
-        heads_first = (x.transpose(1, 0, 2, 3)[:, :, None] for x in (q, k, v))
-        blocked = functools.partial(blocked, pictures=len(q))
-        y = jax.lax.map(lambda head: blocked(*head), tuple(heads_first))
-        return y[:, :, 0].transpose(1, 0, 2, 3)
-    each = tuple(x.reshape(-1, 1, 1, *x.shape[2:]) for x in (q, k, v))
-    return jax.lax.map(lambda head: blocked(*head), each).reshape(q.shape)
+    heads_first = (x.transpose(1, 0, 2, 3)[:, :, None] for x in (q, k, v))
+    blocked = functools.partial(_blocked, dtype=dtype, pictures=len(q))
+    y = jax.lax.map(lambda head: blocked(*head), tuple(heads_first))
+    return y[:, :, 0].transpose(1, 0, 2, 3)
 
 
-def _shared() -> bool:
-    """Whether XLA may split a batch over devices, rather than one device or a caller.
-
-    Within a `shard_map` of all of a mesh the caller has split it.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    manual = {jax.sharding.AxisType.Manual}
-    return jax.device_count() > 1 and set(mesh.axis_types) != manual
-
-
-def _blocked(q, k, v, dtype, pictures=1, logits=_BLOCK_LOGITS):
-    """Blocks of queries, of so many logits for that many `pictures` of one head."""
+def _blocked(q, k, v, dtype, pictures=1):
+    """Blocks of queries, small enough for that many `pictures` of one head."""
     b, heads, n, c = q.shape
-    count = min(-(-pictures * n * k.shape[2] // logits), -(-n // _BLOCK_QUERIES))
+    count = min(n, -(-pictures * n * k.shape[2] // _BLOCK_LOGITS))
     rows = -(-n // count)
     # Queries beyond the last are zeros, whose results are dropped.
     q = jnp.pad(q, ((0, 0), (0, 0), (0, count * rows - n), (0, 0)))
