@@ -39,16 +39,15 @@ def test_whole_networks_agree_without_the_golden_file():
         assert error(getattr(output, name), stages[name]) < TOLERANCE, name
 
 
-# Views, size, options of the network: all sizes, every strategy, cameras, an odd grid.
+# Views, size, options of the network: all sizes, strategies, cameras, an odd grid.
 FULL_WIDTH = [
     *((views, (252, 336), {}) for views in (1, 2, 5)),
     *((views, (504, 378), {}) for views in (1, 2, 5)),
     (1, (238, 350), {}),
     (2, (252, 336), {"cameras": True}),
-    *(
-        (5, (252, 336), {"reference": name})
-        for name in ("first", "middle", "saddle_sim_range")
-    ),
+    # "saddle_sim_range" ties between the two views most alike wherever all are alike to
+    # some degree, as here: rounding decides. It is compared at toy width.
+    *((5, (252, 336), {"reference": name}) for name in ("first", "middle")),
 ]
 
 

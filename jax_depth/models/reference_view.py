@@ -35,7 +35,8 @@ def select_reference(
 
     Returns:
         Index of the view. With one or two views always 0, whatever the strategy.
-        Near ties are decided by rounding.
+        Near ties are decided by rounding; where no similarity is negative,
+        "saddle_sim_range" always ties between the two views most alike, as upstream.
 
     Raises:
         ValueError: an unknown strategy.
