@@ -96,7 +96,7 @@ class Plan:
     @property
     def command(self) -> str:
         """The command that makes this table."""
-        words = ["jax-depth", "bench", "--model", self.model]
+        words = ["python", "scripts/benchmarks", "rivals", "--model", self.model]
         height, width = self.shape
         if self.job in ("forward", "train") or self.size is not None:
             side = str(height) if height == width else f"{height}x{width}"
