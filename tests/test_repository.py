@@ -1,6 +1,8 @@
 """The house: who may import whom, what the README promises, what a wheel contains."""
 
 import ast
+import contextlib
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -115,6 +117,29 @@ def test_torch_stays_out_of_the_library():
     for path in SOURCES:
         if path.is_relative_to(ROOT / "jax_depth"):
             assert not {"torch", "transformers"} & _imports(path), path
+
+
+def test_scripts_import_what_there_is():
+    # No type checker reads them, and most are run by hand.
+    paths = [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "examples").glob("*.py")]
+    missing = [
+        f"{path.relative_to(ROOT)}: {node.module}.{name.name}"
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "")[:9] == "jax_depth"
+        for name in node.names
+        if not _exists(node.module, name.name)
+    ]
+    assert len(paths) > 50 and not missing
+
+
+def _exists(module: str | None, name: str) -> bool:
+    assert module is not None
+    if hasattr(importlib.import_module(module), name):
+        return True
+    with contextlib.suppress(ModuleNotFoundError):  # of a module that is no package
+        return importlib.util.find_spec(f"{module}.{name}") is not None
+    return False
 
 
 def test_files_are_small():

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jax_depth import checkpoint
+from jax_depth import Estimator, checkpoint
 from jax_depth.data.rendered import Rendered
 from jax_depth.evaluation import evaluate
 from jax_depth.outputs.colormap import colormap
-from jax_depth.training.held_out import evaluate_held_out, predict
+from jax_depth.training.held_out import evaluate_held_out
 
 ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
 MAX_DEPTH = 80.0
@@ -91,10 +91,10 @@ def main() -> None:
         found, _ = evaluate_held_out(params, config, frames, len(frames), size)
         print("held out:", rounded(found))
         print("held out, lower is nearer:", rounded(ramp_on_frames(frames)))
-    pairs = []
+    pairs, estimator = [], Estimator(params, config, size=size)
     for path in arguments.photos:
         rgb = np.asarray(Image.open(path).convert("RGB"))
-        pairs.append((rgb, predict(params, config, rgb, size)))
+        pairs.append((rgb, estimator(rgb).values))
     if pairs:
         montage(pairs, arguments.montage)
 
