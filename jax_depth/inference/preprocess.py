@@ -143,6 +143,7 @@ def to_network(
     max_tokens: int = MAX_TOKENS,
     label: str = "image",
     shape: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Float32[np.ndarray, "1 h2 w2 3"]:
     """Resize and normalise what `read_image` gave; the second half of `preprocess`.
 
@@ -153,12 +154,15 @@ def to_network(
         label: what error messages call the picture.
         shape: height and width of the picture where `pixels` are fewer, see
             `formats.reduced`; they come to the size at which the whole would.
+        size: (rows, columns) to stretch it to, by the protocol's kernel, in place of
+            the protocol's size; the methods of Depth Anything 3 have several kernels
+            and take none.
 
     Raises:
         ValueError: from `processing_size`.
     """
     height, width = shape or (pixels.shape[0], pixels.shape[1])
-    size = processing_size(
+    own = processing_size(
         height,
         width,
         config.image_size,
@@ -171,11 +175,10 @@ def to_network(
         patch = config.encoder.patch_size
         way = bounded.plan(height, width, config.image_size, patch, config.resample)
         result = _normalised(bounded.resize_bounded(pixels, way), config)
-    elif config.resample in ("original", "shrink_area"):
-        kernel = area if config.resample == "shrink_area" else cubic_cv2
-        result = _exact_pixels(pixels, size, config, kernel)
+    elif config.resample == "transformers":
+        result = _transformers_pixels(pixels, size or own, config)
     else:
-        result = _transformers_pixels(pixels, size, config)
+        result = _exact_pixels(pixels, size or own, config)
     return result[None]
 
 
@@ -213,8 +216,7 @@ def resized_crop(pixels: Pixels, size: tuple[int, int], resample: Resample) -> R
     if resample == "transformers":
         return resize_bicubic_uint8(_as_bytes(pixels), size)
     scale = (1 / 255 if pixels.dtype == np.uint8 else 1.0,) * 3
-    smaller = size[0] <= pixels.shape[0] and size[1] <= pixels.shape[1]
-    kernel = area if smaller and resample == "shrink_area" else cubic_cv2
+    kernel = _kernel(pixels, size, resample)
     dtype = _computed_in(pixels, kernel)
     return bands.resize(pixels, kernel, size, dtype, scale=scale, result=np.float32)
 
@@ -339,9 +341,10 @@ def _check_processing_size(
 
 
 def _exact_pixels(
-    pixels: Pixels, size: tuple[int, int], config: ModelConfig, kernel: bands.Kernel
+    pixels: Pixels, size: tuple[int, int], config: ModelConfig
 ) -> Float32[np.ndarray, "h2 w2 3"]:
     unit = 255.0 if pixels.dtype == np.uint8 else 1.0
+    kernel = _kernel(pixels, size, config.resample)
     return bands.resize(
         pixels,
         kernel,
@@ -351,6 +354,11 @@ def _exact_pixels(
         offset=tuple(-m / s for m, s in zip(config.mean, config.std, strict=True)),
         result=np.float32,
     )
+
+
+def _kernel(pixels: Pixels, size: tuple[int, int], resample: Resample) -> bands.Kernel:
+    smaller = size[0] <= pixels.shape[0] and size[1] <= pixels.shape[1]
+    return area if smaller and resample == "shrink_area" else cubic_cv2
 
 
 def _computed_in(pixels: Pixels, kernel: bands.Kernel) -> type:

@@ -1,7 +1,8 @@
 """Evaluation while training: metrics and pictures of held-out samples."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import jax
@@ -23,8 +24,9 @@ from jax_depth.training.prompt_simulation import PromptSimulation, simulate, thi
 # Inverse depth is evaluated as metres up to here, see `evaluation.evaluate`.
 _FAR = 80.0
 _PICTURES = 4
-# (dataset, samples of it, model) -> the sizes at which its pictures are shown.
-_sizes: dict[tuple[Dataset, int, ModelConfig], Sizes] = {}
+# Dataset -> (samples of it, model) -> the sizes at which its pictures are shown.
+_sizes: MutableMapping[Dataset, dict[tuple[int, ModelConfig], Sizes]]
+_sizes = weakref.WeakKeyDictionary()
 
 
 def evaluate_held_out(
@@ -117,9 +119,9 @@ def _sizes_of(
     report: Callable[[str], None] | None,
 ) -> Sizes:
     """Return the sizes of the chosen pictures, found once; every process calls it."""
-    key = samples, len(chosen), steps.seen
-    if key in _sizes:
-        return _sizes[key]
+    known, key = _sizes.setdefault(samples, {}), (len(chosen), steps.seen)
+    if key in known:
+        return known[key]
     found = np.zeros((len(chosen), 2), np.int32)
     for place in range(jax.process_index(), len(chosen), jax.process_count()):
         with contextlib.suppress(SampleError):
@@ -128,7 +130,7 @@ def _sizes_of(
         from jax.experimental import multihost_utils
 
         found = multihost_utils.process_allgather(found).sum(0)
-    sizes = _sizes[key] = Sizes([(r, c) for r, c in found.tolist() if r])
+    sizes = known[key] = Sizes([(r, c) for r, c in found.tolist() if r])
     if sizes.others and report is not None:
         report(
             f"{sizes.others} of {len(chosen)} held-out pictures are stretched a little "

@@ -15,7 +15,6 @@ from jax_depth.config import ModelConfig
 from jax_depth.inference.preprocess import (
     from_network,
     processing_size,
-    resized_crop,
     served,
     to_network,
 )
@@ -95,15 +94,7 @@ class Steps:
         self, picture: UInt8[np.ndarray, "h w 3"], *, name: str | None = None
     ) -> Float32[np.ndarray, "1 h2 w2 3"]:
         """Return a picture as the network takes it."""
-        shape = picture.shape[:2]
-        size = self.size_of(shape)
-        if size == self.own_size(shape):
-            return to_network(picture, self.seen)
-        rgb = resized_crop(picture, size, self.seen.resample).astype(np.float32)
-        if self.seen.resample == "transformers":
-            rgb /= 255
-        mean, std = np.array([self.seen.mean, self.seen.std], np.float32)
-        return ((rgb - mean) / std)[None]
+        return to_network(picture, self.seen, size=self.size_of(picture.shape[:2]))
 
     def run(
         self,
