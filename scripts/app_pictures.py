@@ -27,6 +27,7 @@ import app_server  # noqa: E402
 from app_page import Page, driven  # noqa: E402
 
 PHOTO = ROOT / "examples" / "pagoda.jpg"
+_TABS = ("Photo", "Normals", "Measure", "Several photos", "Video", "Camera")
 # Seconds until colours that fade and pictures that are drawn anew have settled.
 _SETTLED = 0.7
 
@@ -59,9 +60,8 @@ def main() -> None:
         for width in widths:
             for scheme in ("light", "dark"):
                 app_audit.emulate(browser, width, scheme)
-                for tab in ("Photo", "Normals", "Measure", "Several photos", "Video"):
+                for tab in _TABS:
                     keep(page, tab, arguments.folder / f"{width}-{scheme}-{tab}.png")
-                keep(page, "Camera", arguments.folder / f"{width}-{scheme}-Camera.png")
 
 
 def shown(page: Page) -> None:

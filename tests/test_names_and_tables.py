@@ -11,13 +11,13 @@ import pytest
 
 from jax_depth.cli.main import main
 from jax_depth.cli.photos import find_photos
-from jax_depth.cli.printable import printable
 from jax_depth.data import DatasetError, open_dataset
 from jax_depth.data.labels import read_part
 from jax_depth.evaluation.da2k import DA2K
 from jax_depth.evaluation.report import csv_text
 from jax_depth.formats.atomic import atomic
 from jax_depth.formats.folders import photo_names
+from jax_depth.formats.printable import printable
 from jax_depth.outputs.calibration import RangeCalibration
 from jax_depth.training import overrides
 

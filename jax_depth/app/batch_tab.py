@@ -36,15 +36,9 @@ class BatchTab:
         self._service, self._folder = service, folder
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                photos = gr.File(
-                    label=f"Photos, at most {service.limits.batch_photos}",
-                    file_count="multiple",
-                    file_types=["image"],
-                    height=180,
-                    elem_id="batch-photos",
+                photos = upload(
+                    f"Photos, at most {service.limits.batch_photos}", "batch-photos"
                 )
-                # As they were uploaded; gradio would leave an empty file for each.
-                photos.preprocess = lambda payload: uploaded(payload)  # pyright: ignore
                 files = gr.CheckboxGroup(
                     [(label, file) for file, (_, label) in FILES.items()],
                     value=["depth.png", "color.png"],
@@ -198,6 +192,19 @@ def _distinct(names: list[str]) -> list[str]:
     return distinct
 
 
-def uploaded(payload: Any) -> list[str] | None:
-    """Return the files of what gradio was given, as they were uploaded."""
+def upload(label: str, elem_id: str) -> gr.File:
+    """Return a component for several photos, whose value is their paths."""
+    photos = gr.File(
+        label=label,
+        file_count="multiple",
+        file_types=["image"],
+        height=180,
+        elem_id=elem_id,
+    )
+    # As they were uploaded; gradio would leave an empty file for each.
+    photos.preprocess = lambda payload: _paths(payload)  # pyright: ignore
+    return photos
+
+
+def _paths(payload: Any) -> list[str] | None:
     return payload and [file.path for file in payload.root]

@@ -11,13 +11,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from jax_depth.app.batch_tab import uploaded
+from jax_depth.app.batch_tab import upload
 from jax_depth.app.decode import decode
 from jax_depth.app.looks import reduced
 from jax_depth.app.messages import refusal_html
 from jax_depth.app.models import find_model
 from jax_depth.app.refusal import Refusal
-from jax_depth.app.scene_view import GREY, first_view
+from jax_depth.app.scene_view import first_view, viewer
 from jax_depth.app.service import Service, failed
 from jax_depth.camera import Pose
 from jax_depth.formats.image import as_bytes
@@ -56,15 +56,9 @@ class PlaceTab:
         names = any_view(service.models)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                photos = gr.File(
-                    label=f"Photos of one place, at most {self._most}",
-                    file_count="multiple",
-                    file_types=["image"],
-                    height=180,
-                    elem_id="place-photos",
+                photos = upload(
+                    f"Photos of one place, at most {self._most}", "place-photos"
                 )
-                # As they were uploaded; gradio would leave an empty file for each.
-                photos.preprocess = lambda payload: uploaded(payload)  # pyright: ignore
                 model = gr.Dropdown(
                     names, value=names[0], label="Model", elem_id="place-model"
                 )
@@ -79,13 +73,7 @@ class PlaceTab:
                 start = gr.Button("Compute", variant="primary", elem_id="place-start")
             with gr.Column(scale=2, min_width=320):
                 note = gr.HTML(elem_id="place-note")
-                scene = gr.Model3D(
-                    label="Drag to turn, scroll to zoom",
-                    interactive=False,
-                    height=480,
-                    clear_color=GREY,
-                    elem_id="place-mesh",
-                )
+                scene = viewer("place-mesh")
                 with gr.Row():
                     files = [
                         gr.DownloadButton(

@@ -31,7 +31,7 @@ _FILES = {"glb": "GLB", "ply": "PLY, points", "npy": "Point map, NumPy"}
 _COLOURS = "To the right is red, up is green, towards the camera is blue."
 _UNUSED = "a metric model ignores it"
 # Holes are seen as such before it, and neither white nor black photos vanish in it.
-GREY = (0.45, 0.45, 0.45, 1.0)
+_GREY = (0.45, 0.45, 0.45, 1.0)
 
 
 class SceneView:
@@ -76,13 +76,7 @@ class SceneView:
             with gr.Tab("Mesh"):
                 self._build = gr.Button("Build", elem_id="scene-build")
                 self._note = gr.HTML(elem_id="scene-note")
-                self._mesh = gr.Model3D(
-                    label="Drag to turn, scroll to zoom",
-                    interactive=False,
-                    height=480,
-                    clear_color=GREY,
-                    elem_id="mesh",
-                )
+                self._mesh = viewer("mesh")
                 with gr.Row():
                     self._files = [
                         gr.DownloadButton(label, interactive=False, elem_id=suffix)
@@ -216,6 +210,17 @@ def _write_normals(
         raise Refusal(422, " ".join(str(error).split())) from None
     Image.fromarray(picture).save(path)
     return placed.said
+
+
+def viewer(elem_id: str) -> gr.Model3D:
+    """Return a component that shows a scene; see scene.js."""
+    return gr.Model3D(
+        label="Drag to turn, scroll to zoom",
+        interactive=False,
+        height=480,
+        clear_color=_GREY,
+        elem_id=elem_id,
+    )
 
 
 def first_view(

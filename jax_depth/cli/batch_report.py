@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.photos import Problem
-from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import say
+from jax_depth.formats.printable import printable
 
 
 @dataclasses.dataclass

@@ -15,10 +15,10 @@ from jax_depth.cli.model_options import (
 )
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo, find_photos
-from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, loading_models, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES
+from jax_depth.formats.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,11 +15,11 @@ from jax_depth.cli.model_options import (
     load_estimator,
 )
 from jax_depth.cli.output_folder import make_folder
-from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, positive
 from jax_depth.evaluation.alignment import Alignment, Space
 from jax_depth.evaluation.protocols import PROTOCOLS, Protocol
+from jax_depth.formats.printable import printable
 
 if TYPE_CHECKING:
     from jax_depth.evaluation.benchmark import Benchmark

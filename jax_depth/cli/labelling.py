@@ -18,7 +18,6 @@ from PIL import Image
 
 from jax_depth import outputs
 from jax_depth.cli.interrupt import remembered_interrupt
-from jax_depth.cli.printable import printable
 from jax_depth.cli.result_names import fitting
 from jax_depth.cli.usage import UsageError
 from jax_depth.data import packed as packed_files
@@ -30,6 +29,7 @@ from jax_depth.data.unlabelled import Unlabelled
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.address import local
 from jax_depth.formats.atomic import atomic
+from jax_depth.formats.printable import printable
 
 _THREADS = 4
 

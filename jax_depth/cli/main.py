@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 from jax_depth import __version__
 from jax_depth.cli import summary
 from jax_depth.cli.photos import add_size_limit
-from jax_depth.cli.printable import printable
 from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.formats.printable import printable
 
 # Name -> line in the help. The module of the same name is imported only when its
 # command is called, so that `jax-depth --help` answers at once, without jax.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
-from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, loading_models, positive
+from jax_depth.formats.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jax_depth.cli.printable import printable
+from jax_depth.formats.printable import printable
 
 _HELP = "print one JSON document on stdout (docs/scripting.md)"
 

@@ -186,7 +186,7 @@ def _take_from_folder(args: argparse.Namespace) -> None:
             "--resume takes recipe and folder of the run; leave RECIPE and --workdir "
             "out, and change settings with --set"
         )
-    args.workdir = _local(args.resume, "--resume")
+    args.workdir = args.resume
     if not (args.workdir / record.RECIPE).is_file():
         raise UsageError(
             f"--resume {args.workdir}: it holds no run, {record.RECIPE} is missing; "
@@ -214,7 +214,6 @@ def _check_folder(args: argparse.Namespace, recipe: Any) -> None:
 
     if args.workdir is None:
         raise UsageError("--workdir says where the run goes; give a folder")
-    args.workdir = _local(args.workdir, "--workdir")
     # Before the folder is made.
     _local(recipe.model.init, "model.init (--init)")
     _local(recipe.loss.feature_reference, "loss.feature_reference")

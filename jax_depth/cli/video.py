@@ -19,9 +19,9 @@ from jax_depth.cli.model_options import (
     add_program_options,
     load_estimator,
 )
-from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import INTERRUPTED, UsageError, names_among, number, positive
+from jax_depth.formats.printable import printable
 
 FORMATS = {
     "film": "a video of the depth in colours, beside the frames or alone",

@@ -13,10 +13,10 @@ from typing import Any, get_args
 from jax_depth.cli.model_options import add_model_options, load_estimator
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Problem, find_photos
-from jax_depth.cli.printable import printable
 from jax_depth.cli.summary import add_json_argument, conclude
 from jax_depth.cli.usage import UsageError, names_among, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES
+from jax_depth.formats.printable import printable
 
 DEFAULT_MODEL = "depth-anything-3-small"
 # Name -> what is written below the output folder.

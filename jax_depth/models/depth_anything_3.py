@@ -29,8 +29,8 @@ from jax_depth.models.output import Output
 from jax_depth.models.reference_view import Reference
 
 # Views that pass the head together, as upstream: its maps at the pictures' size would
-# take gigabytes for a hundred views. On a CPU one, which takes less time than more at
-# once and half the memory.
+# take gigabytes for a hundred views. On a CPU one, which takes a little less time
+# than more at once and three quarters of the memory.
 _HEAD_VIEWS, _HEAD_VIEWS_CPU = 8, 1
 
 
