@@ -24,7 +24,7 @@ from jax_depth.evaluation.benchmark import DepthBenchmark, default_alignment
 from jax_depth.evaluation.protocols import PROTOCOLS
 from jax_depth.evaluation.records import Records
 from jax_depth.evaluation.run import run
-from jax_depth.inference.preprocess import served
+from jax_depth.inference.preprocess import resized_crop, served, to_network
 from jax_depth.models.depth_anything import forward
 from jax_depth.models.initialize import init
 from jax_depth.training.augment import Augmentation, augment
@@ -135,6 +135,14 @@ def test_predict_eval_the_judge_and_a_row_of_training_agree(way, tmp_path, monke
     pixels = normalize_rgb(jnp.asarray(view[None]), config)
     np.testing.assert_allclose(
         pixels, jax_depth.preprocess(photo, config), rtol=0, atol=2e-6
+    )
+    # A size that the judge stretches to, too.
+    row = resized_crop(photo, (42, 70), config.resample)
+    np.testing.assert_allclose(
+        to_network(photo, config, size=(42, 70)),
+        normalize_rgb(jnp.asarray(row[None]), config),
+        rtol=0,
+        atol=2e-6,
     )
 
 
