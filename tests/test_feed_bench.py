@@ -20,3 +20,10 @@ def test_what_is_measured_is_the_estimators_own_stream():
     photo = np.zeros((48, 64, 3), np.uint8)
     ((_, depth),) = estimator.stream([photo])
     assert depth.values.shape == (48, 64)
+
+
+def test_a_row_is_read_and_augmented_as_the_recipe_says(capsys):
+    feed.main("--rows smoke --photo 64x48 --photos 3".split())
+    name, photo, read, rest = capsys.readouterr().out.splitlines()[2].split("|")[1:5]
+    assert (name.strip(), photo.strip()) == ("smoke", "64 x 48")
+    assert float(read) > 0 and float(rest) > 0

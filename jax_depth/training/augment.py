@@ -28,6 +28,7 @@ _COLOUR_SPREADS = (
     "jpeg_share",
 )
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_BAND = 32  # rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +128,7 @@ class View:
         view = resized_crop(rgb[top:bottom, left:right], self.size, resample)
         view = _change_colours(view, settings, generator)
         view = _degrade(view, settings, generator)
-        if resample == "transformers":
-            view = _to_bytes(view)
+        view = _to_bytes(view) if resample == "transformers" else _from_bytes(view)
         return view[:, :: -1 if self.flip else 1]
 
     def nearest(self, values: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "h2 w2"]:
@@ -206,34 +206,49 @@ def _change_colours(view, settings, generator) -> Float32[np.ndarray, "h w 3"]:
     return x
 
 
-def _degrade(x, settings, generator) -> Float32[np.ndarray, "h w 3"]:
-    """Apply blur, noise and JPEG compression, each to a share of the pictures."""
+def _degrade(
+    x, settings, generator
+) -> Float32[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]:
+    """Apply blur, noise and JPEG compression, each to a share of the pictures.
+
+    Blur and JPEG work on bytes, which stay bytes where nothing needs more.
+    """
     blur = generator.random() < settings.blur_share
     noise = generator.random() < settings.noise_share
     jpeg = generator.random() < settings.jpeg_share
     if blur:
         radius = generator.uniform(*settings.blur)
         picture = Image.fromarray(_to_bytes(x)).filter(ImageFilter.GaussianBlur(radius))
-        x = _from_bytes(np.asarray(picture))
+        x = np.asarray(picture)
     if noise:
         scale = np.float32(generator.uniform(*settings.noise))
-        x = x + scale * generator.standard_normal(x.shape, dtype=np.float32)
+        grain = generator.standard_normal(x.shape, dtype=np.float32)
+        grain *= scale
+        grain += _from_bytes(x)
+        x = grain
     if jpeg:
         buffer = io.BytesIO()
         quality = int(generator.integers(*settings.jpeg))
         Image.fromarray(_to_bytes(x)).save(buffer, "JPEG", quality=quality)
-        x = _from_bytes(np.asarray(Image.open(buffer)))
+        x = np.asarray(Image.open(buffer))
     return x
 
 
 def _from_bytes(picture) -> Float32[np.ndarray, "h w 3"]:
+    if picture.dtype != np.uint8:
+        return picture
     x = picture.astype(np.float32)
     x /= np.float32(255)
     return x
 
 
 def _to_bytes(x) -> UInt8[np.ndarray, "h w 3"]:
-    x = np.clip(x, 0, 1)
-    x *= 255
-    x += 0.5
-    return x.astype(np.uint8)
+    if x.dtype == np.uint8:
+        return x
+    picture = np.empty(x.shape, np.uint8)
+    for i in range(0, len(x), _BAND):  # a band stays in a core's cache
+        band = np.clip(x[i : i + _BAND], 0, 1)
+        band *= 255
+        band += 0.5
+        picture[i : i + _BAND] = band
+    return picture

@@ -2,11 +2,14 @@
 
     python scripts/benchmarks feed
     python scripts/benchmarks feed --photo 640x480 --threads 1,2 --milliseconds 0,5
+    python scripts/benchmarks feed --rows finetune,v1-student,tiny --photo 640x480
 
 Decoding, preprocessing and bringing maps back are those of `Estimator.stream`; the
 network is replaced by a pretended device that sleeps for some milliseconds per photo.
 So a machine without an accelerator shows what it could do beside one: the host must
-keep up with the network's own rate.
+keep up with the network's own rate. With `--rows`, what a row of training costs
+instead: a JPEG and its 16-bit depth are read, cropped, augmented and masked as the
+recipe says.
 """
 
 import argparse
@@ -54,7 +57,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=_numbers, default="1,2,4,8")
     parser.add_argument("--size", type=int, help="short side at the network")
     parser.add_argument("--photos", type=int, default=_PHOTOS, help="of a measurement")
+    parser.add_argument(
+        "--rows", type=_words, metavar="A,B", help="time training rows of these recipes"
+    )
     args = parser.parse_args(arguments)
+    if args.rows:
+        _print_rows(args.photo, args.rows, args.photos)
+        return
     print("| photo | network, ms | threads | photos a second | CPU ms a photo |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for row in measure(
@@ -124,6 +133,66 @@ def _row(estimator, path: Path, photo, milliseconds: float, threads: int, count:
     return Row(photo, milliseconds, threads, count / wall, 1e3 * cpu / count)
 
 
+def _print_rows(photos, recipes: Sequence[str], count: int) -> None:
+    """Print a table of what rows of some recipes cost one thread of the host."""
+    print("| recipe | photo | reading, CPU ms | the rest of a row, CPU ms |")
+    print("| --- | --- | ---: | ---: |")
+    for name in recipes:
+        for photo in photos:
+            read, rest = row_cost(name, photo, count)
+            height, width = photo
+            print(
+                f"| {name} | {width} x {height} | {read:.1f} | {rest:.1f} |", flush=True
+            )
+
+
+def row_cost(
+    recipe: str, photo: tuple[int, int], count: int = _PHOTOS
+) -> tuple[float, float]:
+    """Return CPU milliseconds a row of training costs: reading its files, and the rest.
+
+    Args:
+        recipe: by name. Where it learns from pseudo-labels too, rows are of those in
+            its share.
+        photo: (height, width).
+        count: rows in each of three rounds, of which the best counts.
+    """
+    import jax_depth.data
+    from jax_depth.training.feed import PseudoSample, TrainingRows
+    from jax_depth.training.recipes import RECIPES
+
+    settings = RECIPES[recipe]
+    rows = TrainingRows(settings)
+    pseudo = round(count * settings.data.pseudo_share)
+    best = [float("inf")] * 2
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = jax_depth.data.open_dataset(f"pairs:{_pair(Path(folder), *photo)}")
+        for turn in range(4):  # the first warms up
+            start = time.process_time()
+            samples = [dataset[0] for _ in range(count)]
+            read = time.process_time()
+            for i, sample in enumerate(samples):
+                if i < pseudo:
+                    sample = PseudoSample(**vars(sample))
+                rows(sample, np.random.default_rng((turn, i)))
+            times = read - start, time.process_time() - read
+            best = [min(pair) for pair in zip(best, times, strict=True)]
+    read, rest = (1e3 * seconds / count for seconds in best)
+    return read, rest
+
+
+def _pair(folder: Path, height: int, width: int) -> Path:
+    """Write a photo and its depth in millimetres, and return the folder."""
+    for name in ("images", "depth"):
+        (folder / name).mkdir()
+    _photo(height, width).save(folder / "images" / "a.jpg", quality=90)
+    y, x = np.mgrid[:height, :width]
+    depth = (2000 + 3 * y + 500 * np.sin(x / 40)).astype(np.uint16)
+    Image.fromarray(depth).save(folder / "depth" / "a.png")
+    (folder / "pairs.json").write_text('{"kind": "metric_depth", "unit": "mm"}')
+    return folder
+
+
 def _photo(height: int, width: int) -> Image.Image:
     """Return a picture that compresses as photos do: smooth, with some noise."""
     rng = np.random.default_rng(0)
@@ -131,6 +200,10 @@ def _photo(height: int, width: int) -> Image.Image:
     smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     noise = rng.normal(0, 6, (height, width, 1))
     return Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8))
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:
