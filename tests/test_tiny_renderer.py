@@ -16,8 +16,11 @@ import assets  # noqa: E402
 import generate  # noqa: E402
 import meshes  # noqa: E402
 from abstract import planes, stairs  # noqa: E402
+from blender import hazed  # noqa: E402
 from facades import front  # noqa: E402
-from scene import Scene, look, random_look  # noqa: E402
+from scene import Light, Scene, Surface, look, random_look, turn_z  # noqa: E402
+from sky import panorama  # noqa: E402
+from triangles import EMISSION, METAL, triangles  # noqa: E402
 
 from jax_depth.data import shards  # noqa: E402
 
@@ -115,12 +118,17 @@ def test_held_out_and_training_assets_do_not_meet(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def renderer():
+def pack():
+    return assets.built_in_pack()
+
+
+@pytest.fixture(scope="module")
+def renderer(pack):
     pytest.importorskip("moderngl", reason="needs moderngl to draw")
     from render import Renderer
 
     try:
-        return Renderer(assets.built_in_pack())
+        return Renderer(pack)
     except Exception as error:  # moderngl raises bare Exception without a driver
         pytest.skip(f"needs an EGL driver (libegl1, libegl-mesa0): {error}")
 
@@ -200,6 +208,93 @@ def test_same_seed_same_picture(renderer, monkeypatch):
     assert first.record == again.record
     assert first.rgb.shape != other.rgb.shape or (first.rgb != other.rgb).any()
     assert first.disparity.max() <= 1 / 0.08
+
+
+# ---- what the ray tracer is given --------------------------------------------
+
+
+def test_triangles_stand_where_their_instances_do(pack):
+    scene = Scene(pack, np.random.default_rng(0))
+    wood = Surface(layer=3, tile=0.5, tint=(0.5, 0.4, 1.0), gloss=0.3)
+    scene.shape("box", (5, 1, 0.5), (2, 4, 1), wood, yaw=0.3)
+    mirrored = np.column_stack([np.diag([-1.0, 1, 1]), (0, 0, 9)])
+    scene.put(pack.by_name["sphere"], mirrored, Surface(emission=4.0))
+    found = triangles(scene, np.random.default_rng(0))
+    box = found.layers == 3
+    assert box.sum() == 12 and (found.layers[~box] == -1).all()
+    np.testing.assert_allclose(found.tints[box][0, :3], [0.25, 0.16, 0.92])
+    assert (found.kinds[:, EMISSION] == np.where(box, 0, 4)).all()
+    assert not found.kinds[box, METAL].any()
+
+    corners = np.repeat(box, 3)
+    turned = (found.positions[corners] - (5, 1, 0.5)) @ turn_z(0.3)
+    np.testing.assert_allclose(np.abs(turned[:, :2]), [[1, 2]] * 36, atol=1e-6)
+    assert set(turned[:, 2].round(5)) == {0, 1}
+    above = found.positions[~corners][:, 2].max() - 10
+    assert 0 < above < 3e-5  # things of one plane are told apart
+    # The texture is half a metre wide on every side of the box.
+    upper = found.normals[corners][:, 2] > 0.9
+    uvs = found.uvs[corners][upper]
+    np.testing.assert_allclose(uvs, turned[upper, :2] / 0.5, rtol=1e-6)
+
+    # Outside is where a side's corners run counter-clockwise, however it was made.
+    a, b, c = (found.positions.reshape(-1, 3, 3)[:, i] for i in range(3))
+    outward = np.cross(b - a, c - a)
+    centres = np.where(box[:, None], (5, 1, 1), (0, 0, 9.5))
+    assert (((a + b + c) / 3 - centres) * outward).sum(1).min() > 0
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    cosine = np.einsum("nj,nkj->nk", outward, found.normals.reshape(-1, 3, 3))
+    assert cosine.min() > 0.17 and cosine[box].min() > 0.999
+
+
+def test_the_sun_is_where_the_panorama_is_brightest():
+    light = Light(np.array([0.0, 3.0, 1.0]), np.full(3, 4.0), clouds=(0, 1, 1, 0))
+    picture = panorama(light, 64).mean(2)
+    row, column = np.unravel_index(picture.argmax(), picture.shape)
+    assert abs((row + 0.5) / 64 * 180 - 90 - np.degrees(np.arctan2(1, 3))) < 3
+    assert abs(column + 0.5 - 32) < 2  # a quarter left of the middle: +y
+    np.testing.assert_allclose(picture[0], 0.7 * light.horizon.mean(), rtol=1e-6)
+
+
+def test_haze_takes_light_by_distance_and_spares_the_sky(pack):
+    scene = Scene(pack, np.random.default_rng(0))
+    scene.light.fog = (0.8, 0.6, 0.4, 0.1)
+    scene.camera = look((0, 0, 0), 0, 0, 0, 0.5)
+    depth = np.array([[0, 10, 10]], np.float32)
+    light = hazed(scene, np.ones((1, 3, 3), np.float32), depth)
+    np.testing.assert_array_equal(light[0, 0], 1)
+    near = np.exp(-1.0)
+    np.testing.assert_allclose(
+        light[0, 1], near + (1 - near) * np.array([0.8, 0.6, 0.4]), rtol=1e-6
+    )
+    far = np.exp(-np.sqrt(1 + (1 / 1.5) ** 2))  # one pixel beside the axis, focal 1.5
+    np.testing.assert_allclose(light[0, 2, 1], far + (1 - far) * 0.6, rtol=1e-6)
+
+
+def test_light_drawn_elsewhere_is_metered_and_developed(renderer):
+    scene = Scene(renderer.pack, np.random.default_rng(1))
+    scene.look.focus = (1.0, 9.0)  # the light's own: nothing is blurred twice
+    light = np.zeros((24, 48, 3), np.float32)
+    light[:, 24:], light[20:] = 0.5, 3.0
+    rgb = renderer.developed(scene, light)
+    assert (rgb[:20, :24] == 0).all() and rgb[21].min() > rgb[5, 40].max() > 20
+    np.testing.assert_array_equal(renderer.developed(scene, light / 8), rgb)
+
+
+def test_engines_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
+    frame = _frame(0, 16, 16)
+    shards.write_shard(shards.shard_path(tmp_path, "train", 0), [frame])
+    monkeypatch.setattr(generate.importlib.util, "find_spec", lambda _: True)
+    words = [tmp_path, "--assets", tmp_path, "--seed", 1, "--frames", 9]
+    command = ["generate.py", *map(str, words), "--engine", "cycles"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="2"):
+        generate.main()
+    assert "shard-00000.zip is not drawn by cycles" in capsys.readouterr().err
+    monkeypatch.setattr(generate.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="2"):
+        generate.main()
+    assert "pip install bpy" in capsys.readouterr().err
 
 
 def test_fault_names_worthless_views():

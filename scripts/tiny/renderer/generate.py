@@ -8,6 +8,7 @@ code rendered come last and are replaced.
 """
 
 import argparse
+import importlib.util
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from abstract import abstract
 from assets import Pack
+from blender import SAMPLES, Cycles
 from close_up import close_up
 from facades import facade_view
 from indoor import indoor
@@ -29,6 +31,7 @@ from jax_depth.data.shards import (
     RenderedFrame,
     Shard,
     shard_path,
+    shard_paths,
     write_shard,
 )
 
@@ -43,6 +46,7 @@ KINDS = {
 }
 SIZES = {(288, 224): 0.45, (256, 256): 0.30, (224, 288): 0.25}  # (width, height)
 ATTEMPTS = 40
+ENGINES = ("opengl", "cycles")
 
 
 def draw(rng: np.random.Generator, table: dict):
@@ -75,8 +79,13 @@ def fault(rgb: np.ndarray, depth: np.ndarray) -> str | None:
     return None
 
 
-def make_frame(renderer: Renderer, seed: int, index: int) -> RenderedFrame:
-    """Renders frame ``index``: the first attempt without a fault."""
+def make_frame(
+    renderer: Renderer, seed: int, index: int, cycles: Cycles | None = None
+) -> RenderedFrame:
+    """Renders frame ``index``: the first attempt without a fault.
+
+    With `cycles`, it draws the colour of the views that `renderer` finds good.
+    """
     chooser = np.random.default_rng([seed, index])
     kind, (width, height) = draw(chooser, KINDS), draw(chooser, SIZES)
     for attempt in range(ATTEMPTS):
@@ -84,7 +93,11 @@ def make_frame(renderer: Renderer, seed: int, index: int) -> RenderedFrame:
         scene = Scene(renderer.pack, rng)
         kind(scene)
         rgb, depth = renderer.render(scene, width, height)
-        if fault(rgb, depth) is None:
+        if fault(rgb, depth) is not None:
+            continue
+        if cycles is not None:
+            rgb = cycles.picture(renderer, scene, depth)
+        if cycles is None or fault(rgb, depth) is None:
             break
     else:
         raise RuntimeError(f"frame {index}: no good view in {ATTEMPTS} attempts")
@@ -96,6 +109,7 @@ def make_frame(renderer: Renderer, seed: int, index: int) -> RenderedFrame:
         "index": index,
         "seed": seed,
         "version": VERSION,
+        "engine": "opengl" if cycles is None else "cycles",
         "kind": kind.__name__,
         "attempt": attempt,
         "focal": camera.focal * max(width, height),
@@ -108,11 +122,11 @@ def make_frame(renderer: Renderer, seed: int, index: int) -> RenderedFrame:
 
 
 def frames(
-    renderer: Renderer, seed: int, first: int, count: int
+    renderer: Renderer, seed: int, first: int, count: int, cycles: Cycles | None
 ) -> Iterator[RenderedFrame]:
     """Frames ``first`` to ``first + count - 1``."""
     for index in range(first, first + count):
-        yield make_frame(renderer, seed, index)
+        yield make_frame(renderer, seed, index, cycles)
 
 
 def due(arguments: argparse.Namespace) -> list[int]:
@@ -125,17 +139,26 @@ def due(arguments: argparse.Namespace) -> list[int]:
     return missing + stale
 
 
+def of_another_engine(arguments: argparse.Namespace) -> Path | None:
+    """A shard of the split that another engine drew, if there is one."""
+    for path in shard_paths(arguments.out, arguments.split):
+        if Shard(path).records[0].get("engine", ENGINES[0]) != arguments.engine:
+            return path
+    return None
+
+
 def work(arguments: argparse.Namespace, numbers: list[int]) -> None:
     """Renders the numbered shards."""
     if not numbers:
         return
     pack = Pack(arguments.assets, arguments.split)
-    renderer = Renderer(pack, arguments.supersample)
+    cycles = Cycles(arguments.samples) if arguments.engine == "cycles" else None
+    renderer = Renderer(pack, arguments.supersample, mipmaps=cycles is None)
     for number in numbers:
         path = shard_path(arguments.out, arguments.split, number)
         first, start = number * FRAMES_PER_SHARD, time.process_time()
         count = min(FRAMES_PER_SHARD, arguments.frames - first)
-        write_shard(path, frames(renderer, arguments.seed, first, count))
+        write_shard(path, frames(renderer, arguments.seed, first, count, cycles))
         cost = (time.process_time() - start) / count
         print(f"{path}: {count} frames, {cost:.3f} CPU-s each", flush=True)
 
@@ -149,7 +172,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--supersample", type=int, default=1)
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of Cycles")
     arguments = parser.parse_args()
+    if arguments.engine == "cycles" and importlib.util.find_spec("bpy") is None:
+        parser.error("--engine cycles is Blender's: pip install bpy==5.0.1")
+    if others := of_another_engine(arguments):
+        parser.error(f"{others} is not drawn by {arguments.engine}: choose another OUT")
     if arguments.workers == 1:
         work(arguments, due(arguments))
         return

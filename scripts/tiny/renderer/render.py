@@ -64,9 +64,12 @@ class Renderer:
     Args:
         pack: meshes, materials and textures.
         supersample: colour is drawn this many times larger and averaged.
+        mipmaps: textures of far things are averaged, and so are the holes of leaves.
+            A ray tracer averages rays instead; depth that belongs to its pictures has
+            the holes that a ray through the middle of the pixel meets.
     """
 
-    def __init__(self, pack: Pack, supersample: int = 1):
+    def __init__(self, pack: Pack, supersample: int = 1, mipmaps: bool = True):
         # The software driver starts one thread per core: one process, one core.
         os.environ.setdefault("LP_NUM_THREADS", "0")
         import moderngl
@@ -82,7 +85,7 @@ class Renderer:
         self.light = self._program("screen", "light")
         self.meter = self._program("screen", "meter")
         self.develop = self._program("screen", "develop")
-        self._upload()
+        self._upload(mipmaps)
         self.shadow_map = gl.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
         self.shadow_map.compare_func = ""
         self.shadow_map.filter = (moderngl.NEAREST, moderngl.NEAREST)
@@ -107,7 +110,7 @@ class Renderer:
             texts = [text.replace(first, first + "#define CUTOUT\n") for text in texts]
         return self.gl.program(*texts)
 
-    def _upload(self) -> None:
+    def _upload(self, mipmaps: bool) -> None:
         gl, pack = self.gl, self.pack
         count, height, width, _ = pack.pixels.shape
         self.textures = gl.texture_array((width, height, count), 4)
@@ -116,8 +119,9 @@ class Renderer:
                 np.ascontiguousarray(pack.pixels[layer, ::-1]),
                 (0, 0, layer, width, height, 1),
             )
-        self.textures.build_mipmaps()
-        self.textures.filter = (0x2703, 0x2601)  # mipmapped trilinear, linear
+        if mipmaps:
+            self.textures.build_mipmaps()
+        self.textures.filter = (0x2703 if mipmaps else 0x2601, 0x2601)  # (tri)linear
         rows, columns, _ = pack.materials.shape
         self.materials = gl.texture(
             (columns, rows), 4, pack.materials.tobytes(), dtype="f4"
@@ -197,6 +201,22 @@ class Renderer:
             rgb = np.rint(blocks.mean((1, 3))).astype(np.uint8)
             depth = depth[scale // 2 :: scale, scale // 2 :: scale]
         return np.ascontiguousarray(rgb), np.ascontiguousarray(depth)
+
+    def developed(self, scene: Scene, light: np.ndarray) -> np.ndarray:
+        """Returns the camera's picture, uint8 (h, w, 3), of light drawn elsewhere.
+
+        Args:
+            scene: its look is applied, but for the lens, whose blur the light has.
+            light: linear rgb (h, w, 3), in any unit: the camera meters it.
+        """
+        height, width, _ = light.shape
+        target = self._targets(width, height)
+        texels = np.dstack([np.clip(light, 0, 60000), np.ones((height, width))])
+        target["light"].write(texels[::-1].astype(np.float16).tobytes())
+        self.gl.disable(self.gl.DEPTH_TEST)
+        self._draw_picture(scene, target, finished=True)
+        rgb = np.frombuffer(target["picture"].read(components=3), np.uint8)
+        return np.ascontiguousarray(rgb.reshape(height, width, 3)[::-1])
 
     # -- passes -----------------------------------------------------------------
 
@@ -315,7 +335,7 @@ class Renderer:
             program[name].value = value
         self.lighting.render(vertices=3)
 
-    def _draw_picture(self, scene, target) -> None:
+    def _draw_picture(self, scene, target, finished: bool = False) -> None:
         program, look = self.develop, scene.look
         target["light"].use(0)
         target["depth"].use(1)
@@ -330,7 +350,7 @@ class Renderer:
         )  # fmt: skip
         program["u_white"].value = look.white
         blur = look.focus[1] * self.supersample
-        program["u_focus"].value = (look.focus[0], blur, 0, 0)
+        program["u_focus"].value = (look.focus[0], blur, finished, 0)
         self.developing.render(vertices=3)
 
 

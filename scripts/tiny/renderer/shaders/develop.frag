@@ -7,7 +7,8 @@ uniform sampler2D u_depth;
 uniform sampler2D u_mean;
 uniform vec4 u_camera_look;  // key (grey of the mean), vignette, contrast, saturation
 uniform vec3 u_white;        // white balance
-uniform vec4 u_focus;        // disparity in focus, blur per disparity (pixels), -, -
+uniform vec4 u_focus;        // disparity in focus, blur per disparity (pixels),
+                             // 1 where the light is smooth and blurred already, -
 
 out vec4 out_colour;
 
@@ -54,6 +55,7 @@ vec3 edge_smoothed(vec2 uv, vec2 texel, float gain) {
 
 vec3 smoothed(vec2 uv, vec2 texel, float gain) {
     vec3 centre = texture(u_light, uv).rgb;
+    if (u_focus.z > 0.5) return centre;
     float z = texture(u_depth, uv).r;
     float blur = abs((z > 0.0 ? 1.0 / z : 0.0) - u_focus.x) * u_focus.y;
     if (blur > 0.7) {
