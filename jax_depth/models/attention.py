@@ -15,6 +15,7 @@ from jax_depth._typing import Array, Float, Float32
 from jax_depth.models import symbolic
 from jax_depth.models.forms import forms
 from jax_depth.models.precision import einsum
+from jax_depth.models.products import products
 
 # "auto" takes one pass up to here; a square of 518 has 1370 tokens.
 _ONE_PASS_TOKENS = 1024
@@ -24,6 +25,9 @@ _ONE_PASS_TOKENS_ACCELERATOR = 4096
 _CUDNN_TOKENS = 256
 # Logits of one head in a block: 8 MiB, one block for a square of 518.
 _BLOCK_LOGITS = 2**21
+# Where a CPU multiplies bfloat16 itself, the products take so little time that moving
+# the logits counts.
+_BLOCK_LOGITS_BFLOAT16 = 2**20
 
 
 # A call of its own, so that the OpenVINO engine finds attention in the graph.
@@ -160,19 +164,27 @@ def _blocked_by_head(q, k, v, dtype):
     Of all pictures together: a loop over them would gather a batch that devices share.
     """
     heads_first = (x.transpose(1, 0, 2, 3)[:, :, None] for x in (q, k, v))
-    blocked = functools.partial(_blocked, dtype=dtype, pictures=len(q))
+    fast = jnp.dtype(dtype) == jnp.bfloat16 and products().product == "native"
+    blocked = functools.partial(_blocked, dtype=dtype, pictures=len(q), fast=fast)
     y = jax.lax.map(lambda head: blocked(*head), tuple(heads_first))
     return y[:, :, 0].transpose(1, 0, 2, 3)
 
 
-def _blocked(q, k, v, dtype, pictures=1):
-    """Blocks of queries, small enough for that many `pictures` of one head."""
+def _blocked(q, k, v, dtype, pictures=1, fast=False):
+    """Blocks of queries, small enough for that many `pictures` of one head.
+
+    Args:
+        fast: the products cost little beside what lies between them.
+    """
     b, heads, n, c = q.shape
-    count = min(n, -(-pictures * n * k.shape[2] // _BLOCK_LOGITS))
+    limit = _BLOCK_LOGITS_BFLOAT16 if fast else _BLOCK_LOGITS
+    count = min(n, -(-pictures * n * k.shape[2] // limit))
     rows = -(-n // count)
     # Queries beyond the last are zeros, whose results are dropped.
     q = jnp.pad(q, ((0, 0), (0, 0), (0, count * rows - n), (0, 0)))
     blocks = q.reshape(b, heads, count, rows, c).transpose(2, 0, 1, 3, 4)
+    if fast:  # the second product sums the weights too, which saves reading them twice
+        v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], -1)
 
     # Checkpointed, or the backward pass would keep the weights of every block.
     @jax.checkpoint
@@ -182,6 +194,8 @@ def _blocked(q, k, v, dtype, pictures=1):
         weights = jnp.exp(logits - top)
         # Divided after the product: c values a row instead of n.
         y = einsum("bhqk,bhkc->bhqc", weights, v, dtype)
+        if fast:
+            return y[..., :-1] / y[..., -1:]
         return y / weights.sum(-1, keepdims=True)
 
     y = jax.lax.map(attend_block, blocks)
