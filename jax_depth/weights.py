@@ -28,7 +28,7 @@ from jax_depth.models.arguments import check_config, check_params
 
 # Before a name: that architecture, untrained.
 RANDOM = "random:"
-_WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
+_WEIGHT_FILES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 _OFFLINE_TIMEOUT = 3.0  # seconds to reach the hub before calling it unreachable
 
 

@@ -76,7 +76,7 @@ def test_ambiguous_file_asks_for_the_name(tmp_path, ambiguous, capsys):
     assert sentence.count("\n") == 1
     names = [name for name, e in MODELS.items() if e.parameters == 24_785_089]
     assert len(names) >= 4
-    for name in (*names, str(ambiguous)):
+    for name in (*names, str(ambiguous), "--model"):
         assert name in sentence
     assert "base" not in sentence
     assert not (tmp_path / "out").exists()
@@ -89,6 +89,19 @@ def test_command_line(tmp_path, ambiguous, capsys):
     assert capsys.readouterr().out == f"{out}: {name}, native layout, 99.2 MB\n"
     _, config = load(out)
     assert config == MODELS[name].config
+
+    # Fine-tuned: under a name and with a largest depth of its own.
+    words = ["convert", str(ambiguous), "--max-depth", "10", "--name", "mine"]
+    words += ["--to-hub-folder", str(tmp_path / "hub"), "--dtype", "float16"]
+    assert main(words) == 2
+    assert "--model" in capsys.readouterr().err
+    assert main([*words, "--model", "depth-anything-v2-small"]) == 2
+    assert "leave it out" in capsys.readouterr().err
+    assert main([*words, "--model", name]) == 0
+    assert "mine, native" in capsys.readouterr().out
+    own = dataclasses.replace(MODELS[name].config, max_depth=10.0, name="mine")
+    assert load(tmp_path / "hub")[1] == own
+    assert "ine-tuned from" in (tmp_path / "hub" / "README.md").read_text()
 
     named = str(tmp_path / "named")
     assert main(["convert", "tiny", "--to", named]) == 0
@@ -148,7 +161,7 @@ def test_config_json_beside_the_weights_is_believed(tmp_path):
     metric = MODELS["depth-anything-v2-metric-indoor-small"].config
     write_transformers_folder(zeros(metric), metric, tmp_path / "x")
     assert load(tmp_path / "x")[1] == metric
-    with pytest.raises(ValueError, match=r"by its config\.json, not model 'depth-any"):
+    with pytest.raises(ValueError, match=r"config\.json .*not model 'depth-.*--model"):
         load(tmp_path / "x", SMALL)
     offset = dataclasses.replace(metric.encoder, position_offset=0.0)
     other = dataclasses.replace(metric, encoder=offset)

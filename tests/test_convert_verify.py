@@ -53,7 +53,7 @@ def test_errors_are_sentences(tmp_path, capsys):
     assert main([str(tmp_path / "x.pth")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["--model", "nonsense"]) == 1
-    assert "no model is called 'nonsense'" in capsys.readouterr().err
+    assert "'nonsense'; see `jax-depth models`" in capsys.readouterr().err
     assert main(["--model", "tiny"]) == 1
     assert "no PyTorch counterpart" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """A folder for the Hugging Face hub: what it holds, and that it loads again."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -53,6 +54,7 @@ def test_a_name_will_do_and_the_bundled_model_predicts_the_same(tmp_path, capsys
         ("tiny", "apache-2.0", None),
         ("depth-anything-v2-large", "cc-by-nc-4.0", "Depth-Anything-V2-Large-hf"),
         ("depth-anything-v2-metric-indoor-small", "other", "Indoor-Small-hf"),
+        ("prompt-depth-anything-small", "apache-2.0", "prompt-depth-anything-vits-hf"),
     ],
 )
 def test_the_card_of_a_known_model_says_where_it_is_from(name, licence, base):
@@ -67,16 +69,24 @@ def test_the_card_of_a_known_model_says_where_it_is_from(name, licence, base):
     )
     if base:
         assert card.data.base_model.endswith(base)
-    if config.max_depth:
-        assert (
-            f"metres along the camera's axis, up to {config.max_depth:g} m" in card.text
-        )
+    assert "ine-tuned" not in card.text
+    reach = [f"{config.max_depth:g}"] if config.max_depth else []
+    assert re.findall(r"up to (\S+) m", card.text) == reach
 
 
 def test_the_card_of_an_own_model_claims_nothing(tmp_path):
     borrowed = dataclasses.replace(RELATIVE, name="depth-anything-v2-small")
     card = ModelCard(model_card(random_params(borrowed), borrowed))
     assert card.data.license == "unknown" and card.data.base_model is None
+    # A network of the catalogue, trained further: what it began with, and no licence.
+    name = "depth-anything-v2-metric-indoor-small"
+    far = dataclasses.replace(jax_depth.MODELS[name].config, max_depth=10.0)
+    own = dataclasses.replace(far, name="mine")
+    for config, base in ((far, None), (own, name)):
+        card = ModelCard(model_card(random_params(borrowed), config, base=base))
+        assert card.data.license == "unknown" and "up to 10 m" in card.text
+        assert card.data.base_model == jax_depth.MODELS[name].repository
+        assert "ine-tuned from" in card.text
     write_hub_folder(random_params(ENCODER), ENCODER, tmp_path / "x")
     card = ModelCard.load(tmp_path / "x" / "README.md")
     assert card.data.pipeline_tag == "image-feature-extraction"

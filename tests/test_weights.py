@@ -170,8 +170,9 @@ def test_only_a_folder_with_weights_hides_a_name(tmp_path, monkeypatch):
 
 
 def test_a_missing_file_is_not_taken_for_a_name():
-    with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
-        jax_depth.load_params("folder/gone.pth")
+    for name in ("folder/gone.pth", "gone.ckpt"):
+        with pytest.raises(FileNotFoundError, match=f"{name}: no such file"):
+            jax_depth.load_params(name)
 
 
 def test_native_directory_in_half_precision_computes_in_float32(tmp_path):

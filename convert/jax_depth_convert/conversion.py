@@ -1,4 +1,4 @@
-"""From any published file or directory to any other, and which model it is."""
+"""Convert any published file or directory to any other, and find out what it holds."""
 
 import dataclasses
 import difflib
@@ -34,6 +34,10 @@ from jax_depth_convert.transformers_folder import (
 
 Target = Literal["native", "original", "transformers"]
 
+# Messages name the option and the argument.
+_NAME = "--model (`model=` in Python)"
+_OMIT = f"leave out {_NAME}"
+
 
 def load(
     source: str | os.PathLike,
@@ -42,25 +46,28 @@ def load(
     allow_nonfinite: bool = False,
     nest: str | None = None,
 ) -> tuple[dict[str, Any], ModelConfig]:
-    """Return the parameters and the model of any weights on disk.
+    """Load weights from disk: return the parameters and the `ModelConfig`.
 
     Args:
         source: a weight file or a directory in a published layout (see `read`), or a
-            native model directory. A `config.json` of transformers beside the
-            weights says which model they are.
-        model: a name in the catalogue or a config. Needed for a bare file whose
-            size several models share.
-        allow_nonfinite: take weights that are NaN or infinite.
-        nest: the entry of a training script's checkpoint to take, see `read`.
+            native model directory. A transformers `config.json` beside the weights
+            determines the model.
+        model: a catalogue name or a `ModelConfig`. Needed for a file without a
+            `config.json` if several models have its keys and shapes. For fine-tuned
+            weights the model they started from, or its config with your own
+            `max_depth`.
+        allow_nonfinite: accept weights that are NaN or infinite.
+        nest: key in a training checkpoint under which the weights are, such as
+            "model_ema"; see `read`.
 
     Returns:
         A nested dict of NumPy arrays in the stored dtype, views of the mapped file
-        where possible, and the model.
+        where possible, and the config.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown name, a broken file, weights that do not fit the
-            model, or a file that does not say which model it holds, without `model`.
+        ValueError: an unknown name, a damaged file, weights that do not fit the
+            model, or no `model` where the file does not determine it.
     """
     leaves, config, _ = _load_leaves(Path(source), model, allow_nonfinite, nest)
     arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
@@ -72,15 +79,14 @@ def _load_leaves(
 ) -> tuple[dict[str, Any], ModelConfig, dict]:
     """Return `load`'s leaves by path, those of published layouts not yet computed.
 
-    Then the model, and the tensors that no network here reads.
+    Then the config, and the tensors that jax_depth does not use.
     """
-    named = _config_of(model) if model is not None else None
+    named = config_of(model) if model is not None else None
     if checkpoint.is_native(path):
         params, config = checkpoint.load(path)
         if named is not None and named != config:
             raise ValueError(
-                f"{path}: holds model {config.name!r}, not {named.name!r}; leave the "
-                "model out"
+                f"{path}: holds model {config.name!r}, not {named.name!r}; {_OMIT}"
             )
         leaves = flatten(params)
         if not allow_nonfinite:
@@ -109,18 +115,20 @@ def convert(
     allow_nonfinite: bool = False,
     nest: str | None = None,
 ) -> ModelConfig:
-    """Convert weights on disk, one tensor at a time, and return their model.
+    """Convert weights on disk, one tensor at a time, and return the model's config.
 
     Args:
         source, model: as in `load`.
         destination: a directory for "native" and "transformers"; a `.safetensors`,
             `.pth`, `.pt` or `.bin` file for "original".
         to: the layout to write.
-        dtype: how weights are stored; None keeps each tensor's own.
+        dtype: dtype to store weights in; None keeps the dtype of each tensor.
         allow_nonfinite, nest: as in `load`.
 
     Raises:
-        FileNotFoundError, FileExistsError, ValueError: as `load` and the writers do.
+        FileNotFoundError, ValueError: as in `load`.
+        FileExistsError: `destination` exists and is not an older one of its kind.
+        OSError: it cannot be written.
     """
     leaves, config, rest = _load_leaves(Path(source), model, allow_nonfinite, nest)
     write(unflatten(leaves), config, destination, to, dtype, rest)
@@ -135,16 +143,18 @@ def write(
     dtype: StorageDtype | None = None,
     unused: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write parameters in a layout; the second half of `convert`.
+    """Write parameters in the native, original or transformers layout.
 
     Args:
         params: nested dict of arrays.
-        config: their model.
+        config: the `ModelConfig` that `params` belong to.
         destination, to, dtype: as in `convert`.
-        unused: tensors that no network here reads, see `jax_depth_convert.unused`.
+        unused: tensors of the source file that jax_depth does not use but writes back,
+            as returned by `jax_depth_convert.unused`.
 
     Raises:
-        FileExistsError, ValueError: as the writers do.
+        FileExistsError, OSError: as in `convert`.
+        ValueError: `params` do not fit `config`, or the layout cannot express it.
     """
     destination = Path(destination)
     if to not in ("native", "original", "transformers"):
@@ -159,7 +169,12 @@ def write(
         _write_original(params, config, destination, dtype, unused)
 
 
-def _config_of(model: str | ModelConfig) -> ModelConfig:
+def config_of(model: str | ModelConfig) -> ModelConfig:
+    """Return a config, or the one of a catalogue name or alias.
+
+    Raises:
+        ValueError: there is no such name.
+    """
     if isinstance(model, ModelConfig):
         return model
     entry = MODELS.get(ALIASES.get(model, model))
@@ -168,7 +183,7 @@ def _config_of(model: str | ModelConfig) -> ModelConfig:
         hint = (
             f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"
         )
-        raise ValueError(f"no model is called {model!r}; {hint}")
+        raise ValueError(f"there is no model named {model!r}; {hint}")
     return entry.config
 
 
@@ -211,24 +226,27 @@ def _decide(
     fitting = [e.config for e in MODELS.values() if size.fits(e.config)]
     names = ", ".join(config.name for config in fitting)
     if named is not None:
-        what = ""
         if found is not None and not _agrees(named, found):
-            what = f"{found.name!r} by its config.json"
-        elif not size.fits(named):
-            what = str(size)
-        if what:
-            hint = f"; models of its size: {names}" if names else ""
-            raise ValueError(f"is {what}, not model {named.name!r}{hint}")
+            raise ValueError(
+                f"its config.json describes {found.name!r}, not model {named.name!r}; "
+                + _OMIT
+            )
+        if not size.fits(named):
+            hint = f"; use {_NAME} with one of: {names}" if names else ""
+            raise ValueError(f"holds {size}, not model {named.name!r}{hint}")
         return named
     if found is not None:
         return found
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise ValueError(f"is {size}, a size no known model has; give its ModelConfig")
+        raise ValueError(
+            f"holds {size}, which fits no known model; in Python, give its ModelConfig "
+            "as `model`"
+        )
     raise ValueError(
-        f"is {size}, and files of several models of one size cannot be told apart; "
-        f"name the model: one of {names}"
+        f"holds {size}, and several models have these keys and shapes; name the model "
+        f"that it is, or that it was fine-tuned from, by {_NAME}, one of: {names}"
     )
 
 
@@ -246,8 +264,8 @@ def _write_original(params, config, destination: Path, dtype, unused) -> None:
     write = writers.get(destination.suffix)
     if write is None or destination.is_dir():
         raise ValueError(
-            f"{destination}: the original layout is one file; end its name in "
-            ".safetensors or .pth"
+            f"{destination}: the original layout is written as a single file; end its "
+            "name in .safetensors or .pth"
         )
     state = invert_params(params, config, "original") | dict(unused or {})
     try:
@@ -257,5 +275,5 @@ def _write_original(params, config, destination: Path, dtype, unused) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise OSError(
-            f"{destination}: cannot be written ({reason}); choose another place"
+            f"{destination}: cannot be written ({reason}); choose another path"
         ) from None

@@ -21,12 +21,11 @@ import jax
 import numpy as np
 
 from jax_depth._typing import Params
-from jax_depth.catalog import ALIASES, MODELS
 from jax_depth.checkpoint import leaf_shapes, unflatten
 from jax_depth.config import EncoderConfig, ModelConfig
 from jax_depth.formats.printable import printable
 from jax_depth.models.depth_anything import features, forward
-from jax_depth_convert.conversion import load
+from jax_depth_convert.conversion import config_of, load
 from jax_depth_convert.pth_writer import write_pth
 from jax_depth_convert.rules import Leaf
 from jax_depth_convert.state_dicts import invert_params, published_encoder
@@ -201,13 +200,11 @@ def _measure(source: str | None, model: str | None):
     if source is not None:
         params, config = load(source, model)
         return parity(params, config), config
-    entry = MODELS.get(ALIASES.get(model or "", model or ""))
-    if entry is None:
-        raise ValueError(f"no model is called {model!r}; see `jax-depth models`")
+    named = config_of(model or "")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "random.pth"
-        random_file(file, entry.config)
-        params, config = load(file, entry.config)
+        random_file(file, named)
+        params, config = load(file, named)
         return parity(params, config), config
 
 

@@ -1,10 +1,13 @@
 """`jax-depth convert`: published weights to this library's format, and back."""
 
 import argparse
+import dataclasses
+import math
 from pathlib import Path
+from typing import Any
 
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, number
 
 _FILES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -14,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SRC",
-        help="a .pth, .pt, .bin or .safetensors file as published, a transformers "
-        "folder, a native model directory, or a name",
+        help="a .pth, .pt, .bin, .ckpt or .safetensors file, published or fine-tuned, "
+        "a transformers folder, a native model directory, or a name",
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -32,8 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="which model SRC holds, a name that `jax-depth models` lists; needed "
-        "where several share its keys",
+        help="which model SRC holds or was fine-tuned from, a name that `jax-depth "
+        "models` lists; needed where several share its keys",
+    )
+    parser.add_argument(
+        "--max-depth",
+        type=number(lambda metres: 0 < metres < math.inf, "a number of metres above 0"),
+        metavar="METRES",
+        help="with --model, a metric one: the largest depth SRC was fine-tuned for, "
+        "which a weight file does not record (default: that of --model)",
+    )
+    parser.add_argument(
+        "--name",
+        help="with --model: what to call a fine-tuned model (default: as --model); "
+        "its model card then says what it was fine-tuned from",
     )
     parser.add_argument(
         "--layout",
@@ -74,12 +89,12 @@ def run(args: argparse.Namespace) -> int:
     default = "original" if destination.suffix in _FILES else "native"
     layout = args.layout or default
     if means_name(args.source):
-        params, config = read_params(args.source, model=args.model)
+        params, config = read_params(args.source, model=_model(args))
         jax_depth_convert.write(params, config, destination, layout, args.dtype)
     else:
         config = jax_depth_convert.convert(
             args.source,
-            args.model,
+            _model(args),
             destination,
             to=layout,
             dtype=args.dtype,
@@ -89,8 +104,31 @@ def run(args: argparse.Namespace) -> int:
     return _written(args, destination, config.name, layout)
 
 
+def _model(args: argparse.Namespace) -> Any:
+    """Return the model that SRC holds: None, a name, or a config of one's own."""
+    if args.max_depth is None and args.name is None:
+        return args.model
+    if args.model is None:
+        raise UsageError(
+            "--name and --max-depth need --model NAME, the model that SRC was "
+            "fine-tuned from"
+        )
+    from jax_depth_convert.conversion import config_of
+
+    config = config_of(args.model)
+    if args.max_depth is not None:
+        if config.max_depth is None:
+            raise UsageError(
+                f"--max-depth does not apply to {config.name}, whose depth has no "
+                "largest value; leave it out"
+            )
+        config = dataclasses.replace(config, max_depth=args.max_depth)
+    return dataclasses.replace(config, name=args.name or config.name)
+
+
 def _to_hub_folder(args: argparse.Namespace) -> int:
     import jax_depth_convert
+    from jax_depth.catalog import ALIASES
     from jax_depth.weights import means_name, read_params
 
     if args.layout not in (None, "native"):
@@ -99,15 +137,16 @@ def _to_hub_folder(args: argparse.Namespace) -> int:
         )
     folder = Path(args.to_hub_folder)
     if means_name(args.source):
-        params, config = read_params(args.source, model=args.model)
+        params, config = read_params(args.source, model=_model(args))
     else:
         params, config = jax_depth_convert.load(
             args.source,
-            args.model,
+            _model(args),
             allow_nonfinite=args.allow_nonfinite,
             nest=args.nest,
         )
-    jax_depth_convert.write_hub_folder(params, config, folder, args.dtype)
+    base = ALIASES.get(args.model, args.model) if args.name else None
+    jax_depth_convert.write_hub_folder(params, config, folder, args.dtype, base=base)
     return _written(args, folder, config.name, "native")
 
 

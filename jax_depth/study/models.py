@@ -29,7 +29,7 @@ def is_photos(word: str) -> bool:
             return not (path / "config.json").is_file()
         except PermissionError:  # to be said of a model
             return False
-    if path.suffix.lower() in (".safetensors", ".pth", ".pt", ".bin"):
+    if path.suffix.lower() in (".safetensors", ".pth", ".pt", ".bin", ".ckpt"):
         return False
     return path.exists() or glob.has_magic(word)
 
