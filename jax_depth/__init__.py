@@ -4,9 +4,9 @@
     depth = estimator("photo.jpg")          # DepthMap, at the photo's own size
     depth.save("depth.png")
 
-Everything a user needs is named here; it is imported when first used, so that
-`import jax_depth` is quick and drags in neither training nor the command line. So are
-the packages below: `jax_depth.outputs`, `.evaluation`, `.training`, `.data`, `.video`.
+The main names are here and are imported when first used, so `import jax_depth` is quick
+and loads neither training nor the command line. Subpackages are imported in the same
+way: `jax_depth.outputs`, `.evaluation`, `.training`, `.data`, `.video`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""Every model that loads by name: what it is, where its weights are, what they permit.
+"""Every model that loads by name: what it is, where its weights are, their licence.
 
-`MODELS` maps a name to its `Entry`. A row is pure data; to add a checkpoint of a known
-architecture, add a row here and one in `convert/README.md`.
+`MODELS` maps a name to its `Entry`. An entry is pure data; to add a checkpoint of a
+known architecture, add an entry here and a row in `convert/README.md`.
 """
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ from jax_depth.config import (
 )
 
 _DISPUTED = (
-    "MIT as its authors state (Westlake-AGI-Lab/Distill-Any-Depth#32); it begins with "
-    "weights of Depth Anything V2, whose base and large ones are CC-BY-NC-4.0, and "
-    "users dispute that MIT can be given to those (#40)"
+    "MIT according to its authors (Westlake-AGI-Lab/Distill-Any-Depth#32). It started "
+    "from Depth Anything V2, whose base and large weights are CC-BY-NC-4.0, and users "
+    "dispute that these can be relicensed (Westlake-AGI-Lab/Distill-Any-Depth#40)"
 )
 
 _LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
@@ -73,8 +73,8 @@ def _v1(size: str) -> Entry:
         licence=APACHE,
         repository=f"LiheYoung/depth-anything-{size}-hf",
         original=f"LiheYoung/depth_anything_vit{_LETTERS[size]}14/pytorch_model.bin",
-        note="licence as tagged on the model card; the question in "
-        "LiheYoung/Depth-Anything#252 has no answer",
+        note="licence as tagged on the model card; a question about it, "
+        "LiheYoung/Depth-Anything#252, is unanswered",
     )
 
 
@@ -114,8 +114,8 @@ def _metric(scene: str, size: str) -> Entry:
         licence=UNSTATED,
         repository=f"{stem}-{scene.title()}-{size.title()}-hf",
         original=f"{stem}-{dataset}-{size.title()}/{file}",
-        note="neither of its two repositories carries a licence tag, and the question "
-        "has no answer (DepthAnything/Depth-Anything-V2#245)",
+        note="neither of its two repositories has a licence tag, and a question about "
+        "it, DepthAnything/Depth-Anything-V2#245, is unanswered",
     )
 
 
@@ -264,12 +264,12 @@ _ENTRIES = [
     _prompted(
         "small-transparent",
         "small",
-        "licence as tagged on the model card where there is one, the code's otherwise",
+        "licence as tagged on the model card, or else that of the code",
     ),
     _prompted(
         "large",
         "large",
-        "tagged Apache-2.0 by the organisation that tags the V2-L it is built on "
+        "tagged Apache-2.0, but built on V2-L, which the same organisation tags "
         "CC-BY-NC-4.0",
     ),
     *(_video(size, False) for size in SIZES[:3]),

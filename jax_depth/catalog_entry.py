@@ -15,9 +15,9 @@ class Entry:
         licence: of the weights, as their publisher states it.
         repository: Hugging Face repository whose `file` is loaded; None where there
             is none.
-        file: the weights in it, in a layout that `jax_depth_convert` recognises.
-        original: where the authors' own PyTorch file is: "repository/file" or an
-            address.
+        file: name of the weight file in `repository`, in a layout that
+            `jax_depth_convert` recognises.
+        original: where the authors' own PyTorch file is: "repository/file" or a URL.
         bundled: whether the weights come with this package.
         note: what a user should know before using the weights.
     """

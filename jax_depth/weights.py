@@ -1,6 +1,6 @@
-"""Names and files to parameters: bundled, cached, downloaded or converted.
+"""Load parameters by name or from a file: bundled, cached, downloaded or converted.
 
-The converter is reached from here and nowhere else in the library.
+This is the only module of the library that calls the converter.
 """
 
 import dataclasses
@@ -40,15 +40,19 @@ def load_params(
     """Return the parameters of a model on the default device, and its config.
 
     Args:
-        name, model, dtype: as in `read_params`.
+        name: as in `jax_depth.load`: a name in `MODELS`, a model folder, or a weight
+            file with `model`.
+        model: for a weight file, the model it holds or was fine-tuned from: a name, or
+            a `ModelConfig`.
+        dtype: what the returned config computes in, "float32" or "bfloat16".
 
     Returns:
-        A plain nested dict of float32 JAX arrays, and the config. They stay on the
-            device: `jax.jit(jax_depth.forward, static_argnums=2)` sends nothing again
-            at each call.
+        A plain nested dict of float32 JAX arrays, and the config. The arrays stay on
+        the device, so a jitted `jax_depth.forward` does not transfer them again.
 
     Raises:
-        ValueError, ConnectionError: as `read_params`.
+        TypeError, ValueError, FileNotFoundError, ConnectionError: as in
+            `jax_depth.weights.read_params`.
     """
     check_process()
     params, config = read_params(name, model, dtype)
@@ -58,17 +62,17 @@ def load_params(
 def save_params(
     directory: str | os.PathLike, params: Params, config: ModelConfig
 ) -> None:
-    """Write a model folder that `load_params` and `load` read: its inverse.
+    """Write a model folder, the inverse of `load_params`; `load` reads it too.
 
     Args:
-        directory: a new or empty folder, or an older model folder to replace; it
-            appears whole or not at all.
+        directory: a new or empty folder, or an older model folder to replace; it is
+            written atomically.
         params: nested dict of arrays, as from `init`, `load_params` or training.
-        config: the model of `params`.
+        config: the `ModelConfig` that `params` belong to.
 
     Raises:
-        TypeError: an argument that is something else altogether.
-        ValueError: parameters that do not fit `config`; one message for all.
+        TypeError: an argument of the wrong type.
+        ValueError: `params` do not fit `config`; the message lists every mismatch.
         FileExistsError: `directory` is a file or holds something else.
     """
     check_config(config)
@@ -83,31 +87,35 @@ def read_params(
     model: str | ModelConfig | None = None,
     dtype: Dtype = "float32",
 ) -> tuple[dict[str, Any], ModelConfig]:
-    """Return the parameters of a model in the memory of the host, and its config.
+    """Return a model's parameters, in host memory, and its config.
 
     Args:
         source: a name in `MODELS` or `ALIASES`, or `random:` before one for that
             model with random weights, seed 0; a native model directory; a
-            transformers directory; a `.safetensors`, `.pth`, `.pt` or `.bin` file in
-            a published layout. A path that exists wins over a name, but a folder
-            called like a model only if it holds weights.
-        model: which model a weight file holds, a name or a config. Needed for a
-            bare file, since V1, V2 and metric files share their keys.
-        dtype: compute dtype put into the config.
+            transformers directory; a `.safetensors`, `.pth`, `.pt`, `.bin` or `.ckpt`
+            file in a published layout, published or fine-tuned. An existing path takes
+            precedence over a name; a folder that has the name of a model does so only
+            if it contains weights.
+        model: the model a weight file holds or was fine-tuned from: a name, or a
+            `ModelConfig` (a catalogue config with your own `max_depth`, for example).
+            Needed for a file without a `config.json`, since V1, V2 and metric files
+            have the same keys.
+        dtype: what the returned config computes in; the parameters are float32.
 
     Returns:
         A plain nested dict of float32 NumPy arrays, and the config.
 
     Raises:
         TypeError: neither a name nor a path.
-        ValueError: unknown name, a file that is not what it should be, or an
-            ambiguous one.
-        ValueError: an address of an object store, which must be mounted.
+        ValueError: an unknown name, a damaged or unsupported file, or one that could
+            hold several models; or an object-store URL, which must be mounted.
+        FileNotFoundError: there is no such file.
         ConnectionError: published weights that are neither cached nor reachable.
     """
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
-            f"a model is a name or a path, not {source!r:.80}; see `jax-depth models`"
+            f"the model must be a name or a path, got {source!r:.80}; see `jax-depth "
+            "models`"
         )
     if not str(source).strip():
         raise ValueError("the model's name is empty; see `jax-depth models`")
@@ -119,11 +127,11 @@ def read_params(
         entry = _entry_of(str(source))
         if model is not None:
             raise ValueError(
-                f"{source}: `model` says what a weight file holds and cannot be "
-                "combined with a name; leave it out"
+                f"{source}: `model` says what a weight file holds; with the name of a "
+                "model, leave it out"
             )
         params, config = _load_entry(entry)
-    # Stored in half precision a model is small; it computes from float32 all the same.
+    # Files may store half precision; computation always starts from float32.
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
     try:
         checkpoint.refuse_nonfinite(checkpoint.flatten(params))
@@ -133,7 +141,7 @@ def read_params(
 
 
 def rounded_kernels(params: Params, config: ModelConfig) -> Params:
-    """Return parameters with the kernels that are only used in bfloat16 rounded to it.
+    """Return parameters, with every kernel that is only used in bfloat16 rounded to it.
 
     Under `config.dtype` "bfloat16" the network rounds the kernels of its products and
     convolutions at every call. Rounded once they take half the memory, and `forward`
@@ -158,10 +166,10 @@ def rounded_kernels(params: Params, config: ModelConfig) -> Params:
 
 
 def means_name(source: str | os.PathLike) -> bool:
-    """Whether a source is a name of the catalogue, not a path.
+    """Whether `source` is a name in the catalogue rather than a path.
 
-    A folder or file that happens to have a model's name, such as one of photos, does
-    not hide it; a folder with a config or weights in it does.
+    A file, or a folder of photos, that happens to have a model's name does not shadow
+    the model; a folder that contains a config or weights does.
     """
     if str(source) not in MODELS and str(source) not in ALIASES:
         return False
@@ -186,7 +194,7 @@ def _entry_of(name: str) -> Entry:
         raise FileNotFoundError(f"{name}: no such file or directory")
     near = difflib.get_close_matches(name, [*MODELS, *ALIASES], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `jax-depth models`"
-    raise ValueError(f"no model and no file is called {name!r}; {hint}")
+    raise ValueError(f"there is no model or file named {name!r}; {hint}")
 
 
 def _random(source: str, model: str | ModelConfig | None):
@@ -194,9 +202,9 @@ def _random(source: str, model: str | ModelConfig | None):
     entry = MODELS.get(ALIASES.get(name, name))
     if entry is None or model is not None:
         raise ValueError(
-            f"{source}: no model is called {name!r}; see `jax-depth models`"
+            f"{source}: there is no model named {name!r}; see `jax-depth models`"
             if entry is None
-            else f"{source} names its model already; leave `model` out"
+            else f"{source} already says which model; leave `model` out"
         )
     check_process()
     # Late: this imports the networks, which reading weights does without.
@@ -229,7 +237,8 @@ def _load_entry(entry: Entry):
     if entry.licence != "Apache-2.0":
         detail = f" ({entry.note})" if entry.note else ""
         print(
-            f"{name}: licence of the weights: {entry.licence}{detail}", file=sys.stderr
+            f"{name}: the licence of the weights is {entry.licence}{detail}",
+            file=sys.stderr,
         )
     try:
         unused = jax_depth_convert.unused(state)
@@ -265,20 +274,20 @@ def _download(entry: Entry) -> str:
     name = entry.config.name
     if entry.repository is None:
         raise ValueError(
-            f"{name}: {entry.note or 'not published'}; if you have the file, load it "
-            f"with jax_depth.load(file, model={name!r})"
+            f"{name}: no weights to download ({entry.note or 'not published'}); if you "
+            f"have the file, load it with jax_depth.load(file, model={name!r})"
         )
     import huggingface_hub
     from huggingface_hub import constants
 
     remedy = (
-        f"download {entry.file} of {entry.repository} elsewhere and use "
+        f"download {entry.file} from {entry.repository} on another machine and use "
         f"jax_depth.load(file, model={name!r}), or use the bundled model 'tiny'"
     )
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError(
-            f"{name}: not cached, and HF_HUB_OFFLINE forbids a download; unset it, or "
-            f"{remedy}"
+            f"{name}: the weights are not cached, and HF_HUB_OFFLINE is set; unset it, "
+            f"or {remedy}"
         )
     try:
         # The hub client retries for half a minute; one short question first.
@@ -286,8 +295,8 @@ def _download(entry: Entry) -> str:
         session.head(constants.ENDPOINT, timeout=_OFFLINE_TIMEOUT)
     except Exception as error:
         raise ConnectionError(
-            f"{name}: not cached, and {constants.ENDPOINT} cannot be reached "
-            f"({type(error).__name__}); {remedy}"
+            f"{name}: the weights are not cached, and {constants.ENDPOINT} cannot be "
+            f"reached ({type(error).__name__}); {remedy}"
         ) from None
     try:
         return huggingface_hub.hf_hub_download(entry.repository, entry.file)

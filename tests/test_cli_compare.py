@@ -145,7 +145,7 @@ def test_words_that_are_photos(work, monkeypatch):
         (["--models", "tiny", "gone.jpg"], "'gone.jpg' does not exist"),
         (["--models", "photos"], "give at least one model"),
         (["--models", "tinny", "photos"], "did you mean tiny"),
-        (["--models", "random:x", "photos"], "no model is called 'x'"),
+        (["--models", "random:x", "photos"], "'x'; see `jax-depth models`"),
         (["--models", "dinov2-small", "photos"], "dinov2-small"),
         (["--models", "tiny", "photos", "--show", "0"], "--show 0 is too few"),
         (["--models", "tiny", "photos", "-o", "photos"], "also searched for photos"),

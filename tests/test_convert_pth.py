@@ -287,7 +287,7 @@ def test_torchscript(tmp_path):
 
 def test_another_zip(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones(3))
-    with pytest.raises(ValueError, match=r"torch did not write \(it holds 'x\.npy'\)"):
+    with pytest.raises(ValueError, match=r"did not write \(.*'x\.npy'\)"):
         read(tmp_path / "x.npz")
 
 
@@ -307,7 +307,7 @@ def test_legacy_storage_of_another_length(tmp_path):
             content[:count] + struct.pack("<Q", length) + content[count + 8 :]
         )
         lacking = rf"truncated \(storage .* needs {4 * length} bytes, 24 are left\)"
-        said = "4 bytes too long" if length == 5 else lacking
+        said = "4 bytes longer" if length == 5 else lacking
         with pytest.raises(ValueError, match=said):
             read(path)
 
@@ -373,5 +373,5 @@ def test_writer_casts(tmp_path):
     result = torch.load(io.BytesIO((tmp_path / "x.pth").read_bytes()))
     assert result["x"].dtype == torch.float16
     np.testing.assert_array_equal(result["x"].numpy(), x.astype(np.float16))
-    with pytest.raises(ValueError, match=r"n: a \.pth of weights cannot hold int"):
+    with pytest.raises(ValueError, match=r"n: dtype int\d+ .*\.pth"):
         write_pth(tmp_path / "x.pth", {"n": np.arange(3)})

@@ -1,6 +1,7 @@
 """`read` on whatever a user may point it at."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from safetensors.numpy import save_file
 from small_models import assert_same
 
 from jax_depth_convert import read
+from jax_depth_convert.pickle_values import shown
 
 
 @pytest.fixture
@@ -89,11 +91,12 @@ def test_foreign_file_is_one_sentence(tmp_path, content, sentence, suffix):
     ("content", "sentence"),
     [
         (torch.ones(3), "single tensor"),
-        ([torch.ones(3)], "holds a list, not a state dict"),
+        ([torch.ones(3)], "a list, not a state dict"),
+        (3, "an int, not a state dict"),
         ({}, "no tensors"),
         ({"epoch": 3}, r"no tensors \(top level: 'epoch'\)"),
-        ({"x": torch.ones(1), "epoch": 3}, "'epoch' beside the tensors is a int"),
-        ({3: torch.ones(1)}, "3 beside the tensors"),
+        ({"x": torch.ones(1), "epoch": 3}, "'epoch', an int; save"),
+        ({3: torch.ones(1)}, "under 3, "),
         ({"model": {}, "state_dict": {}}, r"no tensors \(top level: 'model', 'state"),
     ],
 )
@@ -119,7 +122,7 @@ def test_directory(tmp_path, state, name):
 
 
 def test_directory_without_weights(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds none of model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"none of model\.safetensors"):
         read(tmp_path)
 
 
@@ -146,7 +149,7 @@ def test_broken_shards(tmp_path, state):
         read(index)
 
     save_file({"other": np.ones(1)}, tmp_path / "model-2-of-2.safetensors")
-    with pytest.raises(ValueError, match="not those that"):
+    with pytest.raises(ValueError, match=r"model-2-of-2\.safetensors: .* both again"):
         read(index)
 
     for text in ("", "[]", "{}", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}'):
@@ -156,10 +159,10 @@ def test_broken_shards(tmp_path, state):
 
     for name in ("../a", "/a", "..", ".", "", "a\nb", "\ud800", "a" * 300, "a\0b"):
         index.write_text(json.dumps({"weight_map": dict.fromkeys(files, name)}))
-        with pytest.raises(ValueError, match="outside its own directory"):
+        with pytest.raises(ValueError, match=re.escape(shown(name))):
             read(index)
     index.write_text('{"weight_map": {}}')
-    with pytest.raises(ValueError, match="names no files"):
+    with pytest.raises(ValueError, match="no files"):
         read(index)
 
 
@@ -175,7 +178,7 @@ def test_a_header_as_long_as_another_formats_first_bytes(tmp_path, length):
 def test_a_file_without_tensors(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
-    with pytest.raises(ValueError, match=r"x\.safetensors: holds no tensors"):
+    with pytest.raises(ValueError, match=r"x\.safetensors: .*no tensors"):
         read(path)
     with pytest.raises(ValueError, match="the path is empty"):
         read("")

@@ -134,9 +134,10 @@ def test_of_several_nests_it_is_said_which(tmp_path, capsys):
     assert_same(read(path), PLAIN)
     said = capsys.readouterr().err
     assert str(path) in said and "from 'model'" in said and "'model_ema'" in said
+    assert "--nest" in said
     assert read(path, nest="model_ema")["pretrained.cls_token"][0, 0, 0] == 1
     assert capsys.readouterr().err == ""
-    with pytest.raises(ValueError, match=r"'net'.*it has: 'model', 'model_ema'"):
+    with pytest.raises(ValueError, match=r"'net'.*: 'model', 'model_ema'"):
         read(path, nest="net")
 
 

@@ -221,7 +221,7 @@ def test_all_errors_in_one_message():
         "'depth_head.projects.0.weight' has shape (5, 64, 1, 1), ",
         "(8, 64, 1, 1)",
         "unexpected 'depth_head.sky.bias'",
-        "'pretrained.norm.bias' holds int64",
+        "'pretrained.norm.bias' has dtype int64",
         "missing 'pretrained.cls_token'",
         "missing 'depth_head.scratch.output_conv1.bias'",
         "unexpected 'pretrained.register_tokens'",
@@ -234,7 +234,7 @@ def test_a_tensor_that_numpy_cannot_hold_is_named():
     state = oracle.state(oracle.dinov2(ENCODER))
     key = next(iter(state))
     state[key] = torch.ones(2, 2).to_sparse()
-    with pytest.raises(ValueError, match=r"\(.*[Ss]parse.*\); give tensor") as error:
+    with pytest.raises(ValueError, match=r"\(.*[Ss]parse.*\); pass tensor") as error:
         from_torch(state, ENCODER)
     assert repr(key) in str(error.value)
 
@@ -266,9 +266,7 @@ def test_whole_and_slices_together_are_doubled():
     state = to_torch(random_params(METRIC_SWIGLU), METRIC_SWIGLU, "transformers")
     layer = "backbone.encoder.layer.0.mlp"
     state[f"{layer}.gate_proj.bias"] = state[f"{layer}.weights_in.bias"][:176]
-    with pytest.raises(
-        ValueError, match=r"gate_proj\.bias' and .*weights_in\.bias' are"
-    ):
+    with pytest.raises(ValueError, match=r"gate_proj\.bias' and .*weights_in\.bias'"):
         from_torch(state, METRIC_SWIGLU)
 
 
@@ -285,9 +283,9 @@ def test_unknown_layouts():
         {"model.backbone.pretrained.cls_token": np.zeros((1, 1, 8))},
         {"core.core.pretrained.model.cls_token": np.zeros((1, 1, 8))},
     ):
-        with pytest.raises(ValueError, match="not those of Depth Anything V1, V2"):
+        with pytest.raises(ValueError, match=r"not those of a .*Anything V1, V2"):
             from_torch(state, RELATIVE)
-    with pytest.raises(ValueError, match="without a cls_token"):
+    with pytest.raises(ValueError, match=r"cls_token of shape .* is missing"):
         recognise({"blocks.0.norm1.weight": np.zeros(3), "cls_token": np.zeros(())})
     with pytest.raises(ValueError, match="layout 'keras' is unknown"):
         to_torch(random_params(ENCODER), ENCODER, "keras")

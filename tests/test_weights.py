@@ -217,8 +217,8 @@ def test_random_weights_are_those_of_init_and_always_the_same():
 @pytest.mark.parametrize(
     "source, model, sentence",
     [
-        ("random:tinny", None, "no model is called 'tinny'; see `jax-depth models`"),
-        ("random:tiny", "tiny", "names its model already"),
+        ("random:tinny", None, "'tinny'; see `jax-depth models`"),
+        ("random:tiny", "tiny", "leave `model` out"),
     ],
 )
 def test_random_weights_of_no_model_are_a_sentence(source, model, sentence):

@@ -1,11 +1,12 @@
-"""Weights of Depth Anything and DINOv2, between PyTorch's files and jax_depth.
+"""Convert weights of Depth Anything and DINOv2 between PyTorch files and jax_depth.
 
     state = jax_depth_convert.read("model.pth")               # no torch needed
     params = jax_depth_convert.from_torch(state, config)
     state = jax_depth_convert.to_torch(params, config, layout="transformers")
 
-`load` does the first two for any file or directory, `convert` goes from one to
-another on disk. See `convert/README.md` in the repository for every published file.
+`config` is `jax_depth.MODELS[name].config` or your own. `load` does the first two steps
+for any file or directory, and `convert` converts files on disk. The page "Weights" of
+the documentation (`convert/README.md`) lists every published file.
 """
 
 from jax_depth_convert.conversion import convert, load, write

@@ -1,4 +1,4 @@
-"""The layouts of published files: which table stands under which prefix.
+"""Key tables of the published layouts, by prefix.
 
 `original` is what the authors publish, `transformers` what `save_pretrained` writes;
 each has a form with a head and one of the bare encoder.

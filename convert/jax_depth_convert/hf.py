@@ -1,8 +1,8 @@
 """Keys of transformers' files: `Dinov2Model`, `DepthAnythingForDepthEstimation`.
 
-Query, key and value are three tensors there and one here. Since version 5 the
-modules in memory are called otherwise than in files (`q_proj`, `gate_proj`, ...);
-`save_pretrained` still writes the older names, so those are what we write.
+Query, key and value are three tensors there and one here. Since version 5 the modules
+have other names in memory (`q_proj`, `gate_proj`, ...) than in files; `save_pretrained`
+still writes the older names, so those are written here too.
 Upstream: transformers `conversion_mapping.py`, `models/dinov2`,
 `models/depth_anything`.
 """

@@ -1,7 +1,7 @@
 """Every published layout: how it is recognised, and its table of keys.
 
-Adding one is a row here; `models/architectures.py` says which row's `keys` a model
-has.
+To add a layout, add a row here; `models/architectures.py` says which row's `keys` a
+model has.
 """
 
 import dataclasses
@@ -21,14 +21,16 @@ class PublishedLayout:
     """One layout of one kind of network.
 
     Attributes:
-        keys: the kind, as in `models/architectures.py`.
+        keys: the kind of network, such as "depth_anything_3"; see
+            `models/architectures.py`.
         layout: "original" or "transformers".
-        rules: its table.
-        marks: parts of keys, one of which such a file holds and no unrelated one.
-        extends: the `keys` whose marks such a file holds as well, in this layout.
-        prefix: what published files have in front of every key of the table.
-        dead: beginnings of keys whose networks are not built here: left out of the
-            parameters, see `unused`.
+        rules: its key table.
+        marks: substrings of keys; a file in this layout has at least one of them, an
+            unrelated file none.
+        extends: the kind of network whose marks also occur in files of this one.
+        prefix: what published files put in front of every key.
+        dead: prefixes of keys that belong to parts jax_depth does not implement; they
+            are left out of the parameters, see `unused`.
     """
 
     keys: str
@@ -105,7 +107,7 @@ LAYOUTS = (
 
 
 def layouts_of(state: Any) -> list[PublishedLayout]:
-    """Return the layouts whose marks are among the keys: one in a sound file."""
+    """Return the layouts whose marks occur in the keys: one for an intact file."""
     found = [row for row in LAYOUTS if any(map(row.marked, state))]
     extended = {(row.extends, row.layout) for row in found}
     return [row for row in found if (row.keys, row.layout) not in extended]

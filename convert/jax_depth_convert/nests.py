@@ -1,4 +1,4 @@
-"""Where in a training script's checkpoint the weights are."""
+"""Find the weights inside a training checkpoint."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from jax_depth_convert.pickle_values import (
     Opaque,
     Record,
     Tensor,
-    kind_of,
+    a_kind_of,
     shown,
 )
 from jax_depth_convert.prefixes import prefix_of
@@ -28,29 +28,34 @@ _MAX_NESTING = 4
 def find_weights(
     path: Path, content: Any, nest: str | None = None
 ) -> dict[str, Tensor | NumpyArray]:
-    """Return the one mapping of tensors inside what a training script saved.
+    """Return the state dict inside a training checkpoint.
 
-    Weights are recognised by their keys: a dict with keys of a known layout is taken
-    wherever it is, and anything beside those keys that is not a tensor is left out.
-    With unknown keys, a dict under one of `NESTS` is taken, or the top level.
+    A dict whose keys belong to a known layout is used wherever it occurs, and entries
+    of it that are not tensors are ignored. If no dict has known keys, the first entry
+    named in `NESTS` is used, otherwise the top level.
 
     Args:
         path: the file, for messages.
-        content: what it holds.
-        nest: which entry to take where there are several; None chooses by the order
-            of `NESTS` and says so on stderr.
+        content: what it contains.
+        nest: key of the weights. None prefers raw weights (`state_dict`, `model`, ...)
+            to averaged ones (`model_ema`, `ema`, ...), and if there are several says
+            on stderr which were used.
 
     Raises:
-        ValueError: no tensors, no such nest, or something else among the tensors.
+        ValueError: no tensors, no weights under `nest`, or something that is not a
+            tensor among tensors with unknown keys.
     """
     trail: list[str] = []
     search = _Search()
     for _ in range(_MAX_NESTING + 1):
         if isinstance(content, Tensor | NumpyArray):
-            raise ValueError(f"{path}: holds a single tensor; give a state dict")
+            raise ValueError(
+                f"{path}: contains a single tensor; save a state dict: "
+                "torch.save(model.state_dict(), path)"
+            )
         if not isinstance(content, Record):
             raise ValueError(
-                f"{path}: holds a {kind_of(content)}, not a state dict; save "
+                f"{path}: contains {a_kind_of(content)}, not a state dict; save "
                 "model.state_dict()"
             )
         if nest is None and search.is_known(content):
@@ -60,7 +65,8 @@ def find_weights(
             if nest not in names:
                 held = ", ".join(map(repr, names)) or "none"
                 raise ValueError(
-                    f"{path}: holds no weights under {shown(nest)}; it has: {held}"
+                    f"{path}: contains no weights under {shown(nest)}; keys that "
+                    f"contain weights: {held}"
                 )
             name, nest = nest, None
         elif names:
@@ -68,18 +74,21 @@ def find_weights(
             if names[1:]:
                 others = ", ".join(map(shown, names[1:4]))
                 taken = f"weights taken from {shown(name)}, not from {others}"
-                print(printable(f"{path}: {taken}"), file=sys.stderr)
+                choose = "choose with --nest (`nest=` in Python)"
+                print(printable(f"{path}: {taken}; {choose}"), file=sys.stderr)
         else:
             break
         trail.append(name)
         content = content.entries[name]
     else:
-        raise ValueError(f"{path}: nested too deeply; save one model.state_dict()")
+        raise ValueError(
+            f"{path}: the weights are nested too deeply; save model.state_dict() alone"
+        )
     if not _holds_tensors(content):
         keys = ", ".join(shown(key, 40) for key in list(content.entries)[:5])
         keys = keys or (content.foreign[0] if content.foreign else "nothing")
         raise ValueError(
-            f"{path}: holds no tensors (top level: {keys}); save one model.state_dict()"
+            f"{path}: contains no tensors (top level: {keys}); save model.state_dict()"
         )
     return _tensors(path, content, known=False)
 
@@ -87,7 +96,7 @@ def find_weights(
 def _tensors(path: Path, record: Record, known: bool) -> dict[str, Any]:
     """Return the entries of the dict that was taken.
 
-    Beside keys of a known layout a number (`epoch`) is certainly not a weight; among
+    Among keys of a known layout a number (`epoch`) is certainly not a weight; among
     unknown keys it might be.
     """
     others = [
@@ -103,7 +112,7 @@ def _tensors(path: Path, record: Record, known: bool) -> dict[str, Any]:
     if others:
         key, value = others[0]
         raise ValueError(
-            f"{path}: {key} beside the tensors is a {kind_of(value)}; save "
+            f"{path}: contains tensors and, under {key}, {a_kind_of(value)}; save "
             "model.state_dict() alone"
         )
     return {
@@ -123,13 +132,13 @@ def _holds_tensors(value: Any) -> bool:
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether a value is an array, be it of a kind that cannot be read."""
+    """Whether a value is an array, including kinds that cannot be read."""
     unread = isinstance(value, Opaque) and "tensor" in value.kind
     return unread or isinstance(value, Tensor | NumpyArray)
 
 
 class _Search:
-    """Looks for weights below a dict, at each dict once however often it occurs."""
+    """Searches a nested dict for weights, visiting each dict only once."""
 
     def __init__(self) -> None:
         self._known: dict[int, bool] = {}
@@ -146,7 +155,7 @@ class _Search:
         return self._known[id(record)]
 
     def nests(self, record: Record) -> list[str]:
-        """Return the entries with weights in them, the best first."""
+        """Return the entries that contain weights, in the order of `NESTS`."""
         names = [*record.entries]
         usual = [name for name in NESTS if name in record.entries]
         unusual = [name for name in names if name not in NESTS and "optim" not in name]

@@ -1,7 +1,7 @@
-"""What the names in a `torch.save` pickle stand for: plain values, nothing callable.
+"""Maps the global names in a `torch.save` pickle to plain values, nothing callable.
 
-A name in a pickle is a request to import and call it. Here it is looked up in a
-table of this file instead, and what the table builds is a description.
+A global name in a pickle asks the reader to import and call that object. Here it is
+looked up in a table of this file instead, and what the table builds is a description.
 
 Upstream: torch `_weights_only_unpickler.py` (`_get_allowed_globals`), `_utils.py`.
 """
@@ -25,6 +25,7 @@ from jax_depth_convert.pickle_values import (
     Sequence,
     Storage,
     Tensor,
+    a_kind_of,
     is_count,
     kind_of,
     shown,
@@ -82,14 +83,14 @@ def rebuild_storage(pid: Any) -> Storage:
     """
     known = isinstance(pid, tuple) and len(pid) in (5, 6)
     if not known or type(pid[0]) is not str or pid[0] != "storage":
-        raise Refused("refers to something that is not a tensor's storage")
+        raise Refused("damaged (refers to something that is not a tensor's storage)")
     _, name, key, _, count, *view = pid
     # Storages were called by their number before torch 1.6 gave them names.
     dtype = _storage_dtype(name)
     if dtype is None or type(key) is not str or len(key) > MAX_KEY:
-        raise Refused("describes a malformed storage")
+        raise Refused("damaged (describes a malformed storage)")
     if not is_count(count) or any(part is not None for part in view):
-        raise Refused("describes a malformed storage")
+        raise Refused("damaged (describes a malformed storage)")
     return Storage(key, dtype, count)
 
 
@@ -103,14 +104,14 @@ def _storage_dtype(name: Any) -> np.dtype | None:
 
 
 def _tensor(storage, dtype, offset, shape, stride) -> Tensor:
-    """Return a tensor whose numbers are numbers; that they fit is checked later."""
+    """Return a tensor after checking its fields' types; `pth_reader` checks values."""
     sizes = isinstance(shape, tuple) and isinstance(stride, tuple)
     if not sizes or not len(shape) == len(stride) <= MAX_RANK:
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     if not isinstance(storage, Storage) or dtype is None:
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     if not all(is_count(n) for n in (offset, *shape, *stride)):
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     return Tensor(storage, dtype, offset, shape, stride)
 
 
@@ -129,7 +130,7 @@ def _tensor_v3(storage, offset, shape, stride, _grad, _hooks, dtype, *more) -> A
 
 
 def _as_stored(more: tuple) -> Opaque | None:
-    """Return what a tensor is whose values are not those that are stored, or None.
+    """Describe a tensor whose values differ from the stored bytes; None if they agree.
 
     Upstream: `torch._utils.set_tensor_metadata`, views that negate when they are read.
     """
@@ -143,23 +144,23 @@ def _as_stored(more: tuple) -> Opaque | None:
 
 def _parameter(tensor: Any, *_) -> Any:
     if not isinstance(tensor, Tensor | Opaque):
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     return tensor
 
 
 def _from_type(function: Any, _kind: Any, arguments: Any, *_) -> Any:
     """Return the tensor inside a subclass or one with attributes."""
     if not isinstance(function, Name) or not isinstance(arguments, tuple):
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     if function.text == _WRAPPER:
         return _of_several(kind_of(arguments[0]) if arguments else "")
     if function.text not in _REBUILDS:
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     return _REBUILDS[function.text](*arguments)
 
 
 def _of_several(name: str) -> Opaque:
-    """Return what a class of torch.distributed or of options is; none is run."""
+    """Return a placeholder for a distributed tensor or an options object; none runs."""
     last = name.rpartition(".")[2]
     if "tensor" in last.lower():
         return Opaque(
@@ -173,43 +174,48 @@ def _shape(items: Any = ()) -> tuple:
     if isinstance(items, Sequence):
         items = items.items
     if not isinstance(items, tuple | list) or len(items) > MAX_RANK:
-        raise Refused("describes a malformed tensor")
+        raise Refused("damaged (describes a malformed tensor)")
     return tuple(items)
 
 
+_ODD_DICT = "contains a dict in a form that torch.save does not write"
+
+
 def _record(items: Any = None, *_) -> Record:
-    """Return a dict, empty but for the items that Python 2 gave an OrderedDict."""
+    """Return an empty dict, or one with the items of a Python 2 OrderedDict."""
     record = Record()
     if isinstance(items, Sequence):
         # Once only: a long list used again and again would be copied each time.
         if items.used:
-            raise Refused("holds a dict in a form that torch does not write")
+            raise Refused(_ODD_DICT)
         items.used = True
         for item in items.items:
             pair = item.items if isinstance(item, Sequence) else item
             if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise Refused("holds a dict in a form that torch does not write")
+                raise Refused(
+                    "contains a dict in a form that torch.save does not write"
+                )
             record.add(*pair)
     elif items is not None and not isinstance(items, Name):  # a defaultdict's factory
-        raise Refused("holds a dict in a form that torch does not write")
+        raise Refused(_ODD_DICT)
     return record
 
 
 def _numpy_dtype(code: Any = None, *_) -> NumpyDtype:
     if type(code) is not str or len(code) > 64:
-        raise Refused("describes a malformed NumPy dtype")
+        raise Refused("damaged (describes a malformed NumPy dtype)")
     return NumpyDtype(code)
 
 
 def _numpy_buffer(payload=None, dtype=None, shape=None, order=None, *_) -> NumpyArray:
-    """Return an array of protocol 5; one whose axes are permuted is not resolved."""
+    """Return an array pickled with protocol 5; permuted axes are not supported."""
     known = order in ("C", "F")
     return NumpyArray((1, shape, dtype, order == "F", payload) if known else ())
 
 
 def _encode(text: Any = None, encoding: Any = None, *_) -> Encoded:
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        raise Refused("holds bytes in a form that pickle does not write")
+        raise Refused("contains bytes in a form that pickle does not write")
     return Encoded(text)
 
 
@@ -337,8 +343,9 @@ def look_up(module: str, name: str) -> Name:
     )
     if not known:
         raise Refused(
-            f"its pickle asks for {shown(full)}, which is not part of a tensor and "
-            "will not be run; save model.state_dict() alone, or as safetensors"
+            f"refers to {shown(full)}, which is not part of a tensor and will not be "
+            "run; save the weights alone: torch.save(model.state_dict(), path), or as "
+            "safetensors"
         )
     return Name(full)
 
@@ -356,15 +363,15 @@ def apply(name: Any, arguments: Any) -> Any:
     if isinstance(name, Name) and name.text.startswith((_DISTRIBUTED, *_OPTIONS)):
         return _of_several(name.text)
     if function is None or type(arguments) is not tuple or len(arguments) > 256:
-        raise Refused(f"calls a {kind_of(name)}, which torch does not write")
+        raise Refused(f"calls {a_kind_of(name)}, which torch.save never does")
     try:
         return function(*arguments)
     except TypeError:  # too few arguments
-        raise Refused("describes a malformed tensor") from None
+        raise Refused("damaged (describes a malformed tensor)") from None
 
 
 def build(target: Any, state: Any) -> None:
-    """Take the state of an object that has one; a tensor or a name never changes.
+    """Set the state of an object that has one; tensors and names are immutable.
 
     Raises:
         Refused: the object has no state, or has it already.
@@ -375,4 +382,4 @@ def build(target: Any, state: Any) -> None:
         if isinstance(state, tuple) and len(state) <= 16:
             target.state = state
             return
-    raise Refused(f"changes a {kind_of(target)}, which torch does not write")
+    raise Refused(f"modifies {a_kind_of(target)}, which torch.save never does")

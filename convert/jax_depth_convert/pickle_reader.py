@@ -1,8 +1,9 @@
-"""The opcodes of a pickle that a state dict needs, over the values of this package.
+"""A restricted unpickler: only the opcodes of a state dict, giving `pickle_values`.
 
-Nothing is imported, called or allocated by a number in the file: strings and bytes
-are slices of it, every opcode makes at most one small value, and there is a bound on
-how many there are. So time and memory are bounded by the file's size.
+Nothing in the file can cause an import, a call or an allocation of a size that it
+states: strings and bytes are slices of the file, every opcode makes at most one small
+value, and the number of opcodes is bounded. So time and memory are bounded by the
+file's size.
 
 Upstream: Python's `Lib/pickletools.py` for the opcodes; torch
 `_weights_only_unpickler.py` for which of them occur.
@@ -21,7 +22,7 @@ from jax_depth_convert.pickle_values import (
     Refused,
     Sequence,
     Storage,
-    kind_of,
+    a_kind_of,
 )
 
 # An optimiser's state of the largest model here has 60,000 opcodes and 0.6 MB.
@@ -44,14 +45,14 @@ def unpickle(data: memoryview, start: int) -> tuple[Any, int, list[Storage]]:
         the position behind the pickle; every storage it refers to, in order.
 
     Raises:
-        Refused: it is damaged, too large, or asks for anything but data.
+        Refused: it is damaged, too large, or refers to anything but data.
     """
     machine = _Machine(data, start)
     try:
         return machine.run(), machine.position, machine.storages
     except (IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
         raise Refused(
-            f"truncated or damaged (its pickle ends in {type(error).__name__})"
+            f"truncated or damaged ({type(error).__name__} while reading its pickle)"
         ) from None
 
 
@@ -81,7 +82,7 @@ class _Machine:
                 )
             action(self)
         raise Refused(
-            f"its pickle has more than {_MAX_OPCODES:,} steps; save "
+            f"its pickle has more than {_MAX_OPCODES:,} instructions; save "
             "model.state_dict() alone"
         )
 
@@ -102,7 +103,7 @@ class _Machine:
         head = bytes(self.data[self.position : self.position + _MAX_NAME])
         end = head.index(b"\n") if b"\n" in head else None
         if end is None:
-            raise Refused("truncated or damaged (a name without an end)")
+            raise Refused("truncated or damaged (an unterminated name)")
         self.position += end + 1
         return head[:end].decode()
 
@@ -128,7 +129,7 @@ class _Machine:
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if len(items) % 2 or not isinstance(target, Record | Opaque):
-            raise Refused(f"sets items of a {kind_of(target)}")
+            raise Refused(f"damaged (sets items of {a_kind_of(target)})")
         if isinstance(target, Opaque):
             return
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -139,11 +140,11 @@ class _Machine:
         if isinstance(target, Sequence):
             target.items.extend(items)
         elif not isinstance(target, Opaque):
-            raise Refused(f"appends to a {kind_of(target)}")
+            raise Refused(f"damaged (appends to {a_kind_of(target)})")
 
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
-            raise Refused("asks for a name that is not text")
+            raise Refused("damaged (a global name is not a string)")
         self.push(look_up(module, name))
 
     def reduce(self) -> None:
@@ -200,7 +201,10 @@ def _stack_global(machine: _Machine) -> None:
 
 def _proto(machine: _Machine) -> None:
     if not 2 <= (version := machine.number("B")) <= 5:
-        raise Refused(f"is a pickle of protocol {version}; save it again with torch")
+        raise Refused(
+            f"uses pickle protocol {version}, which torch.save does not; save it again "
+            "with torch.save"
+        )
 
 
 _ACTIONS: dict[int, Callable[[_Machine], Any]] = {

@@ -1,6 +1,6 @@
 """What a `torch.save` pickle holds, as plain values.
 
-A tensor is the stated place of its bytes; a device or a path is one opaque word.
+A tensor is represented by where its bytes are, a device or a path by an opaque word.
 Nothing refers to a class of torch or NumPy, nothing is shared between two files, and no
 number is trusted: `pth_reader` checks them when it views the bytes.
 """
@@ -18,7 +18,7 @@ _NUMPY_CODES = frozenset(
 
 
 class Refused(Exception):
-    """A pickle is refused; the message lacks the file's name."""
+    """A pickle is refused; the caller adds the file's name to the message."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,6 +144,16 @@ def kind_of(value: Any) -> str:
         Encoded: "bytes",
     }
     return known.get(type(value), type(value).__name__)
+
+
+def a_kind_of(value: Any) -> str:
+    """Return `kind_of` with its article, for a message."""
+    kind = kind_of(value)
+    if value is None:
+        return "None"
+    if isinstance(value, Name) or kind == "bytes":
+        return kind
+    return f"{'an' if kind[0] in 'aeioAEIO' else 'a'} {kind}"
 
 
 def shown(value: Any, most: int = 80) -> str:

@@ -1,4 +1,4 @@
-"""What wrappers put before the keys of a state dict, recognised by what follows."""
+"""Strip the prefixes that wrappers (DataParallel, Lightning) add to a file's keys."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -32,11 +32,11 @@ def is_published(keys: Iterable[str]) -> bool:
 
 
 def prefix_of(keys: Collection[str]) -> str | None:
-    """Return what stands before keys of a known layout; "" if nothing does.
+    """Return the prefix in front of keys of a known layout, "" if there is none.
 
     Lightning's `model.`, a trainer's `net.` or `student.`: a name that every key
-    begins with, if what follows it is a layout known here. A layout whose own keys
-    share a first name, as Depth Anything 3's do, is known before it is taken off.
+    begins with, if the rest is a known layout. If the published keys themselves share
+    a prefix, as Depth Anything 3's `model.`, they are recognised with it and keep it.
 
     Returns:
         The prefix with its last dot, or None if no layout follows.
@@ -68,10 +68,10 @@ def strip_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_in_tables(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `state` with the keys of the tables: also without a published prefix.
+    """Return `state` with keys as the key tables have them.
 
-    Depth Anything 3's files have the hub's `model.` in front, which `strip_wrappers`
-    leaves.
+    Without wrapper prefixes, and without the `model.` of Depth Anything 3's published
+    files, which `strip_wrappers` leaves.
     """
     state = strip_wrappers(state)
     for row in LAYOUTS:

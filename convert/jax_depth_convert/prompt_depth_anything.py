@@ -1,8 +1,8 @@
 """Keys of Prompt Depth Anything's files: Depth Anything V2's and the prompt's branch.
 
 Upstream: DepthAnything/PromptDA `promptda/model/blocks.py` and
-`promptda/promptda.py`; transformers `models/prompt_depth_anything`. The authors'
-`model.ckpt` puts a name of the training code before every key.
+`promptda/promptda.py`; transformers `models/prompt_depth_anything`. Every key in the
+authors' `model.ckpt` has a prefix from their training code.
 """
 
 import numpy as np

@@ -1,12 +1,12 @@
-"""torch.save files with NumPy alone: memory-mapped, and nothing in them is run.
+"""Read torch.save files with NumPy alone; they are memory-mapped, and no code runs.
 
 The two formats differ in where a tensor's bytes are:
 
     zip (torch >= 1.6)   archive/data.pkl, and each storage as archive/data/<key>
     legacy               five pickles, then each storage as a count and its bytes
 
-What the pickles say comes from `pickle_reader` as plain values. Here their numbers
-are held against the bytes that are there.
+What the pickles say comes from `pickle_reader` as plain values. Here those numbers are
+checked against the bytes in the file.
 
 Upstream: torch `serialization.py` (`_save`, `_legacy_save`).
 """
@@ -45,7 +45,7 @@ _MAX_REUSE = 8
 
 @dataclasses.dataclass
 class SavedFile:
-    """What a file says it holds, and the bytes for it.
+    """The description of a file's content, and its bytes.
 
     Attributes:
         path: the file.
@@ -63,7 +63,7 @@ class SavedFile:
         """Return tensors as read-only views of the mapped file.
 
         Raises:
-            ValueError: one is described in a way that its bytes do not bear out.
+            ValueError: a tensor's description does not match the bytes.
         """
         result: dict[str, np.ndarray] = {}
         seen: dict[int, np.ndarray] = {}  # one description is one array
@@ -74,8 +74,8 @@ class SavedFile:
                 total += array.nbytes
                 if total > _MAX_REUSE * self._size:
                     raise ValueError(
-                        f"{self.path}: damaged (its tensors take more than "
-                        f"{_MAX_REUSE} times the file); {_REMEDY}"
+                        f"{self.path}: damaged (its tensors would need more than "
+                        f"{_MAX_REUSE} times the file's size); {_REMEDY}"
                     )
                 seen[id(value)] = array
             result[key] = seen[id(value)]
@@ -87,8 +87,8 @@ class SavedFile:
         array = _numpy_array(value)
         if array is None:
             raise ValueError(
-                f"{self.path}: {shown(key)} is a numpy array that is damaged or not of "
-                "numbers; save model.state_dict() alone"
+                f"{self.path}: {shown(key)} is a NumPy array that is damaged or not "
+                "numeric; save model.state_dict() alone"
             )
         return array
 
@@ -100,8 +100,8 @@ def read_pth(path: str | os.PathLike) -> SavedFile:
         path: a `.pth`, `.pt` or `.bin` file in either format.
 
     Raises:
-        ValueError: the file is truncated, compressed, inconsistent, or asks for
-            anything but data; one sentence.
+        ValueError: the file is truncated, compressed or inconsistent, or refers to
+            anything but data.
     """
     path = Path(path)
     data = np.memmap(path, np.uint8, "r").view(np.ndarray)
@@ -143,20 +143,20 @@ def _read_zip(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]
     if len(pickles) != 1:
         first = next(iter(entries), "nothing")
         raise ValueError(
-            f"{path}: a zip archive that torch did not write (it holds "
-            f"{shown(first)}); give a .pth or .safetensors file"
+            f"{path}: is a zip archive that torch.save did not write (it contains "
+            f"{shown(first)}); unpack it and give the .pth or .safetensors file inside"
         )
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}constants.pkl" in entries:
         raise ValueError(
-            f"{path}: is a TorchScript program, not weights; save its "
-            "state_dict() with torch.save"
+            f"{path}: is a TorchScript program, not weights; load it with "
+            "torch.jit.load and save its state_dict() with torch.save"
         )
     order = entries.get(f"{root}byteorder")
     if order is not None and _entry(path, data, order).tobytes() != b"little":
         raise ValueError(
-            f"{path}: written on a big-endian machine; load and save it with torch on "
-            "a little-endian one"
+            f"{path}: was written on a big-endian machine; load it with torch on a "
+            "little-endian one and save it again"
         )
     content, _ = _unpickle(path, _entry(path, data, entries[pickles[0]]), 0, {})
     prefix = f"{root}data/"
@@ -171,8 +171,9 @@ def _entry(path: Path, data: np.ndarray, info: zipfile.ZipInfo) -> np.ndarray:
     """Return the mapped bytes of an uncompressed entry."""
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise ValueError(
-            f"{path}: entry {shown(info.filename)} is compressed or encrypted, "
-            "which torch never writes; unpack it and store it again without compression"
+            f"{path}: entry {shown(info.filename)} is compressed or encrypted, which "
+            "torch.save never does; save the weights again, or zip them again without "
+            "compression"
         )
     # The local header repeats name and extra field; only its own lengths count,
     # since torch pads the extra field to align the data.
@@ -195,7 +196,7 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
     magic, position = _unpickle(path, data, 0, dtypes)
     if type(magic) is not int or magic != _MAGIC:
         raise ValueError(
-            f"{path}: a pickle that torch.save did not write; save "
+            f"{path}: is a pickle that torch.save did not write; save "
             "model.state_dict() with torch.save"
         )
     protocol, position = _unpickle(path, data, position, dtypes)
@@ -203,9 +204,9 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
     little = isinstance(system, Record) and system.entries.get("little_endian") is True
     if type(protocol) is not int or protocol != _PROTOCOL or not little:
         raise ValueError(
-            f"{path}: written by an unknown version of torch (protocol "
+            f"{path}: was written by an unknown version of torch (protocol "
             f"{shown(protocol) if type(protocol) is int else kind_of(protocol)}) "
-            "or a big-endian machine; load and save it with torch once"
+            "or on a big-endian machine; load it with torch and save it again"
         )
     content, position = _unpickle(path, data, position, dtypes)
     keys, position = _unpickle(path, data, position, dtypes)
@@ -219,7 +220,7 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
         # A storage no tensor refers to: its width is nowhere, so neither is the next.
         if key not in dtypes:
             raise ValueError(
-                f"{path}: damaged (storage {shown(key)} unused); {_REMEDY}"
+                f"{path}: damaged (no tensor uses storage {shown(key)}); {_REMEDY}"
             )
         size = count * dtypes[key].itemsize
         if position + size > data.size:
@@ -231,7 +232,8 @@ def _read_legacy(path: Path, data: np.ndarray) -> tuple[Any, dict[str, np.ndarra
         position += size
     if position != data.size:
         raise ValueError(
-            f"{path}: {data.size - position} bytes too long for its storages; {_REMEDY}"
+            f"{path}: is {data.size - position} bytes longer than its tensors need; "
+            f"{_REMEDY}"
         )
     return content, storages
 

@@ -1,4 +1,4 @@
-"""Write what `torch.save` writes, without torch and one tensor at a time.
+"""Write files in `torch.save`'s format, without torch and one tensor at a time.
 
 A zip archive of uncompressed entries: a pickle of protocol 2 that builds an
 OrderedDict of tensors from storages, and each storage's bytes. `torch.load` reads it
@@ -32,8 +32,8 @@ def write_pth(
 
     Args:
         path: file to write.
-        tensors: key to array, or to anything with `shape`, `dtype` and `__array__`,
-            asked for its values only when their turn comes.
+        tensors: key to array, or to anything with `shape`, `dtype` and `__array__`;
+            values are computed one tensor at a time, as each is written.
         dtype: name of a floating dtype every tensor is cast to; None keeps each.
 
     Raises:
@@ -59,7 +59,7 @@ def _pickle(tensors: Mapping[str, Any], dtype: str | None) -> bytes:
     for index, (key, tensor) in enumerate(tensors.items()):
         name = np.dtype(dtype or tensor.dtype).name
         if name not in _STORAGES:
-            raise ValueError(f"{key}: a .pth of weights cannot hold {name}")
+            raise ValueError(f"{key}: dtype {name} cannot be stored in a .pth")
         body += _dump(key) + _dump_tensor(str(index), _STORAGES[name], tensor.shape)
     head = pickle.PROTO + b"\x02" + _EMPTY_DICT + pickle.MARK
     return head + body + pickle.SETITEMS + pickle.STOP

@@ -1,4 +1,4 @@
-"""Weight files to NumPy, without torch: which format it is, and what it nests."""
+"""Read weight files into NumPy arrays, without torch."""
 
 import os
 from pathlib import Path
@@ -26,40 +26,43 @@ _FOREIGN = (
         "fetch the file with `git lfs pull`",
     ),
     (b"<", "a web page", "download the file itself, not the page about it"),
-    (b"\x89HDF", "an HDF5 file", "give a .pth or .safetensors file"),
+    (b"\x89HDF", "an HDF5 file", "only .pth and .safetensors files can be converted"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"7z\xbc\xaf", "a 7-zip archive", "unpack it first"),
-    (b"{", "a JSON file", "give the weights beside it"),
+    (b"{", "a JSON file", "give the weight file next to it"),
 )
 
 
 def read(path: str | os.PathLike, *, nest: str | None = None) -> dict[str, np.ndarray]:
     """Return every tensor of a weight file as NumPy arrays; torch is not needed.
 
-    Reads `.pth`, `.pt` and `.bin` (both of torch's formats), `.safetensors`, sharded
-    checkpoints through their `.index.json`, and a directory that holds one of these
-    under the hub's names. Nothing in a file is executed: from a pickle only data is
+    Reads `.pth`, `.pt`, `.bin` and `.ckpt` files (both formats of `torch.save`),
+    `.safetensors`, sharded checkpoints through their `.index.json`, and a directory
+    that contains one of these under its name on the Hub (`model.safetensors`,
+    `pytorch_model.bin`). Nothing in a file is executed: from a pickle only data is
     read. The format is recognised by the content, not by the suffix.
 
-    Weights inside a training script's checkpoint (`model`, `state_dict`,
-    `model_ema`, ...) are taken out, whatever stands beside them. What wrappers put
-    before every key is removed: DistributedDataParallel's `module.`, Lightning's
-    `model.` and the like where a layout known here follows.
+    Weights nested in a training checkpoint (`model`, `state_dict`, `model_ema`, ...)
+    are found, whatever else it contains. Prefixes that wrappers add to every key are
+    removed: DistributedDataParallel's `module.`, Lightning's `model.` and any other
+    common prefix, if the remaining keys belong to a known layout.
 
     Args:
         path: file or directory.
-        nest: the entry of a checkpoint to take, such as "model_ema". None takes the
-            weights there are, and says on stderr which where there are several.
+        nest: key in a training checkpoint under which the weights are, such as
+            "model_ema". None uses the weights that are found; if there are several,
+            stderr says which were used.
 
     Returns:
-        Key to array: read-only views of the mapped file, tensors that shared memory
-        still do. bfloat16 arrays have dtype `ml_dtypes.bfloat16`.
+        A dict from key to array. Arrays are read-only views of the memory-mapped file;
+        tensors that shared memory still share it. bfloat16 arrays have dtype
+        `ml_dtypes.bfloat16`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that is truncated, foreign, compressed or inconsistent,
-            that asks for anything but data, or that holds no weights; one sentence
-            says which and what to do.
+        ValueError: a file that is truncated, compressed, inconsistent or in another
+            format, that refers to anything but data, or that contains no weights. The
+            message says what to do.
     """
     if not os.fspath(path):
         raise ValueError("the path is empty; give a weight file")
@@ -74,23 +77,24 @@ def read(path: str | os.PathLike, *, nest: str | None = None) -> dict[str, np.nd
 
 
 def weights_in(directory: Path) -> Path:
-    """Return the weight file of a directory in the hub's naming.
+    """Return the weight file of a directory, by its usual name on the Hub.
 
     Raises:
-        FileNotFoundError: it holds none.
-        ValueError: it is a checkpoint of torch.distributed.
+        FileNotFoundError: it contains none.
+        ValueError: it is a torch.distributed checkpoint.
     """
     for name in HUB_NAMES:
         if (directory / name).is_file():
             return directory / name
     if (directory / ".metadata").is_file():
         raise ValueError(
-            f"{directory}: is a checkpoint of torch.distributed; make one file of it: "
-            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            f"{directory}: is a torch.distributed checkpoint; convert it to a single "
+            "file: python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
             f"{directory} model.pth"
         )
     raise FileNotFoundError(
-        f"{directory}: holds none of {', '.join(HUB_NAMES)}; give the weight file"
+        f"{directory}: contains none of {', '.join(HUB_NAMES)}; give the weight file "
+        "itself"
     )
 
 
@@ -109,10 +113,13 @@ def _read_file(path: Path, nest: str | None = None) -> dict[str, np.ndarray]:
         if not safetensors:
             _refuse_foreign(path, text)
         if nest is not None:
-            raise ValueError(f"{path}: a safetensors file has no nests; leave nest out")
+            raise ValueError(
+                f"{path}: a safetensors file has no nested entries; leave out --nest "
+                "(`nest=` in Python)"
+            )
         state = read_safetensors(path)
         if not state:
-            raise ValueError(f"{path}: holds no tensors; download it again")
+            raise ValueError(f"{path}: contains no tensors; download or save it again")
         return state
     if pickled:
         saved = read_pth(path)
@@ -120,12 +127,12 @@ def _read_file(path: Path, nest: str | None = None) -> dict[str, np.ndarray]:
     _refuse_foreign(path, text)
     if head[257:262] == b"ustar":
         raise ValueError(
-            f"{path}: written by a torch older than 0.4 (a tar archive); load it with "
-            "torch and save it again"
+            f"{path}: was written by torch older than 0.4 (a tar archive); load it "
+            "with torch and save it again"
         )
     raise ValueError(
-        f"{path}: not a PyTorch or safetensors file; give a .pth, .pt, .bin or "
-        ".safetensors file"
+        f"{path}: is not a PyTorch or safetensors file; give one that torch.save or "
+        "safetensors wrote"
     )
 
 
@@ -150,32 +157,33 @@ def _read_shards(index: Path) -> dict[str, np.ndarray]:
     try:
         files = read_json(index)["weight_map"]
         shards = sorted(set(files.values()))
-        names_are_plain = all(map(_is_plain, shards))
+        others = [name for name in shards if not _is_plain(name)]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{index}: not the index of a sharded checkpoint; download it again"
+            f"{index}: is not the index of a sharded checkpoint; download or save it "
+            "again"
         ) from None
     if not shards:
-        raise ValueError(f"{index}: names no files; download it again")
-    if not names_are_plain:
+        raise ValueError(f"{index}: lists no files; download or save it again")
+    if others:
         raise ValueError(
-            f"{index}: names files outside its own directory, or something that is "
-            "not a file name; download it again"
+            f"{index}: lists {shown(others[0])}, which is not the name of a file in "
+            "its own folder; download or save it again"
         )
     state: dict[str, np.ndarray] = {}
     for name in shards:
         shard = index.with_name(name)
         if not shard.is_file():
             raise FileNotFoundError(
-                f"{shard}: missing, though {index.name} names it; download it too"
+                f"{shard}: missing, although {index.name} lists it; download it too"
             )
         tensors = _read_file(shard)
         expected = {key for key, file in files.items() if file == name}
         if expected != set(tensors):
             key = min(expected ^ set(tensors))
             raise ValueError(
-                f"{shard}: its tensors are not those that {index.name} lists "
-                f"({shown(key)}); download both again"
+                f"{shard}: does not contain the tensors that {index.name} lists for it "
+                f"({shown(key)}); download or save both again"
             )
         state |= tensors
     return state

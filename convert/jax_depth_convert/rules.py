@@ -1,8 +1,8 @@
 """The engine of every key table: rules that hold in both directions.
 
-A `Rule` says that the tensor called `pattern` in a published file is the leaf at
-`path` of our tree, up to an exchange of axes. Names inside braces stand for numbers and
-link the two sides, so a rule works forwards and backwards:
+A `Rule` maps the tensor whose key matches `pattern` to the leaf at `path` of
+jax_depth's parameter tree, up to a permutation of axes. Names inside braces stand for
+numbers and link the two sides, so a rule works forwards and backwards:
 
     Rule("blocks.{n}.attn.proj.weight", "block_{n}/attn/proj/kernel", "linear")
 
@@ -22,9 +22,8 @@ import numpy as np
 
 from jax_depth_convert.pickle_values import shown
 
-# Ours from theirs, as a permutation of axes; every one is its own proof of
-# invertibility. A transposed convolution's kernel is not flipped: out[s*i + k] takes
-# kernel[k] in torch and here alike.
+# jax_depth's axes from torch's; a permutation can always be inverted. A transposed
+# convolution's kernel is not flipped: out[s*i + k] takes kernel[k] in both.
 TRANSFORMS: Mapping[str, tuple[int, ...] | None] = {
     "same": None,
     "linear": (1, 0),  # (out, in) -> (in, out)
@@ -49,14 +48,14 @@ class Rule:
 
     Attributes:
         pattern: its key, with {names} for numbers; must match the whole key.
-        path: the leaf of our tree.
+        path: the leaf of jax_depth's parameter tree.
         transform: a name in `TRANSFORMS`.
         part: (i, count): the tensor is the i-th of `count` equal slices of the
             leaf's last axis, as query, key and value are of a fused projection.
-        written: False for a spelling that is read but never written.
-        alias: a second key for values that another rule's key holds, as of a module
-            that is registered twice. It may stand alone or beside that key, which it
-            must then equal, and is never written.
+        written: False for an alternative key that is accepted when reading but never
+            written.
+        alias: a second key for the same tensor, from a module registered twice. Either
+            key may be present; if both are, they must be equal. Never written.
     """
 
     pattern: str
@@ -71,11 +70,12 @@ class Rule:
 class Constant:
     """A tensor of a published layout whose values follow from the architecture.
 
-    It is not a leaf of ours: checked where a file has it, written on the way back.
+    It is not a parameter here: it is checked if a file has it, and recreated when
+    writing.
 
     Attributes:
         pattern: its key, as in `Rule`.
-        path: a leaf of our tree that is there whenever the constant is.
+        path: a leaf of the parameter tree that is there whenever the constant is.
         value: that leaf's shape -> the constant, float32.
     """
 
@@ -137,14 +137,14 @@ def below(rules: Iterable[AnyRule], key: str, path: str) -> tuple[AnyRule, ...]:
 
 
 def written(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """Return the rules of the spelling that published files have."""
+    """Return the rules of the keys that are written."""
     return tuple(rule for rule in rules if rule.written and not rule.alias)
 
 
 def match(
     rules: Rules, state: Mapping[str, Any], targets: Mapping[str, Any]
 ) -> dict[str, Leaf]:
-    """Fill every target from a state dict, each source key used exactly once.
+    """Fill every target from a state dict, using each source key exactly once.
 
     Args:
         rules: the table of the state dict's layout.
@@ -156,9 +156,9 @@ def match(
         alias raises ValueError if the two differ.
 
     Raises:
-        ValueError: one message with every unexpected, missing, doubled or wrongly
-            shaped key, and every constant that differs; if more than twenty, the first
-            two and how many.
+        ValueError: one message listing every unexpected, missing, duplicate or
+            misshapen key and every constant that differs; if there are more than twenty
+            problems, the first two and the number of the rest.
     """
     rules, constants = _sorted_out(rules)
     problems = _constant_problems(constants, state, targets)
@@ -170,7 +170,8 @@ def match(
         hits = [(rule, path) for rule in rules if (path := _path_of(rule, key))]
         if len(hits) > 1:
             problems.append(
-                f"{shown(key)} matches {len(hits)} rules: a fault in the table"
+                f"{shown(key)} matches {len(hits)} rules, which is a bug in jax_depth: "
+                "please report it"
             )
         elif not hits or hits[0][1] not in targets:
             unexpected.append(key)
@@ -186,7 +187,10 @@ def match(
             )
             if rule.part in slots or other:
                 other = other or slots[rule.part][1]
-                problems.append(f"{shown(key)} and {shown(other)} are both {path}")
+                problems.append(
+                    f"{shown(key)} and {shown(other)} both map to {path}, and only one "
+                    "may be present"
+                )
             else:
                 slots[rule.part] = (rule, key)
     for path, twins in aliases.items():
@@ -212,7 +216,7 @@ def match(
 
 
 def invert(rules: Rules, leaves: Mapping[str, Any]) -> dict[str, Leaf]:
-    """Return the state dict of a layout from our leaves, by path.
+    """Return the state dict of a layout from parameters by path.
 
     Raises:
         ValueError: a leaf the layout has no key for.
@@ -223,7 +227,7 @@ def invert(rules: Rules, leaves: Mapping[str, Any]) -> dict[str, Leaf]:
     for path, leaf in leaves.items():
         keys = _keys_of(rules, path)
         if not keys:
-            raise ValueError(f"{path}: the layout has no key for it")
+            raise ValueError(f"parameter {path} has no counterpart in this layout")
         for rule, key in keys:
             state[key] = _slice(leaf, rule)
         for constant, key in _keys_of(constants, path):
@@ -256,7 +260,7 @@ def _constant_problems(constants, state, targets) -> list[str]:
         found = np.asarray(state[key])
         if found.shape != wanted.shape:
             problems.append(
-                f"{key!r} has shape {found.shape}, the model needs {wanted.shape}"
+                f"{key!r} has shape {found.shape}, but the model needs {wanted.shape}"
             )
             continue
         # Files in half precision hold it rounded.
@@ -264,8 +268,8 @@ def _constant_problems(constants, state, targets) -> list[str]:
         apart = np.abs(found.astype(np.float64) - wanted).max()
         if not apart <= rounding * max(1.0, np.abs(wanted).max()):
             problems.append(
-                f"{key!r} is a constant of this model, and the file's is another, off "
-                f"by {apart:.2g}"
+                f"{key!r} should be a constant of this architecture, but differs from "
+                f"it by up to {apart:.2g}"
             )
     return problems
 
@@ -322,10 +326,13 @@ def _published_shape(rule: Rule, target: Any) -> tuple[int, ...]:
 def _shape_problems(rule: Rule, key: str, tensor: Any, target: Any) -> list[str]:
     found, needed = tuple(tensor.shape), _published_shape(rule, target)
     if found != needed:
-        return [f"{key!r} has shape {found}, the model needs {needed}"]
+        return [f"{key!r} has shape {found}, but the model needs {needed}"]
     dtype = np.dtype(tensor.dtype)
     if dtype.kind != "f" and not dtype.name.startswith(("bfloat16", "float8")):
-        return [f"{key!r} holds {dtype}, weights must be real floating-point numbers"]
+        return [
+            f"{key!r} has dtype {dtype}, but weights must be real floating-point "
+            "numbers"
+        ]
     return []
 
 
@@ -370,8 +377,8 @@ def _assemble(state, slots, target, aliases) -> Leaf:
         for rule, key in aliases:
             if not np.array_equal(piece(rule, key), pieces[0], equal_nan=True):
                 raise ValueError(
-                    f"{key!r} and {parts[0][1]!r} are one tensor under two names and "
-                    "differ; give the file as it was published"
+                    f"{key!r} and {parts[0][1]!r} are two names of one tensor, but "
+                    "their values differ; remove the outdated one"
                 )
         if len(pieces) == 1:
             return pieces[0]

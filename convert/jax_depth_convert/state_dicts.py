@@ -39,11 +39,12 @@ _KINDS = {"depth_anything": "depth model", "dinov2": "encoder"}
 class Recognised:
     """What the names and shapes of a state dict reveal.
 
-    That excludes V1, V2 or metric: files of one size share all of this.
+    This does not tell V1, V2 and metric models of one size apart: they are identical
+    in all of it.
 
     Attributes:
         layout: "original" or "transformers".
-        head: whether there is a depth head beside the encoder.
+        head: whether there is a depth head as well as the encoder.
         width: token width.
         depth: number of blocks.
         mlp: "gelu" or "swiglu".
@@ -89,16 +90,17 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
     if len(layouts) != 1:
         first = ", ".join(map(shown, list(state)[:3])) or "none at all"
         raise ValueError(
-            f"the keys ({first}, ...) are not those of Depth Anything V1, V2 or 3, "
-            "a relative of theirs or DINOv2 in the original or the transformers "
-            "layout; other models cannot be converted"
+            f"the keys ({first}, ...) are not those of a supported model (Depth "
+            "Anything V1, V2, 3 and models derived from them, DINOv2) in the original "
+            "or the transformers layout; if it is one of them, save its "
+            "model.state_dict() without adapters"
         )
     keys, layout = layouts[0].keys, layouts[0].layout
     width = _sizes(state, "cls_token", 3, -1)
     if not width:
         raise ValueError(
-            f"a {layout} layout without a cls_token of shape (1, 1, width) is "
-            "incomplete; give the file as it was published"
+            "the weights are incomplete: a cls_token of shape (1, 1, width) is "
+            "missing; save the whole model.state_dict()"
         )
     blocks = [int(hit[1]) for key in state if (hit := _BLOCK.fullmatch(key))]
     registers = _sizes(state, "register_tokens", 3, 1)
@@ -116,17 +118,18 @@ def recognise(state: Mapping[str, Any]) -> Recognised:
 def _check_keys(state: Mapping[str, Any]) -> None:
     for key in state:
         if not isinstance(key, str) or len(key) > _MAX_KEY:
-            what = f"{len(key)} characters" if isinstance(key, str) else "no text"
+            long = isinstance(key, str)
+            what = f"has {len(key)} characters" if long else "is not a string"
             raise ValueError(
-                f"a key of the state dict is {what} ({shown(key)}); give the state "
-                "dict of a model"
+                f"a key of the state dict {what} ({shown(key)}); pass the state dict "
+                "of a model"
             )
 
 
 def from_torch(
     state: Mapping[str, Any], config: ModelConfig, *, allow_nonfinite: bool = False
 ) -> dict[str, Any]:
-    """Return our parameters from a state dict in a published layout.
+    """Convert a PyTorch state dict in a published layout to jax_depth parameters.
 
     The layout is recognised: Depth Anything's own files (`pretrained.*`,
     `depth_head.*`) or transformers' (`backbone.*`, `neck.*`, `head.*`); for a bare
@@ -134,32 +137,34 @@ def from_torch(
     `Dinov2WithRegistersModel`.
 
     Args:
-        state: key to array, as from `read`, or to a torch tensor, bfloat16 ones and
-            those that require a gradient among them; what wrappers put before every
-            key (`module.`, `model.`) is ignored.
-        config: the model. Files of one size share their keys, so nothing in `state`
-            can tell V1, V2 and metric models apart: `config` must be the right one.
-        allow_nonfinite: take weights that are NaN or infinite.
+        state: a dict from key to array, as `read` returns, or to torch tensor
+            (`model.state_dict()`), including bfloat16 tensors and tensors that require
+            grad. Prefixes added by wrappers (`module.`, `model.`) are ignored.
+        config: the model that the weights were trained as. Nothing in `state` tells
+            V1, V2 and metric models of one size apart. For fine-tuned weights the
+            config of the model they started from, with your own `max_depth` if you
+            changed it: `dataclasses.replace(config, name="mine", max_depth=10.0)`.
+        allow_nonfinite: accept weights that are NaN or infinite.
 
     Returns:
-        A nested dict of NumPy arrays in the stored dtype: views of `state` where no
-        slices had to be joined, and therefore not in C order.
+        A nested dict of NumPy arrays in the stored dtype. Arrays are transposed views
+        of `state` where possible, so they may not be C-contiguous.
 
     Raises:
-        ValueError: one message with every unexpected, missing or wrongly shaped
-            key, the nearest expected key and both shapes; of a wholly different
-            model the first few. Or a tensor that is complex, whole numbers, NaN or
-            infinite, by its key.
+        ValueError: one message with every unexpected, missing or misshapen key, the
+            nearest expected key and both shapes (only the first few for an entirely
+            different model); or a tensor, named by its key, that is complex, integer,
+            NaN or infinite.
     """
     leaves = match_state(state, config, allow_nonfinite)
     return unflatten({path: np.asarray(leaf) for path, leaf in leaves.items()})
 
 
 def unused(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors of a published file that no network here reads, by key.
+    """Return the tensors of a published file that jax_depth does not use, by key.
 
-    The giant of Depth Anything 3 carries a head for Gaussian splats, 35.6 million
-    numbers: `from_torch` leaves them out, and `to_torch` takes them back.
+    The giant of Depth Anything 3 contains a head for Gaussian splats, 35.6 million
+    numbers: `from_torch` leaves them out, and `to_torch` can add them again.
     """
     stripped = as_in_tables(state)
     rows = layouts_of(stripped)
@@ -178,21 +183,21 @@ def to_torch(
     layout: Layout = "original",
     unused: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return the state dict of a published layout, the inverse of `from_torch`.
+    """Convert parameters to a state dict of NumPy arrays, the inverse of `from_torch`.
 
     Args:
-        params: our parameters.
-        config: their model.
+        params: nested dict of arrays.
+        config: the `ModelConfig` that `params` belong to.
         layout: "original" (Depth Anything's or DINOv2's own) or "transformers".
-        unused: what `unused` gave, to be returned as well.
+        unused: the result of `unused`; these tensors are added to the state dict.
 
     Returns:
-        Key to array, C order, each with its own memory; every tensor is bit-equal
-        to the one `from_torch` was given.
+        A dict from key to array, C order, each with its own memory; every tensor is
+        bit-identical to the one passed to `from_torch`.
 
     Raises:
-        ValueError: parameters that do not fit `config`, an unknown layout, or a
-            model that has no published layout.
+        ValueError: `params` do not fit `config`, an unknown layout, or a model that has
+            no published layout.
     """
     state = invert_params(params, config, layout) | dict(unused or {})
     return {key: np.array(leaf, order="C") for key, leaf in state.items()}
@@ -245,8 +250,8 @@ def _layout_to_write(config: ModelConfig, layout: Layout) -> PublishedLayout:
     row = layout_of(published_keys(config), layout)
     if row is None:
         raise ValueError(
-            f"model {config.name!r}: it is not published in the {layout} layout; use "
-            "layout='original'"
+            f"model {config.name!r} has no {layout} layout; use layout='original' "
+            "(--layout original)"
         )
     return row
 
@@ -279,7 +284,7 @@ def _as_array(key: str, value: Any) -> Any:
     except (TypeError, RuntimeError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise ValueError(
-            f"{shown(key)} cannot be viewed as a NumPy array ({reason}); give "
+            f"{shown(key)} cannot be viewed as a NumPy array ({reason}); pass "
             "tensor.detach().cpu().float().numpy()"
         ) from None
 
@@ -293,6 +298,5 @@ def published_encoder(config: ModelConfig) -> EncoderConfig:
     if published_keys(config) and isinstance(config.encoder, EncoderConfig):
         return config.encoder
     raise ValueError(
-        f"model {config.name!r} has no PyTorch counterpart; keep it in the native "
-        "format"
+        f"model {config.name!r} has no PyTorch counterpart; use the native layout"
     )

@@ -61,19 +61,20 @@ def config_from_transformers(path: Path) -> ModelConfig:
     """Return the model that a transformers `config.json` describes.
 
     The position embedding's offset is not in that file: encoders without registers
-    get the 0.1 they were trained with, which transformers itself no longer applies.
+    get the 0.1 that the published weights were trained with. For weights fine-tuned in
+    a transformers that no longer applies it, set `position_offset` to 0.0.
 
     Args:
-        path: the file; its directory's name becomes the model's.
+        path: the file; the model gets the name of its directory.
 
     Raises:
-        ValueError: another architecture, or a value this one does not have.
+        ValueError: an unsupported architecture or configuration value.
     """
     try:
         document = read_json(path)
         kind = document.get("model_type")
     except (ValueError, AttributeError):
-        raise ValueError(f"{path}: not a model description in JSON") from None
+        raise ValueError(f"{path}: is not a JSON description of a model") from None
     name = path.resolve().parent.name
     try:
         if kind in _ENCODERS:
@@ -96,20 +97,20 @@ def write_transformers_folder(
 ) -> None:
     """Write a directory that `AutoModelForDepthEstimation.from_pretrained` loads.
 
-    Holds `config.json`, `model.safetensors` and `preprocessor_config.json`; a bare
-    encoder loads with `AutoModel`. transformers does not apply the 0.1 offset of
-    the position embedding, so away from 518x518 its depth equals that of
-    `position_offset=0.0`.
+    The directory contains `config.json`, `model.safetensors` and
+    `preprocessor_config.json`; a bare encoder loads with `AutoModel`. transformers does
+    not apply the 0.1 offset of the position embedding, so at sizes other than 518x518
+    its depth is that of `position_offset=0.0`.
 
     Args:
-        params: our parameters.
-        config: their model.
+        params: nested dict of arrays.
+        config: the `ModelConfig` that `params` belong to.
         directory: a new or empty directory, or an older one of this kind to replace.
         dtype: "float32", "float16" or "bfloat16" for every tensor; None keeps each.
 
     Raises:
-        ValueError: parameters that do not fit `config`, or a model that
-            transformers' configuration cannot describe.
+        ValueError: `params` do not fit `config`, or transformers' configuration cannot
+            describe the model.
         FileExistsError: `directory` is a file or holds something else.
     """
     state = invert_params(params, config, "transformers")
@@ -162,7 +163,10 @@ def _hidden(width: int, ratio: float, swiglu: bool) -> int:
 def _depth_model(document: Mapping, name: str, path: Path) -> ModelConfig:
     backbone = document["backbone_config"]
     if not isinstance(backbone, dict) or backbone.get("model_type") != "dinov2":
-        raise ValueError(f"{path}: its backbone_config is not of model_type 'dinov2'")
+        raise ValueError(
+            f"{path}: its backbone_config is not of model_type 'dinov2', the only one "
+            "that is supported"
+        )
     _require(backbone, _BACKBONE_FIXED, path)
     _require(document, _HEAD_FIXED, path)
     values = {**_HEAD_DEFAULTS, **document}
@@ -198,7 +202,7 @@ def _require(document: Mapping, fixed: Mapping[str, Any], path: Path) -> None:
     for key, value in fixed.items():
         if document.get(key, value) != value:
             raise ValueError(
-                f"{path}: {key} is {document[key]!r}; this architecture has {value!r}"
+                f"{path}: {key} is {document[key]!r}; only {value!r} is supported"
             )
 
 
@@ -214,19 +218,21 @@ def _model_document(config: ModelConfig) -> dict[str, Any]:
     # Its strict configuration takes whole numbers only.
     max_depth = None if prompted else int(config.max_depth or 1)
     activation = "sigmoid" if metric else "relu"
-    inexpressible = (
-        config.kind == "depth"
-        or head.activation != activation
-        or encoder.registers
-        or head.resize != _RESIZE
-        or len(set(encoder.taps)) < len(encoder.taps)
-    )
-    if inexpressible or (metric and max_depth != config.max_depth):
+    repeated = len(set(encoder.taps)) < len(encoder.taps)
+    uneven = metric and max_depth != config.max_depth
+    inexpressible = {
+        f"kind {config.kind!r}": config.kind == "depth",
+        f"activation {head.activation!r}": head.activation != activation,
+        f"{encoder.registers} registers": encoder.registers,
+        f"resizes {head.resize}": head.resize != _RESIZE,
+        f"taps {encoder.taps} (a block twice)": repeated,
+        f"max_depth {config.max_depth} (not a whole number)": uneven,
+    }
+    if any(inexpressible.values()):
+        what = " and ".join(what for what, is_so in inexpressible.items() if is_so)
         raise ValueError(
-            f"model {config.name!r}: transformers' DepthAnythingConfig describes no "
-            f"model of kind {config.kind!r} with max_depth {config.max_depth}, "
-            f"{encoder.registers} registers, taps {encoder.taps} (each block once) and "
-            f"resizes {head.resize}; use the original layout"
+            f"model {config.name!r}: transformers' DepthAnythingConfig cannot express "
+            f"{what}; use the original layout"
         )
     stages = [tap + 1 for tap in encoder.taps]
     return {

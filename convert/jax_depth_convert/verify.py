@@ -1,13 +1,13 @@
-"""How far jax_depth is from PyTorch on one model; needs torch and transformers.
+"""Measure how closely jax_depth agrees with PyTorch; needs torch and transformers.
 
     python -m jax_depth_convert.verify FILE --model depth-anything-v2-small
     python -m jax_depth_convert.verify --model depth-anything-v2-small
 
-The second form fills the architecture with random weights that keep every activation
-alive, writes them in the original layout and reads them back. The reference is
+The second form fills the architecture with random weights, scaled so that no activation
+vanishes, writes them in the original layout and reads them back. The reference is
 transformers' own model, loaded strictly from what `write_transformers_folder` wrote,
 with the position embedding resized as the model's config says: transformers no longer
-applies the 0.1 offset of the original code.
+applies the 0.1 offset of the original code. The input is random pixels.
 """
 
 import argparse
@@ -55,8 +55,8 @@ def parity(
     """Compare with transformers: depth, or the tokens of a bare encoder.
 
     Args:
-        params: our parameters, float32.
-        config: their model, one that has a PyTorch counterpart.
+        params: nested dict of float32 arrays.
+        config: the `ModelConfig` they belong to, of a model that transformers has.
         sizes: (height, width) pairs, multiples of the patch size.
 
     Raises:
@@ -77,7 +77,7 @@ def parity(
 
 
 def random_file(path: Path, config: ModelConfig, seed: int = 0) -> None:
-    """Write a `.pth` in the original layout with living random weights."""
+    """Write a `.pth` in the original layout, of random weights like `_living`'s."""
     rng = np.random.default_rng(seed)
     leaves = {
         name: Leaf(leaf.shape, np.float32, _living(name, leaf.shape, rng))
@@ -89,8 +89,8 @@ def random_file(path: Path, config: ModelConfig, seed: int = 0) -> None:
 def _living(path: str, shape: tuple[int, ...], rng: np.random.Generator):
     """Return a function making a parameter that keeps activations of order one.
 
-    A default initialisation leaves a dead network (tiny LayerScale, zero biases, a
-    final ReLU that puts out zeros), against which any port is exact.
+    With a default initialisation (tiny LayerScale, zero biases, a final ReLU) the
+    network outputs zeros, so any port would seem exact.
     """
     name = path.rpartition("/")[2]
 
@@ -120,8 +120,8 @@ def _reference(params: Params, config: ModelConfig):
         import transformers
     except ImportError as error:
         raise ValueError(
-            f"{error.name} is not installed, and parity is measured against it: "
-            "pip install torch transformers"
+            f"{error.name} is not installed, but is needed as the reference: pip "
+            "install torch transformers"
         ) from None
     transformers.utils.logging.disable_progress_bar()
     auto = (
@@ -155,7 +155,7 @@ def _restore_offset(torch: Any, embeddings: Any, encoder: EncoderConfig) -> None
     """Resize the position embedding as the original code does.
 
     Upstream: Depth-Anything-V2 `dinov2.py`, `interpolate_pos_encoding`: the offset
-    enters the scale factor, and by it the coordinates, but not the size.
+    changes the scale factor, and so the sampling coordinates, but not the output size.
     """
     side, patch = encoder.position_grid, encoder.patch_size
 
@@ -176,7 +176,7 @@ def _restore_offset(torch: Any, embeddings: Any, encoder: EncoderConfig) -> None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the parity of one model; 1 if any error exceeds 1e-4 deviations."""
+    """Print one model's errors; return 1 if any exceeds 1e-4 standard deviations."""
     parser = argparse.ArgumentParser(prog="python -m jax_depth_convert.verify")
     parser.add_argument("source", nargs="?", help="a weight file (default: random)")
     parser.add_argument("--model", metavar="NAME", help="a name in the catalogue")
@@ -190,8 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for row in rows:
         print(
-            f"{config.name} {row.height}x{row.width}: max |difference| "
-            f"{row.error:.1e} std, std {row.std:.3g}"
+            f"{config.name} {row.height}x{row.width}: largest difference "
+            f"{row.error:.1e} standard deviations (of {row.std:.3g})"
         )
     return int(max(row.error for row in rows) > 1e-4)
 
