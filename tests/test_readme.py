@@ -15,7 +15,7 @@ from training_run import one_device
 import jax_depth_convert
 from jax_depth import checkpoint
 from jax_depth.catalog import MODELS
-from jax_depth.cli.main import main
+from jax_depth.cli.main import _parse, main
 from jax_depth.models.initialize import init
 from jax_depth.training import mesh as meshes
 from jax_depth.training.overrides import override
@@ -142,7 +142,11 @@ def test_every_model_is_listed():
         *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md"))),
     ],
 )
-def test_links_point_to_files(page):
+def test_links_and_options_exist(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", text):
         assert ((ROOT / page).parent / target).exists(), target
+    for line in re.findall(r"^jax-depth (.*[^\\])$", text, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        if not {"|", "&&"} & {*words}:
+            _parse(words)  # SystemExit: an option that there is not
