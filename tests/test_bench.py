@@ -277,7 +277,7 @@ def test_markdown_shows_everyone():
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[4] == "- not timed: keras: keras is not installed"
     assert hints(_table().timed) == [
-        'engine="openvino" takes 1/2.0 of the time of jax-f32 here'
+        '`engine="openvino"` is 2.0 times as fast as jax-f32 here'
     ]
     nobody = _table(rows=[Row("keras", problem="absent")])
     assert markdown(nobody, {}) == "- not timed: keras: absent\n"

@@ -15,10 +15,10 @@ from pathlib import Path
 # Subject -> what it does.
 SUBJECTS = {
     "rivals": "time and memory beside every alternative: docs/performance.md",
-    "accelerator": "right, how fast, and what next: everything in one call",
-    "feed": "photos a second that the host feeds to a network that sleeps",
+    "accelerator": "correctness, speed and profile on an accelerator, in one call",
+    "feed": "how fast the host can supply photos and training samples",
     "views": "many views of one place: memory, chips, and beside the authors' code",
-    "compiled-for": "compile for accelerators that are not there: docs/compiled-for.md",
+    "compiled-for": "batches that fit accelerators not at hand: docs/compiled-for.md",
 }
 
 

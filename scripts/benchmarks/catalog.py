@@ -74,7 +74,7 @@ def _forward() -> Iterator[Contender]:
         "transformers-f32-untuned",
         "pytorch",
         "f32",
-        "the same with malloc's defaults",
+        "transformers, eager; malloc's defaults",
         False,
     )
     yield _row("transformers-bf16", "pytorch", "bf16", f"transformers, eager; {_KEPT}")
@@ -84,10 +84,10 @@ def _forward() -> Iterator[Contender]:
         yield _row(name, "pytorch", precision, about, compiled=True)
     for precision in _DTYPES:
         name = f"jax-{precision}"
-        yield _row(name, "own", precision, "this library as it comes", keep=False)
+        yield _row(name, "own", precision, "this library with its defaults", keep=False)
         yield _row(f"{name}-keep", "own", precision, f"this library; {_KEPT}")
         for method in ("one_pass", "blocked"):
-            about = f'attention="{method}"; {_KEPT}'
+            about = f'this library with attention="{method}"; {_KEPT}'
             label = f"{name}-{method.replace('_', '-')}"
             yield _row(label, "own", precision, about, attention=method)
     for precision in _DTYPES:

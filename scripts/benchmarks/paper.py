@@ -66,22 +66,26 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the section of the page."""
     prices = {row["chip"]: (row["dollars_per_hour"], row["source"]) for row in rows}
     lines = [
-        "## Accelerators, on paper",
+        "## Accelerators: estimates from datasheets",
         "",
-        "Computed, not measured, since no chip was at hand: the work of a forward pass "
-        f"in bfloat16 at {_SIDE} x {_SIDE}, batch {_BATCH}, against the rates in "
-        "datasheets. Products and convolutions count, each reading its operands and "
-        "writing its result once. Programs usually reach 30 % to 50 % of the speed "
-        "that the least time allows. The last columns are the cost of labelling 62 "
-        "million pictures, as many as Depth Anything did, at an assumed "
-        "price.",
+        "Computed, not measured: the work of a forward pass in bfloat16 at "
+        f"{_SIDE} x {_SIDE}, batch {_BATCH}, against the rates in datasheets. (An H100 "
+        "was measured later, see [Accelerators](accelerators.md): with fused attention "
+        "it is faster than the rows below, which have none for it.) Only matrix "
+        "products and convolutions are counted; each reads its operands and writes its "
+        "result once. one_pass writes attention's logits to memory, flash does not (a "
+        "kernel for TPUs). The columns assume that a program reaches 30 % or 50 % of "
+        "the speed of the least time. The last ones are the cost of labelling 62 "
+        "million pictures, as many as Depth Anything did, at an assumed price; [Several "
+        "hosts](multi-host.md) estimates the same with V2 Giant.",
         "",
         grid(_HEADINGS, [_cells(row) for row in rows]),
         "",
     ]
     for chip, (dollars, source) in prices.items():
         lines.append(
-            f"- {chip}: assumed {dollars:.2f} USD an hour; rates from {source}"
+            f"- {chip}: assumed price {dollars:.2f} USD per chip-hour; peak FLOP/s and "
+            f"bandwidth from {source}"
         )
     return "\n".join(lines) + "\n"
 

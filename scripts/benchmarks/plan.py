@@ -117,7 +117,9 @@ class Plan:
         """A heading."""
         height, width = self.shape
         if self.job == "start":
-            photo = "" if self.size is None else f", a photo of {width} x {height}"
+            photo = ""
+            if self.size is not None:
+                photo = f", a photo of {width} x {height}, the network at its full size"
             return f"{self.name}: process start to one depth file{photo}"
         if self.job == "folder":
             return f"{self.name}: a folder of {self.photos} photos to depth files"

@@ -47,7 +47,8 @@ def markdown(table: Table, ceilings: Mapping[str, float]) -> str:
     for row in table.rows:
         if row.problem is not None:
             parts.append(f"- not timed: {row.name}: {row.problem}")
-    parts += [f"- hint: {hint}" for hint in hints(timed)]
+    if found := hints(timed):
+        parts += ["", *(f"Hint: {hint}." for hint in found)]
     return "\n".join(parts) + "\n"
 
 
@@ -67,7 +68,7 @@ def hints(timed: Sequence[Row]) -> list[str]:
         gain = best.median / engine[0].median
         if gain > 1.1:
             found.append(
-                f'engine="openvino" takes 1/{gain:.1f} of the time of {best.name} here'
+                f'`engine="openvino"` is {gain:.1f} times as fast as {best.name} here'
             )
     return found
 
@@ -80,7 +81,9 @@ def _cells(row: Row, first: Row, ceilings: Mapping[str, float], columns: str):
     cells = [
         row.name,
         f"{scale * row.median:.{digits}f}",
-        f"{low:.{digits}f} - {high:.{digits}f}",
+        "one round"
+        if len(row.seconds) == 1
+        else f"{low:.{digits}f} - {high:.{digits}f}",
         f"{row.ratio(first):.2f}",
         _optional(row.cpu_ratio(first), ".2f"),
         f"{row.pictures / row.median:.2f}",
