@@ -76,8 +76,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "result once. one_pass writes attention's logits to memory, flash does not (a "
         "kernel for TPUs). The columns assume that a program reaches 30 % or 50 % of "
         "the speed of the least time. The last ones are the cost of labelling 62 "
-        "million pictures, as many as Depth Anything did, at an assumed price; [Several "
-        "hosts](multi-host.md) estimates the same with V2 Giant.",
+        "million pictures, as many as Depth Anything did, at an assumed price; "
+        "[Several hosts](multi-host.md) estimates the same with V2 Giant.",
         "",
         grid(_HEADINGS, [_cells(row) for row in rows]),
         "",
