@@ -1,6 +1,6 @@
 """Label a folder of photos with Ray Data: actors hold the teacher, labels come out.
 
-    pip install 'jax-depth[train]' 'ray[data]'
+    pip install 'jax_depth[train]' 'ray[data]'
     python label_with_ray.py photos labels --model depth-anything-v2-large --workers 2
     jax-depth train v2-student --pseudo labels:labels --workdir runs/student
 

@@ -22,7 +22,7 @@ from jax_depth.weights import load_params
 from jax_depth_convert import from_torch
 
 if importlib.util.find_spec("openvino") is None:
-    pytest.skip("needs jax-depth[openvino]", allow_module_level=True)
+    pytest.skip("needs jax_depth[openvino]", allow_module_level=True)
 openvino = import_openvino()
 RNG = np.random.default_rng(0)
 COFFEE = Path(__file__).parents[1] / "examples" / "coffee.jpg"

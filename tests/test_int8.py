@@ -22,7 +22,7 @@ from jax_depth.inference.estimator import Estimator
 from jax_depth.study import int8 as study_int8
 from jax_depth.study.int8 import Failures, compared, split
 
-pytest.importorskip("openvino", reason="needs jax-depth[openvino]")
+pytest.importorskip("openvino", reason="needs jax_depth[openvino]")
 openvino = import_openvino()
 ops = importlib.import_module("openvino.opset13")
 openvino_int8 = importlib.import_module("jax_depth.inference.engines.openvino_int8")
@@ -173,7 +173,7 @@ def test_without_nncf_a_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     words = ["quantize", "tiny", "--data", str(EXAMPLES), "-o", str(tmp_path / "m")]
     assert main(words) == 2
-    assert "pip install 'jax-depth[quantize]'" in capsys.readouterr().err
+    assert "pip install 'jax_depth[quantize]'" in capsys.readouterr().err
 
 
 def test_a_folder_of_something_else_is_refused_at_once(tmp_path, capsys, monkeypatch):
@@ -187,7 +187,7 @@ def test_a_folder_of_something_else_is_refused_at_once(tmp_path, capsys, monkeyp
 
 @pytest.mark.slow
 def test_quantised_by_nncf_from_photos(tmp_path):
-    pytest.importorskip("nncf", reason="needs jax-depth[quantize]")
+    pytest.importorskip("nncf", reason="needs jax_depth[quantize]")
     params = jax_depth.init(RELATIVE, jax.random.key(0))
     jax_depth.save_params(tmp_path / "model", params, RELATIVE)
     photos = [str(EXAMPLES / f"{name}.jpg") for name in ("cat", "coffee", "pagoda")]

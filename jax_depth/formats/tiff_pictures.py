@@ -209,7 +209,7 @@ def samples(file: File, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:
     except ImportError:
         raise OSError(
             f"{label} is a TIFF of {_kind(tags)} samples that Pillow reads wrongly; "
-            "pip install 'jax-depth[tiff]' reads it, or convert it to 8-bit RGB"
+            "pip install 'jax_depth[tiff]' reads it, or convert it to 8-bit RGB"
         ) from None
     # What it says about a damaged file is in the message below.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())

@@ -83,7 +83,7 @@ def unread_kind(path: Path, header: bytes) -> str | None:
     if is_heif(header) or suffix in HEIF_SUFFIXES:
         return (
             "is a HEIC photo (HEIF), which takes the package pillow-heif: pip install "
-            "'jax-depth[heif]', or export it as JPEG"
+            "'jax_depth[heif]', or export it as JPEG"
         )
     if is_raw(path, header):
         return f"is a camera raw file, which is not read; {_RAW}"

@@ -79,7 +79,7 @@ class OpenVinoEngine:
         except ModuleNotFoundError:
             raise ValueError(
                 "engine 'openvino' needs the package openvino, which is not installed; "
-                "run: pip install 'jax-depth[openvino]'"
+                "run: pip install 'jax_depth[openvino]'"
             ) from None
         self.params = jax.tree.map(lambda x: np.asarray(x, np.float32), dict(params))
         self.batch_size = 1

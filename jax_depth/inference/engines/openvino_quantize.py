@@ -40,7 +40,7 @@ def import_nncf() -> Any:
             raise
         raise ValueError(
             f"quantising needs the package {error.name}, which is not installed; run: "
-            "pip install 'jax-depth[quantize]'"
+            "pip install 'jax_depth[quantize]'"
         ) from None
 
 
