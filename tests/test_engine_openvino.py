@@ -144,7 +144,7 @@ def test_mistakes_get_a_sentence(monkeypatch, as_installed):
     with pytest.raises(ValueError, match="takes no devices"):
         Estimator(params, config, engine="openvino", devices=jax.local_devices())
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ValueError, match=r"pip install 'jax-depth\[openvino\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'jax_depth\[openvino\]'"):
         Estimator(params, config, engine="openvino")
 
 

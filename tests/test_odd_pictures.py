@@ -226,7 +226,7 @@ def test_a_tiff_that_needs_the_extra_names_it(tmp_path, monkeypatch):
     path = tmp_path / "render.tif"
     tifffile.imwrite(path, stored("float32", 3), photometric="rgb", metadata=None)
     monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
-    with pytest.raises(OSError, match=r"render\.tif.*float 32-bit.*jax-depth\[tiff\]"):
+    with pytest.raises(OSError, match=r"render\.tif.*float 32-bit.*jax_depth\[tiff\]"):
         read_image(path)
 
 
