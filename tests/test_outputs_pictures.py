@@ -168,5 +168,5 @@ def test_pictures_carry_their_legend_when_asked(tmp_path, values):
         want = draw_legend(width, legend_words(depth), name)
         np.testing.assert_array_equal(strip[:, -width:], want)
         assert (strip[:, :-width] == 255).all()
-    with pytest.raises(ValueError, match="cannot hold"):
+    with pytest.raises(ValueError, match="9 pixels wide, is narrower"):
         outputs.with_legend(photo[:, :9], depth)

@@ -1,4 +1,4 @@
-"""Photo to depth map: reading, preprocessing, running a model, the result."""
+"""From a photo to a depth map: read, preprocess, run the model, return the result."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A resize of one axis as a program's argument: a few weights for each output.
+"""The resize of one axis as a program's argument: a few coefficients for each output.
 
 The matrix of a resize is nearly empty: an output draws on four neighbouring inputs, or
 on as many as Pillow averages. Those few are what a program is given, and it makes the

@@ -26,7 +26,7 @@ METHODS = (
 
 
 class Plan(NamedTuple):
-    """Sizes (rows, columns) a picture passes; the last is cut from the one before."""
+    """Sizes (rows, columns) of a picture, one after the other; the last is a crop."""
 
     first: tuple[int, int]
     second: tuple[int, int]
@@ -128,7 +128,7 @@ def window(
     multiple: int,
     method: str,
 ) -> Window:
-    """Return where what the network saw of a photo lies in it.
+    """Return the region of a photo that the network saw.
 
     Args:
         shape: (height, width) of the photo.

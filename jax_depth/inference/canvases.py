@@ -1,10 +1,10 @@
 """Photos of many sizes through few programs, resized on the device.
 
 `predict` is one program for each size of photo, since how a photo is resized belongs to
-its program. Here a photo lies in the corner of a canvas, whose sides come from a short
-list, and brings the weights of its own resizes along; those of the canvas beyond it are
-zero, so nothing there counts. What is compiled for is the canvas, and the size that the
-network sees.
+its program. Here a photo is placed in the corner of a canvas whose sides come from a
+short list, together with the interpolation coefficients of its own resizes; those of
+the canvas beyond the photo are zero, so nothing there counts. A program is compiled for
+each pair of canvas size and network size.
 """
 
 import dataclasses
@@ -44,8 +44,8 @@ class Canvases:
 
     Attributes:
         photos: (b, H, W, 3) uint8 or float32, RGB; each in the upper left corner.
-        rows, columns: to what the network sees.
-        back_rows, back_columns: from there to the photo's own size.
+        rows, columns: interpolation coefficients from the photo to the network's input.
+        back_rows, back_columns: those from the network's map to the photo's own size.
     """
 
     photos: Shaped[Array, "b H W 3"] | Shaped[np.ndarray, "b H W 3"]
@@ -61,7 +61,7 @@ def on_canvas(
     size: int | None = None,
     canvas: tuple[int, int] | None = None,
 ) -> Canvases:
-    """Lay a photo on a canvas, as `predict_canvases` takes it; on the host.
+    """Pad a photo to a canvas for `predict_canvases`, on the host.
 
     Args:
         photo: RGB (not cv2's BGR: `photo[..., ::-1]` turns that around), uint8 in
@@ -73,7 +73,8 @@ def on_canvas(
             384, 512, 768, 1024, 1536, 2048, ... for each side.
 
     Returns:
-        One photo of a batch, in NumPy; beside the photo some kilobytes of weights.
+        A batch of one, as NumPy arrays: the photo and some kilobytes of interpolation
+        coefficients.
 
     Raises:
         ValueError: another shape than (H, W, 3), a canvas smaller than the photo, or
@@ -89,7 +90,7 @@ def on_canvas(
     if sides[0] < height or sides[1] < width:
         raise ValueError(
             f"a photo of {width} x {height} pixels does not fit a canvas of "
-            f"{sides[1]} x {sides[0]}; leave `canvas` out or give a larger one"
+            f"{sides[1]} x {sides[0]}; leave `canvas` out or pass a larger one"
         )
     laid = np.zeros((1, *sides, 3), photo.dtype)
     laid[0, :height, :width] = photo
@@ -105,7 +106,7 @@ def on_canvas(
 
 
 def predict_canvases(params: Params, canvases: Canvases, config: ModelConfig) -> Output:
-    """Predict depth of photos on canvases: what `jax_depth.predict` gives of each.
+    """Predict depth of photos on canvases, as `jax_depth.predict` does for each.
 
     Pure, differentiable in the photos and shardable over the batch, with
     `jax.jit(predict_canvases, static_argnums=2)`.
@@ -117,8 +118,8 @@ def predict_canvases(params: Params, canvases: Canvases, config: ModelConfig) ->
 
     Returns:
         `Output` with maps of the canvases' size, (b, H, W) float32; a photo's own is
-        `depth[i, :height, :width]`, and beyond it is 0. Of `jax_depth.predict` they
-        differ by the rounding of sums in float32.
+        `depth[i, :height, :width]`, and beyond it is 0. They differ from those of
+        `jax_depth.predict` by float32 rounding only.
     """
     height, width = canvases.photos.shape[1:3]
     rows, columns = (axis.first.shape[1] for axis in (canvases.rows, canvases.columns))

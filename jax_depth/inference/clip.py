@@ -49,23 +49,23 @@ def clip(
         for depth in estimator.clip(frames):
             ...
 
-    Video Depth Anything sees 32 frames at a time, in windows that share ten; scale and
-    shift of relative models are fitted from window to window; metres stay as they are.
-    A model of single pictures sees each frame by itself, and the maps of a relative one
-    are aligned to those before. Frames are read as they are needed and at most a window
-    of them is kept, so the clip may have any length. Where the size of the frames
-    changes, a new clip begins.
+    Video Depth Anything sees 32 frames at a time, in windows that overlap by ten
+    frames; scale and shift of relative models are fitted from window to window, and
+    metres stay as they are. A model of single pictures processes each frame separately;
+    the maps of a relative model are aligned with the preceding ones. Frames are read as
+    they are needed and at most a window of them is kept, so the clip may have any
+    length. Where the size of the frames changes, a new clip begins.
 
     Args:
         frames: any iterable of arrays (h, w, 3) RGB, uint8 or float in [0, 1], or of
-            whatever else the estimator takes. OpenCV's arrays are BGR: give
+            whatever else the estimator takes. OpenCV's arrays are BGR: pass
             `frame[..., ::-1]`.
-        streaming: compute each map as soon as its frame arrives, from what a window of
-            earlier frames left behind: for cameras, and less exact. For Video Depth
-            Anything; other models compute every clip this way.
-        stitch: how windows are brought to one scale: "exact" is the authors' own, and
-            makes every map flat after an opening without contrast; "steady" equals it
-            elsewhere and does not.
+        streaming: compute each map as soon as its frame arrives, from cached features
+            of a window of earlier frames: for live cameras, and less exact. For Video
+            Depth Anything; other models compute every clip this way.
+        stitch: how windows are brought to one scale: "exact" is the authors' method,
+            which makes every map flat if the clip begins without contrast; "steady"
+            avoids that and is otherwise identical.
 
     Yields:
         A `DepthMap` at the frame's own size for each frame, in order.
@@ -87,7 +87,7 @@ def clip(
     if not sees_clips(self.config):
         return _one_by_one(self, pictures)
     if self.engine != "xla":
-        raise ValueError(f"engine {self.engine!r} takes no clips; use engine 'xla'")
+        raise ValueError(f"engine {self.engine!r} cannot run clips; use engine 'xla'")
     maps = _streamed if streaming else functools.partial(_in_windows, stitch=stitch)
     return by_size(self, pictures, maps)
 

@@ -1,4 +1,4 @@
-"""Reading a picture for a network that sees it small: see `formats.reduced`."""
+"""Read a picture at reduced size if the network's input is much smaller than it is."""
 
 import functools
 from typing import Any

@@ -58,26 +58,29 @@ def load(
     """Load a model by name or from a file, ready to be called with pictures.
 
     Args:
-        name: "tiny", which is bundled; a published name, see `MODELS`; a native or
-            transformers directory; a `.safetensors` or `.pth` file, together with
-            `model`.
-        dtype: "float32", or "bfloat16" for matrix products and convolutions.
+        name: a name in `MODELS` ("tiny" is bundled); a folder written by jax_depth or
+            by transformers; or a weight file (`.pth`, `.pt`, `.bin`, `.ckpt`,
+            `.safetensors`), published or fine-tuned, together with `model`.
+        dtype: "float32", or "bfloat16" to compute matrix products and convolutions in
+            bfloat16.
         size: short side in pixels at which pictures are processed; by default the
             model's own, 518 for Depth Anything. Larger gives finer detail. For Depth
             Anything 3 the long side, 504 by default; for Prompt Depth Anything the
-            largest long side, 1008 by default, since it enlarges nothing.
+            maximum long side, 1008 by default (smaller pictures are not enlarged).
         resample: "original" preprocesses as the authors' code, "transformers" as
-            transformers' processor; by default the model's own, "original" for
-            every published one.
-        model: which model a bare weight file holds.
+            transformers' processor; by default the model's own, the authors' for every
+            published one.
+        model: for a weight file, the model it holds or was fine-tuned from: a name, or
+            a config with your own `max_depth`, which no file records
+            (`dataclasses.replace(MODELS[name].config, max_depth=10.0)`).
         batch_size, devices, engine, draft: see `Estimator`.
-        keep_memory: let this process keep the memory it frees, which on Linux saves XLA
-            on CPU a tenth to two fifths of its time. It affects the whole process,
-            permanently, and raises its memory; see `keep_freed_memory`.
+        keep_memory: stop the C library from returning freed memory to the system. On
+            Linux this cuts XLA's CPU time by 10 to 40 %. It affects the whole process,
+            permanently, and increases its memory use; see `keep_freed_memory`.
 
     Raises:
-        ValueError, FileNotFoundError, ConnectionError: as `read_params`, with the
-            remedy; or from `Estimator`.
+        ValueError, FileNotFoundError, ConnectionError: the weights cannot be found,
+            read or told apart; or from `Estimator`.
     """
     check_engine(engine)
     if keep_memory:
@@ -103,23 +106,23 @@ class Estimator:
     """A model with its parameters on the devices and its compiled programs.
 
     Pictures are grouped by the exact size they are processed at, because padding
-    one would change its depth. Each (batch, height, width) is compiled once; XLA's
-    batches are filled up to a power of two, so a size costs at most
+    one would change its depth. Each (batch, height, width) is compiled once; with XLA,
+    batches are padded to a power of two, so a size costs at most
     log2(batch_size) + 1 compilations.
 
-    Pickled, deep-copied or sent to workers started afresh (multiprocessing's "spawn",
-    joblib, Ray), weights go by value and programs are compiled again. In a forked child
-    it refuses to compute.
+    When an estimator is pickled, deep-copied or sent to a worker process that was not
+    forked (multiprocessing's "spawn", joblib, Ray), its weights are copied and its
+    programs recompiled. In a forked child it raises RuntimeError.
 
     Attributes:
         config: the model.
-        size: short side in pixels pictures are processed at.
+        size: as in `load`.
         resample: "original" or "transformers".
         restore: how maps come back to their pictures' sizes, see `ModelConfig`.
         batch_size: pictures of one size that are run together.
         engine: "xla" or "openvino".
         draft: whether large JPEGs are decoded smaller than they are.
-        int8: None, or how it is computed in int8 and how far that is from float32.
+        int8: None, or the int8 settings with their measured error.
     """
 
     def __init__(
@@ -135,32 +138,31 @@ class Estimator:
         draft: bool = False,
         int8: Int8 | None = None,
     ):
-        """Place parameters on the devices.
+        """Place parameters on the devices. `jax_depth.load` usually does this.
 
         Args:
             params: plain nested dict.
             config: the model; must have a head.
-            size: short side in pixels; None for the model's own.
-            resample: which published preprocessing; None for the model's own.
+            size: as in `load`; None for the model's own.
+            resample: preprocessing protocol, as in `load`; None for the model's own.
             batch_size: None for 1 per CPU device and 8 per GPU or TPU.
-            devices: None for all local devices; several share a batch. For XLA only.
+            devices: None for all local ones; XLA splits each batch over them.
             engine: "xla" runs on every platform of JAX. "openvino" runs the same
                 network, translated from `forward`, on the CPU and needs the package of
                 that name; `jax_depth.inference.engines.openvino` says how its results
-                differ. There is no fallback from one to the other. "auto" is what
-                `jax-depth bench` found fastest for this model and dtype on this
-                machine, with its batch size unless one is given, and XLA where nothing
-                was measured; a line on stderr says which was chosen.
-            draft: decode JPEG files that are more than twice as large as the network
-                sees them at a half, a quarter or an eighth, which saves most of the
-                time and moves maps a little; docs/faster.md says how much. Maps keep
+                differ. "auto" is what `jax-depth bench` found fastest for this model
+                and dtype on this machine, with its batch size unless one is given, and
+                XLA if nothing was measured; a line on stderr says which was chosen.
+            draft: decode JPEG files at 1/2, 1/4 or 1/8 scale if they are more than
+                twice as large as the network's input. This saves most of the decoding
+                time and changes maps slightly; docs/faster.md says how much. Maps keep
                 the photo's own size.
-            int8: how the model is computed in int8, by OpenVINO whatever `engine` says;
-                `load` finds it in a folder of `jax-depth quantize`.
+            int8: int8 settings, which imply OpenVINO whatever `engine` says; `load`
+                reads them from a folder written by `jax-depth quantize`.
 
         Raises:
             TypeError, ValueError: no parameters or config, a bare encoder, an unknown
-                `resample` or `engine`, a size or batch size below 1, a missing engine.
+                `resample`, an unknown or missing `engine`, a size or batch size below 1.
         """
         check_config(config)
         check_params(params)
@@ -208,7 +210,7 @@ class Estimator:
 
     @property
     def compile(self) -> Compile:
-        """What XLA makes the program of a new size with; can be replaced."""
+        """The function that compiles the program for a new size; may be replaced."""
         return self._xla.compile
 
     @compile.setter
@@ -220,8 +222,8 @@ class Estimator:
         if isinstance(self._engine, XlaEngine):
             return self._engine
         raise ValueError(
-            f"engine {self.engine!r} has no compiled programs to keep or to load; use "
-            "engine 'xla'"
+            f"engine {self.engine!r} cannot save or load compiled programs; use engine "
+            "'xla'"
         )
 
     @overload
@@ -239,12 +241,12 @@ class Estimator:
 
         Args:
             images: a path, a PIL image, or an array (h, w, 3) RGB, uint8 or float
-                in [0, 1] (see `read_image` for everything else that is taken); or a
-                list or tuple of those. OpenCV's arrays are BGR: give
+                in [0, 1] (see `jax_depth.formats.image.read_image` for other inputs);
+                or a list or tuple of those. OpenCV's arrays are BGR: pass
                 `image[..., ::-1]`.
-            camera: `Intrinsics` of the pictures, in their pixels, for models whose
-                metres need a focal length; without it the one in a file's EXIF data is
-                used, and if there is none the map is "depth", without a unit.
+            camera: `Intrinsics` of the pictures, in their pixels, for models that need
+                a focal length to give metres. By default the focal length is read from
+                a file's EXIF data; without one the map is "depth" and has no unit.
 
         Returns:
             A `DepthMap` at the picture's own size, or a list of them in order.
@@ -252,9 +254,9 @@ class Estimator:
         Raises:
             FileNotFoundError, ValueError, OSError: a picture cannot be read; the
                 message names it. Missing, empty and unreadable files are found before
-                the first picture is computed. If a file proves damaged later, the maps
-                made by then are in the exception's attribute `maps`, None for the
-                others.
+                the first picture is computed. If a later file proves damaged, the
+                exception's attribute `maps` holds the maps finished so far, None for
+                the others.
         """
         if not isinstance(images, (list, tuple)):
             picture = read_for(self, images)
@@ -274,7 +276,7 @@ class Estimator:
         camera: Any = None,
         threads: int | None = None,
     ) -> Generator[tuple[Any, DepthMap | Exception]]:
-        """Predict depth for any number of pictures, in order, as they come.
+        """Predict depth for a stream of any number of pictures, in order.
 
             for path, depth in estimator.stream(folder.iterdir()):
                 if isinstance(depth, Exception):
@@ -288,15 +290,15 @@ class Estimator:
 
         Args:
             items: pictures as `__call__` takes them, or anything from which `read`
-                makes one. Advanced in the caller's thread; what it raises is raised
-                here, after the results of the items before.
+                makes one. The iterator runs in the caller's thread; an exception that
+                it raises is raised here, after the results of earlier items.
             read: item -> picture; called in the threads.
             camera: as in `__call__`.
             threads: to read and prepare in.
 
         Yields:
-            (item, its `DepthMap`, or the exception that it met). Closing the
-            generator ends its threads.
+            Pairs (item, result), where the result is a `DepthMap` or the exception that
+            was raised for that item. Closing the generator ends its threads.
         """
         check_process()
         if not isinstance(threads, int | None) or (threads is not None and threads < 1):
@@ -318,12 +320,12 @@ class Estimator:
         max_tokens: int = MAX_TOKENS,
         name: str | None = None,
     ) -> Float32[np.ndarray, "1 h w 3"]:
-        """Return a picture as `run` takes it, resized and normalised.
+        """Return a picture, resized and normalised, ready for `run`.
 
         Args:
-            picture: as when called with it, or what `read_for` gave.
+            picture: as in `__call__`, or as returned by `read_for`.
             size: short side in pixels, instead of the estimator's.
-            max_tokens: refuse pictures that would become more patches than this.
+            max_tokens: refuse pictures that have more patches than this.
             name: what error messages call the picture; its path by default.
 
         Raises:
@@ -337,7 +339,7 @@ class Estimator:
     views = views
 
     def run(self, pixels: Float32[np.ndarray, "b h w 3"], prompt: Any = None) -> Output:
-        """Run preprocessed pixels: (b, h, w, 3) -> `Output` of (b, h, w) float32.
+        """Run the model on pixels: (b, h, w, 3) -> `Output` of (b, h, w) float32.
 
         Compiled once for each batch and picture size. XLA returns arrays on the
         devices without waiting for the result. `prompt` as in `jax_depth.apply`.
@@ -357,12 +359,12 @@ class Estimator:
         camera: Any = None,
         image: Any = None,
     ) -> DepthMap:
-        """Return what `run` gave for one picture, at that picture's own size.
+        """Resize the output of `run` for one picture to that picture's size.
 
         Args:
-            output: of one picture: arrays (h, w) of NumPy, see `item_of`.
+            output: for one picture: NumPy arrays (h, w).
             shape: rows and columns of the picture.
-            camera: as when called.
+            camera: as in `__call__`.
             image: the picture, from whose file the focal length is read.
         """
         if self.resample in bounded.METHODS:
@@ -378,7 +380,7 @@ class Estimator:
     def depth_map(
         self, values: Float32[np.ndarray, "h w"], shape: tuple[int, int]
     ) -> DepthMap:
-        """Return `finish` of depth alone."""
+        """Do as `finish`, for depth only."""
         return self.finish(Output(values), shape)
 
     @property
@@ -387,7 +389,7 @@ class Estimator:
         return self._engine.compilations
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """Copy or send by value: the weights as NumPy arrays, and the options.
+        """Pickle the weights as NumPy arrays, and the options.
 
         The copy has the devices of the process that makes it and compiles its
         programs again; `compile` is not sent.

@@ -1,7 +1,7 @@
 """Depth Anything 3's maps at the photo's size, in metres where a focal length is known.
 
 Upstream: ByteDance-Seed/Depth-Anything-3 README, "metric depth": metres are the
-network's output times the focal length in pixels of what it saw, over 300.
+network's output times the focal length, in pixels of the network's input, over 300.
 """
 
 import functools

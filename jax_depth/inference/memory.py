@@ -1,4 +1,4 @@
-"""Memory that the C library keeps instead of giving it back after every call."""
+"""Stop the C library from returning freed memory to the system after every call."""
 
 import ctypes
 
@@ -12,7 +12,7 @@ _SETTINGS = {
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory it frees; return whether the system can.
+    """Keep freed memory in this process; return whether the system can do so.
 
     On CPU, XLA takes its temporaries from malloc at every call. By default glibc maps
     large blocks afresh and returns them afterwards, so that each call waits for the
@@ -20,8 +20,9 @@ def keep_freed_memory() -> bool:
     prediction, stops that.
 
     The price: it affects the whole process, cannot be undone, and the process stays at
-    its largest size, up to about 190 MB more for a ViT-S at 518 pixels. So a program
-    has to ask for it; only the command line, which owns its process, calls it unasked.
+    its largest size, up to about 190 MB more for a ViT-S at 518 pixels. So it is off
+    unless a program asks for it; only the command line, which owns its process, turns
+    it on by default.
 
     Returns:
         True if the C library is glibc and took every setting. False elsewhere (macOS,

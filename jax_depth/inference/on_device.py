@@ -1,8 +1,8 @@
-"""Photos to maps inside one traced program: resized, normalised, run, brought back.
+"""Predict maps from photos in one traced program: resize, normalise, run, resize back.
 
-The host's way, `preprocess` and `Estimator`, reads any picture and is exact to the
-published code; this one takes a batch of one size that is on the device already, and is
-pure: it can be jitted, differentiated and sharded.
+The host path, `preprocess` and `Estimator`, reads any picture and reproduces the
+published code exactly; this one takes a batch of one size that is on the device
+already, and is pure: it can be jitted, differentiated and sharded.
 """
 
 import dataclasses
@@ -53,24 +53,25 @@ def predict(
 
     Pure, differentiable and shardable over the batch; `config` and `size` are static:
     `jax.jit(jax_depth.predict, static_argnames=("config", "size"))`. Where the model's
-    protocol rounds pixels to 8 bits (resample "transformers"), gradients pass the
-    rounding straight through.
+    protocol rounds pixels to 8 bits (resample "transformers"), gradients ignore the
+    rounding (straight-through).
 
     Args:
         params: plain nested dict, on the device.
         photos: RGB (not cv2's BGR: `photos[..., ::-1]` turns that around), uint8 in
             [0, 255] or floating in [0, 1].
-        config: the model; its `resample`, `restore`, `mean` and `std` decide.
+        config: the model; its `resample`, `restore`, `mean` and `std` determine the
+            preprocessing and the resize back.
         size: short side in pixels at which the network sees a photo;
             `config.image_size` by default.
 
     Returns:
         `Output` with every map at the photos' own size, (b, H, W) float32, by
-        `config.kind` as `forward` says. Metres of models that need a focal length are
-        not multiplied out: use `Estimator`.
+        `config.kind` as `forward` says. For models that need a focal length the output
+        is not converted to metres: use `Estimator`.
 
     Raises:
-        TypeError: an argument that is something else altogether.
+        TypeError: an argument of the wrong type.
         ValueError: photos of another shape or type, or a model whose pictures are
             resized by another protocol than "original" or "transformers".
     """
@@ -112,8 +113,8 @@ def network_size(
     if config.resample not in PROTOCOLS:
         raise ValueError(
             f"model {config.name!r} resizes pictures by {config.resample!r}, which is "
-            "done on the host alone: use jax_depth.Estimator, or jax_depth.preprocess "
-            "and jax_depth.apply"
+            "only implemented on the host; use jax_depth.Estimator, or "
+            "jax_depth.preprocess and jax_depth.apply"
         )
     short = config.image_size if size is None else size
     patch = config.encoder.patch_size
@@ -191,8 +192,8 @@ def pixels_by(
         values = photos.astype(jnp.float32) * 255
     else:
         raise ValueError(
-            f"photos of type {photos.dtype} are not taken; use uint8 in [0, 255] or "
-            "float32 in [0, 1]"
+            f"photos of dtype {photos.dtype} are not supported; use uint8 in [0, 255] "
+            "or float32 in [0, 1]"
         )
     if config.resample == "original":
         values = _along(2, columns, _along(1, rows, values))

@@ -1,7 +1,7 @@
-"""How a picture reaches a network, and how its map comes back: the only two ways.
+"""Preprocess a picture for a network, and resize its map back.
 
-`to_network` and `from_network` are functions of the config, and whatever shows a
-network pictures (`Estimator`, evaluation, training and its judge) calls them.
+`to_network` and `from_network` are functions of the config, and everything that runs a
+network on pictures (`Estimator`, evaluation, training and its evaluation) uses them.
 
 In: "original" is what the authors' code does (Depth-Anything-V2,
 depth_anything_v2/util/transform.py and dpt.py `image2tensor`): the picture is
@@ -9,13 +9,13 @@ scaled so that it covers `size` x `size`, with cv2's cubic kernel on floats.
 "transformers" is what `DPTImageProcessor` does with the published
 `preprocessor_config.json` (transformers, models/dpt/image_processing_pil_dpt.py):
 the side that changes least decides the scale, and Pillow resizes the uint8 picture.
-They differ in size for pictures smaller than `size` (320 x 240 becomes 686 x 518 in
-the first, 518 x 392 in the second), and in the pixels always. "shrink_area" is Prompt
+The sizes differ only for pictures smaller than `size` (320 x 240 becomes 686 x 518 in
+the first, 518 x 392 in the second); the pixels always differ. "shrink_area" is Prompt
 Depth Anything's own (DepthAnything/PromptDA promptda/utils/io_wrapper.py,
 `load_image`): the long side becomes `size` at most, and nothing is enlarged. Those of
 Depth Anything 3 are in `bounded`.
 
-Back: as `ModelConfig.restore` says, each exact to torch's resize.
+The way back follows `ModelConfig.restore`; each method equals torch's resize.
 """
 
 import dataclasses
@@ -63,27 +63,29 @@ def preprocess(
 
     Args:
         image: a path, a PIL image, or an array (h, w, 3) RGB; everything that
-            `jax_depth.formats.image.read_image` takes, or what `read_reduced` gave.
-            OpenCV's arrays are BGR: give `image[..., ::-1]`.
+            `jax_depth.formats.image.read_image` takes. OpenCV's arrays are BGR: pass
+            `image[..., ::-1]`.
         config: the model; its patch size, `image_size`, `mean` and `std` are used.
         size: short side in pixels to aim for; `config.image_size` by default.
-            Larger shows finer detail and costs more. For "shrink_area" the largest long
+            Larger shows finer detail and costs more. For "shrink_area" the maximum long
             side.
         resample: "original" or "transformers", see above; `config.resample` by
             default, which is the authors' own for every published model.
-        max_tokens: refuse pictures that would become more patches than this.
+        max_tokens: refuse pictures that would have more patches than this.
         name: what error messages call the picture; its path by default.
 
     Returns:
         (1, h', w', 3) RGB, (x - mean) / std with x nominally in [0, 1]: "original"
-        overshoots a little at edges, as upstream does. h' and w' are multiples of
-        the patch size, and keep the aspect ratio up to that rounding. "original"
-        uses all bits of a float32 or 16-bit picture, "transformers" cuts to 8.
+        overshoots a little at edges, as the authors' code does. h' and w' are multiples
+        of the patch size, and keep the aspect ratio up to that rounding. "original"
+        keeps the full precision of a float32 or 16-bit picture; "transformers"
+        truncates it to 8 bits.
 
     Raises:
-        FileNotFoundError, OSError, TypeError: from `read_image`; or `config` is none.
-        ValueError: from `read_image`, or the picture is too elongated for the
-            rule, or would need more than `max_tokens` patches.
+        FileNotFoundError, OSError: from `read_image`.
+        TypeError: from `read_image`, or `config` is not a `ModelConfig`.
+        ValueError: from `read_image`, or the picture is too elongated to resize, or
+            would need more than `max_tokens` patches.
     """
     config = served(config, size, resample)
     if isinstance(image, Reduced):
@@ -105,11 +107,11 @@ def preprocess(
 def served(
     config: ModelConfig, size: int | None = None, resample: Resample | None = None
 ) -> ModelConfig:
-    """Return `config` as it serves pictures: with a size and a protocol given by hand.
+    """Return `config` with another input size or preprocessing protocol.
 
-    A protocol given by hand sets both ways: "transformers" brings maps back
-    bicubically as transformers does, "original" as the model's authors do, whichever
-    their protocol is called.
+    An explicit protocol sets both the resize in and the resize back: "transformers"
+    brings maps back bicubically as transformers does, "original" as the model's authors
+    do, whatever their protocol is called.
 
     Args:
         config: the model.
@@ -145,15 +147,16 @@ def to_network(
     shape: tuple[int, int] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Float32[np.ndarray, "1 h2 w2 3"]:
-    """Resize and normalise what `read_image` gave; the second half of `preprocess`.
+    """Resize and normalise a picture that was read; the second half of `preprocess`.
 
     Args:
         pixels: (h, w, 3) RGB, uint8 or float32 in [0, 1].
         config: the model; with another size or protocol by `served`.
         max_tokens: as in `preprocess`.
         label: what error messages call the picture.
-        shape: height and width of the picture where `pixels` are fewer, see
-            `formats.reduced`; they come to the size at which the whole would.
+        shape: height and width of the full picture if `pixels` were decoded at a
+            reduced size (see `formats.reduced`); the result has the size that the full
+            picture would get.
         size: (rows, columns) to stretch it to, by the protocol's kernel, in place of
             the protocol's size; the methods of Depth Anything 3 have several kernels
             and take none.
@@ -185,7 +188,7 @@ def to_network(
 def from_network(
     values: Float32[np.ndarray, "h w"], config: ModelConfig, size: tuple[int, int]
 ) -> Float32[np.ndarray, "h2 w2"]:
-    """Resize what a network gave for a picture to the picture's own size.
+    """Resize a network's map of a picture to the picture's own size.
 
     Args:
         values: the map.
@@ -262,8 +265,8 @@ def processing_size(
         if not rows or not columns:
             raise ValueError(
                 f"{label} of {width} x {height} pixels would have a side below one "
-                f"patch of {multiple} pixels at the network, and is not enlarged; "
-                "resample='transformers' enlarges"
+                f"patch of {multiple} pixels at the network's input size, and this "
+                "protocol never enlarges; resample='transformers' does"
             )
         _check_processing_size(
             height, width, rows, columns, multiple, max_tokens, label
@@ -335,8 +338,8 @@ def _check_processing_size(
     tokens = (rows // multiple) * (columns // multiple)
     if tokens > max_tokens:
         raise ValueError(
-            f"{picture} would reach the network as {columns} x {rows}, {tokens} "
-            f"patches where {max_tokens} are allowed; crop it or choose a smaller size"
+            f"{picture} would be resized to {columns} x {rows}, {tokens} patches, and "
+            f"at most {max_tokens} are allowed; crop it or choose a smaller size"
         )
 
 

@@ -1,7 +1,8 @@
-"""The coarse depth map beside a photo: read, brought to metres, its holes filled.
+"""Read a photo's coarse depth map, convert it to metres and fill its holes.
 
-Sensors mark what they did not see by 0, NaN or infinity. The network believes every
-number, and a single NaN makes all of its result NaN, so nothing unknown reaches it.
+Sensors mark what they did not see by 0, NaN or infinity. The network treats every
+number as a measurement, and a single NaN makes its whole result NaN, so unknown values
+are filled first.
 """
 
 import os
@@ -28,23 +29,23 @@ _TURNED = 0.1
 def read_prompt(
     lidar: Any, unit: str = "m", name: str | None = None
 ) -> Float32[np.ndarray, "h w"]:
-    """Return a prompt in metres, every value of it known.
+    """Return the prompt in metres, with unknown values filled.
 
     Args:
         lidar: coarse depth of any size: a file that `formats.maps.read_map` reads
             (16-bit PNG, npy, npz, pfm, exr, tiff), an array (h, w) of real numbers, or
             a `DepthMap` in metres. NaN, infinite and non-positive values are unknown.
         unit: of its numbers: "m", "cm", "mm", "km" or "in". A file that states its own
-            unit keeps it, and a 16-bit PNG that states none is in millimetres where
-            this is "m", as every sensor's is.
+            unit keeps it. A 16-bit PNG that states none is read as millimetres if this
+            is "m", because that is what sensors write.
         name: what messages call it; its path by default.
 
     Unknown values become the mean of the four nearest known ones, weighted by nearness,
     with a warning that says how many there were.
 
     Raises:
-        ValueError: not a map (h, w), nothing known in it, values that no sensor
-            measures in that unit, or a file of something other than metres.
+        ValueError: the prompt is not of shape (h, w), has no known value, has values
+            that are implausible in that unit, or is not depth in metres.
         FileNotFoundError, OSError: the file cannot be read.
     """
     if unit not in METRES:
@@ -59,8 +60,9 @@ def read_prompt(
     if path and whole and unit == "m" and os.fspath(lidar).lower().endswith(".png"):
         if values.dtype.itemsize == 1:
             raise ValueError(
-                f"{label} has 8-bit pixels: a picture of depth, not depth; give the "
-                "sensor's own map, a 16-bit PNG in millimetres for example"
+                f"{label} has 8-bit pixels, so it is a picture of a depth map and not "
+                "its values; give the sensor's own map, a 16-bit PNG in millimetres "
+                "for example"
             )
         unit = "mm"
     metres = values.astype(np.float64) * METRES[unit]
@@ -120,8 +122,8 @@ def check_upright(
     if abs(own - wanted) > _TURNED and abs(own + wanted) < _TURNED:
         label = repr(name) if name else "the prompt"
         raise ValueError(
-            f"{label} is {columns} x {rows} and its photo {photo[1]} x {photo[0]} once "
-            "it is turned upright as its file says: turn the prompt by 90 degrees the "
+            f"{label} is {columns} x {rows}, but its photo is {photo[1]} x {photo[0]} "
+            "after its EXIF orientation is applied; turn the prompt by 90 degrees the "
             "same way"
         )
 
@@ -160,6 +162,6 @@ def _check_unit(farthest: float, unit: str, whole: bool, label: str) -> None:
     if farthest < _LEAST:
         hint = "check the unit"
     raise ValueError(
-        f"{label}: its values reach to {farthest:g} m if they are in {unit}, which no "
-        f"depth sensor measures; {hint} (--prompt-unit on the command line)"
+        f"{label}: its largest value would be {farthest:g} m if the unit were {unit}, "
+        f"which no depth sensor measures; {hint} (--prompt-unit on the command line)"
     )

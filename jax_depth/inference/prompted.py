@@ -41,14 +41,14 @@ def prompted(self: Any, image: Any, lidar: Any, unit: str = "m") -> Any:
 
     Returns:
         A `DepthMap` of kind "metric_depth" at the picture's own size, or a list of
-        them in order. It never leaves the range of its prompt; for a constant prompt it
-        is that constant.
+        them in order. Its values stay within the range of the prompt; a constant prompt
+        gives a constant map.
 
     Raises:
         ValueError: the model takes no prompt, there are not as many prompts as
             pictures, or a prompt is empty, of another shape, or in another unit.
         FileNotFoundError, OSError: a file cannot be read; as when called with a list,
-            the exception's attribute `maps` holds the maps made until then.
+            the exception's attribute `maps` holds the maps finished so far.
     """
     check_process()
     check_takes_prompts(self)
@@ -103,12 +103,13 @@ def check_takes_prompts(estimator: Any) -> None:
     """Raise ValueError for an estimator that `prompted` cannot use."""
     if not takes_prompts(estimator.config):
         raise ValueError(
-            f"model {estimator.config.name!r} takes no prompt; use "
-            "prompt-depth-anything-small, or leave the depth map out"
+            f"model {estimator.config.name!r} takes no prompt; use a Prompt Depth "
+            "Anything model, such as prompt-depth-anything-small, or leave the depth "
+            "map out"
         )
     if estimator.engine != "xla":
         raise ValueError(
-            f"engine {estimator.engine!r} takes no prompts; use engine 'xla'"
+            f"engine {estimator.engine!r} cannot use prompts; use engine 'xla'"
         )
 
 

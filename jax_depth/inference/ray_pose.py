@@ -1,7 +1,7 @@
 """Cameras from Depth Anything 3's rays, instead of from its camera head.
 
-A view's rays are what a homography makes of its pixels: rotation times the inverse of
-its intrinsics. It is fitted robustly and then decomposed.
+The rays of a view are a homography of its pixels: rotation times the inverse of its
+intrinsics. The homography is fitted robustly and then decomposed.
 
 Upstream: ByteDance-Seed/Depth-Anything-3 `utils/ray_utils.py`, which draws new samples
 at every call. Here they are always the same, and the last fit uses all inliers.
@@ -36,7 +36,7 @@ def cameras_from_rays(
         rays: `Output.rays`: direction and origin in the world.
         confidence: `Output.ray_confidence`.
         size: (h, w) of the pixels the network saw.
-        samples: the draws, indices among the most confident rays; for comparisons.
+        samples: indices of the rays to draw, among the most confident; for comparisons.
     """
     n = confidence[0].size
     samples = _samples(max(_PICKED, int(n * _SHARE))) if samples is None else samples

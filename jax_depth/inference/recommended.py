@@ -1,7 +1,7 @@
 """What `jax-depth bench` found fastest on this machine, stored and used.
 
-It is in the file that also says how bfloat16 products are computed here, see
-`formats.cache`, and holds for this CPU or accelerator and this version of jax.
+The result is stored in the file that also says how bfloat16 products are computed here,
+see `formats.cache`, and is valid only for this CPU or accelerator and this JAX version.
 """
 
 import dataclasses

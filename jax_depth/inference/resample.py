@@ -1,11 +1,11 @@
-"""Resizes at the two ends of inference, in NumPy: photo in, map out.
+"""Resizes of the input photo and of the output map, in NumPy.
 
 The resizes inside the network are in `jax_depth/models/resize.py`. These here run
 once per photo on the host, where the sizes differ from call to call and compiling
 a program for each would cost more than the resize.
 
-A kernel says which inputs each output of one axis draws on; `matrix` makes of it what
-a program multiplies by.
+A kernel lists the inputs that each output on an axis depends on; `matrix` turns it into
+the matrix that a program multiplies by.
 """
 
 import numpy as np
@@ -56,7 +56,7 @@ def resize_bicubic_uint8(
 def resize_bilinear(
     values: Float32[np.ndarray, "h w"], size: tuple[int, int], *, aligned: bool = True
 ) -> Float32[np.ndarray, "h2 w2"]:
-    """Resize a map bilinearly, as Depth Anything ends.
+    """Resize a map bilinearly, the last step of Depth Anything.
 
     Equals torch's `F.interpolate(values, size, mode="bilinear", align_corners=...)`,
     by which the authors bring the map to the photo's own size: with aligned corners in
@@ -66,7 +66,8 @@ def resize_bilinear(
     Args:
         values: the map.
         size: (rows, columns) of the result, at least 1 each.
-        aligned: whether the corners of both maps are the same points, or their edges.
+        aligned: whether the centres of the corner pixels coincide (`align_corners`)
+            rather than the outer edges.
     """
     kernel = linear_aligned if aligned else linear
     return bands.resize(values[..., None], kernel, size, np.float32)[..., 0]

@@ -1,4 +1,4 @@
-"""The one loop over pictures: read, prepared, computed and brought back at once.
+"""The one loop over pictures: reading, preparing, computing and resizing back overlap.
 
 Anything with many pictures (a list, a folder, a benchmark, the frames of a clip) gives
 them to `stream` with what takes the three steps of a picture, usually an `Estimator`.

@@ -62,25 +62,25 @@ def views(
 ) -> Views:
     """Predict depth, cameras and poses of several pictures of one place.
 
-    The time of the blocks that attend across views grows with the square of their
-    number.
+    The time of attention across views grows with the square of the number of views.
 
     Args:
         images: pictures of one place, RGB, each as the estimator takes one; one is
             enough.
         cameras: of each picture, `Intrinsics` in its own pixels or a matrix (3, 3);
-            with `poses`, they condition the network.
+            with `poses`, an input of the network.
         poses: of each camera, `Pose` or world to camera as (3, 4) or (4, 4), in any
-            unit, which then is the unit of the depth.
+            unit; depth is then in the same unit.
         reference: which view defines the world frame, where poses are not given:
-            "first", "middle", or the network's choice, "saddle_balanced" or
-            "saddle_sim_range".
+            "first", "middle", or one chosen by the views' class tokens: by default
+            "saddle_balanced", the most average one, or "saddle_sim_range", the one
+            whose similarities to the others differ most.
         metric: "depth-anything-3-metric-large", or an estimator of it: scales depth and
             poses to metres. Nested models do so themselves.
         fit: "crop" crops pictures whose sizes at the network differ to the size they
             share; "refuse" raises an error that names them.
-        pose_from: "rays" takes cameras and poses from the rays that the network gives
-            beside depth, instead of from its camera head.
+        pose_from: "rays" computes cameras and poses from the rays that the network
+            predicts, instead of taking them from its camera head.
 
     Raises:
         FileNotFoundError, ValueError, OSError: a picture cannot be read, the model does
@@ -94,7 +94,7 @@ def views(
             "model, such as depth-anything-3-small"
         )
     if isinstance(images, str | os.PathLike) or not isinstance(images, Sequence):
-        raise ValueError("views takes a list of pictures of one place; give [picture]")
+        raise ValueError("views takes a list of pictures of one place; pass [picture]")
     if not images:
         raise ValueError("views needs one picture or more, got an empty list")
     check_reference(reference)
@@ -114,7 +114,8 @@ def views(
     given = _known_cameras(cameras, poses, photos)
     if given is not None and (metric is not None or config.metric is not None):
         raise ValueError(
-            "with poses depth is in the poses' unit; leave metric out, or the poses"
+            "with poses, depth is in their unit; leave out `poses`, or `metric`, which "
+            "a nested model implies"
         )
     conditions = {} if given is None else _conditions(*given, windows)
     params = self.params
@@ -201,10 +202,7 @@ def _known_cameras(cameras, poses, photos) -> tuple[list, list] | None:
         missing, there = (
             ("cameras", "poses") if cameras is None else ("poses", "cameras")
         )
-        raise ValueError(
-            f"{there} without {missing} cannot condition the network; give both or "
-            "neither"
-        )
+        raise ValueError(f"{there} are given without {missing}; give both or neither")
     for name, things in (("cameras", cameras), ("poses", poses)):
         if len(things) != count:
             raise ValueError(
@@ -312,7 +310,8 @@ def in_metres(
     """Bring depth and poses to metres by a metric model's view of the same pictures.
 
     One scale for all: least squares between both depths over the more confident half
-    of what is not sky. Nothing is random, and sky is not filled.
+    of what is not sky. Unlike upstream, nothing is drawn at random and sky is not
+    filled.
 
     Args:
         output: of the any-view model, arrays (v, ...).
@@ -335,7 +334,8 @@ def in_metres(
     ground = sky < SKY
     if ground.sum() <= 10:
         raise ValueError(
-            "nearly every pixel is sky, so no metres can be found; leave metric out"
+            "nearly every pixel is sky, so the scale cannot be determined; leave "
+            "`metric` out"
         )
     sure = output.confidence >= np.median(output.confidence[ground])
     mask = sure & ground & (metres > 1e-2) & (output.depth > 1e-3)

@@ -77,10 +77,10 @@ class Stitcher:
         """Begin a clip.
 
         Args:
-            stitch: "exact" is the authors' own. A film that begins black, or with
-                nothing in sight, makes everything after it flat: what is fitted to has
-                no spread. "steady" fits such a window to the frames that it shares with
-                the one before, and is "exact" everywhere else.
+            stitch: "exact" is the authors' own. If a clip begins black or blank, it
+                makes everything after that flat, because the frames that it fits to
+                have no variation. "steady" fits such a window to the frames that it
+                shares with the one before, and is otherwise identical.
             align: whether scale and shift are free; False for metres.
 
         Raises:
@@ -97,7 +97,7 @@ class Stitcher:
     def add(
         self, maps: list[Float32[np.ndarray, "h w"]]
     ) -> list[Float32[np.ndarray, "h w"]]:
-        """Return the frames that are done with a window's 32 maps.
+        """Add a window's 32 maps; return the maps that are now final.
 
         Args:
             maps: at the size of the frames; sums and the cut at 0 are made there.
@@ -129,7 +129,7 @@ class Stitcher:
         return stitched[:-FADE]
 
     def finish(self) -> list[Float32[np.ndarray, "h w"]]:
-        """Return the frames held back for a window that does not come."""
+        """Return the remaining maps at the end of the clip."""
         held, self._held = self._held, []
         return held
 

@@ -1,4 +1,4 @@
-"""DepthMap to files and pictures, and back.
+"""Save a `DepthMap` to a file and load it again, or draw it as a picture.
 
 from jax_depth import outputs
 

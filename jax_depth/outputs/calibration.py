@@ -52,8 +52,8 @@ class RangeCalibration:
             )
         if self.kind not in get_args(MapKind) or self.pictures < 1:
             raise ValueError(
-                f"a calibration of {self.pictures} pictures of kind {self.kind!r} "
-                "cannot be"
+                "a calibration needs at least one picture and a known kind, got "
+                f"{self.pictures} pictures of kind {self.kind!r}"
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -94,8 +94,8 @@ def checked_ends(ends: Any) -> tuple[float, float]:
     """Return the two ends of a range to show.
 
     Raises:
-        ValueError: they are not two finite numbers, low below high. Maps are float32,
-            where very large numbers are infinite and very close ones the same.
+        ValueError: they are not two finite numbers, low below high. They are compared
+            as float32, where very large numbers overflow and very close ones coincide.
     """
     try:
         low, high = (float(end) for end in ends)

@@ -41,8 +41,8 @@ def colorize(
     """Return the map as an RGB picture in which near always looks the same.
 
     For inverse depth this is the picture of the original `run.py`, pixel by pixel.
-    For depth and metric depth the table is turned round, so that near stays red in
-    "Spectral_r"; `metric_depth/run.py` does the same by its choice of "Spectral".
+    For depth and metric depth the colour table is reversed, so that near stays red in
+    "Spectral_r"; the original `metric_depth/run.py` achieves the same with "Spectral".
 
     Args:
         depth: the map; its values must be finite.

@@ -66,7 +66,7 @@ def draw_legend(
         ValueError: unknown colour map, or no pixels.
     """
     if width < 1:
-        raise ValueError(f"a legend of {width} pixels shows nothing")
+        raise ValueError(f"a legend must be at least 1 pixel wide, got {width}")
     # Read at any size the picture is shown at: letters grow with it.
     size = int(np.clip(width / 36, 11, 64))
     gap = max(2, size // 2)
@@ -117,7 +117,9 @@ def with_legend(
     """
     width, own = picture.shape[1], depth.shape[1]
     if width < own:
-        raise ValueError(f"a picture {width} wide cannot hold a depth {own} wide")
+        raise ValueError(
+            f"the picture, {width} pixels wide, is narrower than its depth map, {own}"
+        )
     strip = draw_legend(own, legend_words(depth, low, high), colormap)
     below = np.full((len(strip), width, 3), 255, np.uint8)
     below[:, width - own :] = strip
