@@ -153,16 +153,15 @@ class Estimator:
                 differ. "auto" is what `jax-depth bench` found fastest for this model
                 and dtype on this machine, with its batch size unless one is given, and
                 XLA if nothing was measured; a line on stderr says which was chosen.
-            draft: decode JPEG files at 1/2, 1/4 or 1/8 scale if they are more than
-                twice as large as the network's input. This saves most of the decoding
-                time and changes maps slightly; docs/faster.md says how much. Maps keep
-                the photo's own size.
+            draft: decode JPEG files that are more than twice as large as the network's
+                input at 1/2, 1/4 or 1/8 scale. This saves most of the time and changes
+                maps slightly (docs/faster.md); they keep the photo's own size.
             int8: int8 settings, which imply OpenVINO whatever `engine` says; `load`
                 reads them from a folder written by `jax-depth quantize`.
 
         Raises:
             TypeError, ValueError: no parameters or config, a bare encoder, an unknown
-                `resample`, an unknown or missing `engine`, a size or batch size below 1.
+                `resample`, an engine that is not there, a size or batch size below 1.
         """
         check_config(config)
         check_params(params)
@@ -241,9 +240,8 @@ class Estimator:
 
         Args:
             images: a path, a PIL image, or an array (h, w, 3) RGB, uint8 or float
-                in [0, 1] (see `jax_depth.formats.image.read_image` for other inputs);
-                or a list or tuple of those. OpenCV's arrays are BGR: pass
-                `image[..., ::-1]`.
+                in [0, 1] (`jax_depth.formats.image.read_image` takes more); or a list
+                or tuple of those. OpenCV's arrays are BGR: pass `image[..., ::-1]`.
             camera: `Intrinsics` of the pictures, in their pixels, for models that need
                 a focal length to give metres. By default the focal length is read from
                 a file's EXIF data; without one the map is "depth" and has no unit.
