@@ -11,6 +11,7 @@ from PIL import Image
 av = pytest.importorskip("av")
 
 from jax_depth.formats.image import read_image  # noqa: E402
+from jax_depth.video import hdr  # noqa: E402
 from jax_depth.video.frames import Selection  # noqa: E402
 from jax_depth.video.reading import open_source  # noqa: E402
 
@@ -44,6 +45,7 @@ def film(
             stream.codec_context.sample_aspect_ratio = aspect
         if transfer:
             stream.codec_context.color_trc = transfer
+            stream.codec_context.color_primaries = tag or 2
         for k, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame = frame.reformat(format=form, dst_colorspace=matrix)
@@ -111,12 +113,33 @@ def test_colours_of_standard_and_high_definition(tmp_path, height, matrix, tag, 
     assert np.abs(frame.pixels.astype(int) - colour).max() <= 3
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_said(tmp_path, transfer, name):
+def in_pq(pixels):
+    """Return sRGB in BT.2020 and PQ, white at 203 cd/m2 (ITU-R BT.2408)."""
+    srgb = pixels / 255
+    light = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_2020 = [[0.627, 0.329, 0.043], [0.069, 0.920, 0.011], [0.016, 0.088, 0.896]]
+    y = np.clip(0.0203 * light @ np.transpose(to_2020), 0, 1) ** 0.1593017578125
+    coded = ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+    return np.rint(255 * coded).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_hdr_is_tone_mapped(tmp_path):
     path = tmp_path / "phone.mp4"
-    film(path, [QUARTERS] * 2, transfer=transfer)
-    with pytest.warns(UserWarning, match=rf"phone\.mp4.*{name}.*SDR"):
-        open_source(path).close()
+    film(path, [in_pq(QUARTERS)], transfer=16, tag=9, matrix=9, deep=True)
+    (frame,) = open_source(path)
+    assert quarter_colours(frame.pixels) == [0, 1, 2, 3]
+    # As stored they are grey: the channels of the coded red are 57 levels apart.
+    red = frame.pixels[16, 24].astype(int)
+    assert red[0] - max(red[1:]) > 100
+
+
+def test_hdr_that_ffmpeg_cannot_map_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdr, "_SCALE", "out_transfer=nothing")
+    path = tmp_path / "phone.mp4"
+    film(path, [QUARTERS] * 2, transfer=18)
+    with pytest.warns(UserWarning, match=r"phone\.mp4.*HLG.*SDR"):
+        assert len(list(open_source(path))) == 2
 
 
 @pytest.mark.parametrize("suffix", ["webp", "avif"])

@@ -27,6 +27,7 @@ from jax_depth.video.frames import (
     Source,
     Thinning,
 )
+from jax_depth.video.hdr import ToneMapping
 
 PIPE = "-"
 PIPE_LABEL = "standard input"
@@ -34,9 +35,7 @@ _WHOLE = Selection()
 # Seconds a container may promise more than it holds before it counts as cut short:
 # the duration of many is that of their longest stream, or rounded.
 _SLACK = 0.5
-# Transfer characteristics of high dynamic range (ITU-T H.273, table 3).
-_HDR = {16: "PQ", 18: "HLG"}
-# Matrix coefficients (table 4).
+# Matrix coefficients (ITU-T H.273, table 4).
 _BT709, _UNSPECIFIED = 1, 2
 
 
@@ -146,14 +145,7 @@ class VideoFile:
             raise ValueError(f"{self._label} {error}") from None
         self._stream.thread_type = "AUTO"
         self._aspect = pixel_aspect(self._stream)
-        transfer = int(self._stream.codec_context.color_trc or 0)
-        if transfer in _HDR:
-            warnings.warn(
-                f"{self._label} is HDR ({_HDR[transfer]}): its frames are taken as "
-                "they are stored, so they look flat; for better depth convert it to "
-                "SDR first, for example with ffmpeg's filters zscale and tonemap",
-                stacklevel=4,
-            )
+        self._tone_mapping = ToneMapping(self._av, self._label)
         if audio and streams.audio:
             self.audio = streams.audio[0]
 
@@ -225,12 +217,13 @@ class VideoFile:
                 continue
             if decoded.interlaced_frame and not given:
                 warnings.warn(
-                    f"{self._label} is interlaced: its frames are taken as they are "
-                    "stored, each of two moments; for better depth take them apart "
-                    "first, for example with ffmpeg's filter bwdif",
+                    f"{self._label} is interlaced: each of its frames mixes two "
+                    "moments and is used as stored; for better depth deinterlace the "
+                    "clip first, for example with ffmpeg's filter bwdif",
                     stacklevel=2,
                 )
-            yield Frame(_shown(decoded, self._aspect), max(time, 0.0))
+            pixels = _shown(decoded, self._aspect, self._tone_mapping)
+            yield Frame(pixels, max(time, 0.0))
             given += 1
             if given == self._selection.count:
                 self._report(given, whole=False)
@@ -309,7 +302,7 @@ class VideoFile:
         gif = self._container.format.name == "gif" and not self._selection.start
         if gif and missing > 0:
             self.problems.append(
-                f"{self._label} names no delay between its {self._stream.frames} "
+                f"{self._label} states no delay between its {self._stream.frames} "
                 f"frames, so {missing} of them cannot be read; save it with delays, or "
                 "give a folder of its frames"
             )
@@ -340,14 +333,17 @@ def av_module() -> ModuleType:
     return optional_module("av", "video needs", "video")
 
 
-def _shown(frame: Any, aspect: Fraction) -> np.ndarray:
+def _shown(frame: Any, aspect: Fraction, tone_mapping: ToneMapping) -> np.ndarray:
     """Return RGB pixels as a player shows them.
 
     Args:
         frame: as decoded.
         aspect: width of a stored pixel over its height; the shorter side is enlarged,
             so that nothing is lost.
+        tone_mapping: of the clip.
     """
+    matrix = display_matrix(frame)
+    frame = tone_mapping(frame)
     width, height = frame.width, frame.height
     if aspect > 1:
         width = round(width * aspect)
@@ -360,7 +356,7 @@ def _shown(frame: Any, aspect: Fraction) -> np.ndarray:
         width=width, height=height, format="rgb24", interpolation="BICUBIC", **options
     )
     pixels = frame_rgb.to_ndarray()
-    return _turned(pixels, display_matrix(frame))
+    return _turned(pixels, matrix)
 
 
 def _is_hd(frame: Any) -> bool:
