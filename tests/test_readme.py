@@ -96,7 +96,7 @@ def test_commands(folder, weights, trainable, as_installed, capsys):
         done.append(arguments[0])
     assert {"predict", "models", "convert", "label"} <= set(done)
     assert done.count("train") == 3
-    assert (folder / "vits-hf" / "config.json").is_file()
+    assert (folder / "my-model-hf" / "config.json").is_file()
     assert len(list((folder / "depth_out").rglob("*.png"))) >= 6
 
 
@@ -139,6 +139,7 @@ def test_every_model_is_listed():
     "page",
     [
         *("README.md", "CONTRIBUTING.md", "convert/README.md", "examples/README.md"),
+        *("jax_depth/assets/tiny/MODEL_CARD.md", "scripts/tiny/README.md"),
         *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("*.md"))),
     ],
 )
@@ -149,3 +150,23 @@ def test_links_and_options_exist(page):
     for line in re.findall(r"^jax-depth ([^\\|&\"`\n]*)$", text, re.MULTILINE):
         words = shlex.split(line.replace("...", ""), comments=True)
         _parse(words)  # SystemExit: no such option
+
+
+def test_every_picture_is_made_by_a_command_that_is_named():
+    text = (ROOT / "CONTRIBUTING.md").read_text().split("\n## Pictures\n")[1]
+    made: dict[str, str] = {}
+    for line in re.findall(r"^\| (`.*) \|$", text.split("\n## ")[0], re.M):
+        names, commands = line.split(" | ", 1)
+        for name in re.findall(r"`([^`]+)`", names):
+            made[name] = commands
+    images = ROOT / "docs" / "images"
+    assert set(made) == {path.name for path in images.iterdir()}
+    for name, commands in made.items():
+        script = re.search(r"`python (\S+\.py)[ `]", commands)
+        assert script and (ROOT / script[1]).is_file(), name
+    # All others are photos, and whose they are is said.
+    photos = (ROOT / "examples" / "README.md").read_text()
+    for folder in ("convert", "docs", "examples", "jax_depth", "scripts"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".jpg", ".png", ".gif", ".webp", ".svg", ".mp4"):
+                assert path.parent == images or f"| `{path.name}` |" in photos, path

@@ -8,6 +8,7 @@ made from its `__all__`, so that no name is forgotten.
 
 import importlib
 import inspect
+import json
 import posixpath
 import re
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "model-card.md": "jax_depth/assets/tiny/MODEL_CARD.md",
 }
+# The page made of the notebook, which as a file is not part of the site.
+LESSON, NOTEBOOK = "first-depth.md", "docs/quickstart.ipynb"
 PACKAGES = (
     "jax_depth",
     "jax_depth.outputs",
@@ -45,6 +48,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in `docs/`."""
     for page, source in PAGES.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    lesson = notebook_page(ROOT / NOTEBOOK)
+    files.append(File.generated(config, LESSON, content=lesson))
     told: dict[object, str] = {}
     for package in PACKAGES:
         text = api_page(package, told)
@@ -72,7 +77,8 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
         path = posixpath.normpath(str(here / target))
         if path == "docs":
             path = "docs/index.md"
-        site = next((p for p, source in PAGES.items() if source == path), None)
+        made = PAGES | {LESSON: NOTEBOOK}
+        site = next((p for p, source in made.items() if source == path), None)
         if site is None and path.startswith("docs/"):
             site = path.removeprefix("docs/")
         if site is None or files.get_file_from_path(site) is None:
@@ -82,6 +88,26 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
         return f"{mark}[{text}]({posixpath.relpath(site, start)}{part or ''})"
 
     return _LINK.sub(turned, markdown)
+
+
+def notebook_page(path: Path) -> str:
+    """Return the page of a notebook: its texts, its code and what that returned."""
+    lines = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            lines += [source, ""]
+            continue
+        lines += ["```python", source, "```", ""]
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/jpeg" in data:
+                picture = "".join(data["image/jpeg"]).replace("\n", "")
+                lines += [f"![What it draws](data:image/jpeg;base64,{picture})", ""]
+            else:
+                text = "".join(output.get("text") or data["text/plain"]).rstrip()
+                lines += ["```text", text, "```", ""]
+    return "\n".join(lines)
 
 
 def api_page(package: str, told: dict[object, str]) -> str:

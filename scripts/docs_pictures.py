@@ -1,9 +1,10 @@
-"""Draw the pictures of docs/what-the-numbers-mean.md with the bundled model.
+"""Draw the pictures of README.md and docs/what-the-numbers-mean.md.
 
-    python scripts/numbers_pictures.py
+    python scripts/docs_pictures.py
 
-writes docs/images/numbers_*.jpg from the photos in examples/; run it again whenever
-`tiny` gets new weights.
+writes docs/images/pagoda_side_by_side.jpg and docs/images/numbers_*.jpg with the
+bundled model from the photos in examples/; run it again whenever `tiny` gets new
+weights.
 """
 
 from pathlib import Path
@@ -16,9 +17,11 @@ from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import read_image
 from jax_depth.outputs.calibration import calibrate
 from jax_depth.outputs.color import colorize
+from jax_depth.outputs.side_by_side import side_by_side
 from jax_depth.study.edits import scale_last_layer
 
 ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
 PHOTOS = [ROOT / "examples" / name for name in ("coffee.jpg", "cat.jpg", "pagoda.jpg")]
 CELL, LABEL, GAP = 300, 26, 8
 
@@ -48,9 +51,22 @@ def sheet(name: str, rows: list[list[tuple[np.ndarray, str]]]) -> None:
             for c in cells
         ]
         lines.append(np.concatenate(padded, axis=1))
-    target = ROOT / "docs" / "images" / name
-    Image.fromarray(np.concatenate(lines)).save(target, quality=85)
-    print(target.relative_to(ROOT))
+    save(np.concatenate(lines), name, quality=85)
+
+
+def save(pixels: np.ndarray, name: str, quality: int) -> None:
+    """Write a picture to docs/images."""
+    Image.fromarray(pixels).save(IMAGES / name, quality=quality)
+    print((IMAGES / name).relative_to(ROOT))
+
+
+def front(estimator: jax_depth.Estimator) -> None:
+    """Draw what `jax-depth predict` makes of one photo, 1000 pixels wide."""
+    photo = read_image(PHOTOS[2])
+    both = side_by_side(photo, colorize(estimator(photo)))
+    height = round(both.shape[0] * 1000 / both.shape[1])
+    small = Image.fromarray(both).resize((1000, height), Image.Resampling.LANCZOS)
+    save(np.asarray(small), "pagoda_side_by_side.jpg", quality=88)
 
 
 def gauge(estimator: jax_depth.Estimator) -> None:
@@ -103,6 +119,7 @@ def display(estimator: jax_depth.Estimator) -> None:
 
 if __name__ == "__main__":
     tiny = jax_depth.load("tiny")
+    front(tiny)
     gauge(tiny)
     floors(tiny)
     display(tiny)
