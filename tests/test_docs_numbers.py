@@ -83,4 +83,4 @@ def test_the_photo_itself_gives_the_figures_of_the_readme():
     found, baseline = motorcycle.figures(Path(source), "tiny")
     readme = (ROOT / "README.md").read_text()
     assert motorcycle.row("`tiny`", found) in readme
-    assert motorcycle.row("lower in the picture is nearer", baseline) in readme
+    assert motorcycle.row(motorcycle.RAMP, baseline) in readme
