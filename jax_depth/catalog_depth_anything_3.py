@@ -100,8 +100,8 @@ def depth_anything_3() -> list[Entry]:
             _any_view("small", "small"),
             _PARAMETERS["small"],
             APACHE,
-            "trained on data of which some forbids commercial use; a question about "
-            "that has no answer (ByteDance-Seed/Depth-Anything-3#203)",
+            "some of its training data forbids commercial use; a question about that, "
+            "ByteDance-Seed/Depth-Anything-3#203, is unanswered",
         ),
         _da3(_any_view("base", "base"), _PARAMETERS["base"], APACHE),
     ]

@@ -177,9 +177,9 @@ def test_the_command_writes_what_clip_gives(tmp_path, monkeypatch, capsys):
         expected = [m.values for m in estimator().clip(seen, **options)]
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert main([*command, "--engine", "openvino"]) == 2
-    assert "engine 'openvino' cannot run models of clips" in capsys.readouterr().err
+    assert "cannot run video models" in capsys.readouterr().err
     (tmp_path / "a.png").write_bytes(b"never read")
     assert main(["compare", "a.png", "--models", "tiny", "model"]) == 2
-    assert "'model' is a model of clips" in capsys.readouterr().err
+    assert "'model' is a video model" in capsys.readouterr().err
     assert main(["video", "a.mp4", "--streaming"]) == 2
     assert "'tiny' sees single pictures" in capsys.readouterr().err

@@ -69,6 +69,6 @@ def test_what_has_no_views_is_a_sentence(tmp_path, monkeypatch, capsys):
     nested = jax_depth.MODELS["depth-anything-3-nested-giant-large"].config
     with pytest.raises(ValueError, match="by a second network"):
         check_views(nested, 2)
-    with pytest.raises(ValueError, match="0 views are none"):
+    with pytest.raises(ValueError, match="views is 0"):
         check_views(CONFIG, 0)
     assert not list(tmp_path.iterdir())

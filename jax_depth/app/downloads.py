@@ -37,7 +37,7 @@ def add_downloads(app: FastAPI, service: Service, store: Store) -> None:
         kept = store.get(token)
         if kept is None or file not in (*FILES, _STEREO):
             return PlainTextResponse(
-                "this result is not kept any more; drop the photo again\n", 404
+                "this result is no longer kept; drop the photo again\n", 404
             )
         try:
             if file == _STEREO:

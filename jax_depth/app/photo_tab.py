@@ -138,7 +138,7 @@ class PhotoTab:
         try:
             if result is None:
                 raise Refusal(
-                    404, "this result is not kept any more; drop the photo again"
+                    404, "this result is no longer kept; drop the photo again"
                 )
             look = self._settings.read(*settings).look
             return await self._shown(result, token, Path(photo).stem, look)

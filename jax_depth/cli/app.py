@@ -42,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=positive,
         metavar="PIXELS",
-        help="short side at which the network sees a photo unless a user chooses "
-        "another (default: the model's own)",
+        help="short side at which the network sees a photo unless a user chooses"
+        " another; for depth-anything-3 the long side (default: the model's"
+        " own)",
     )
     add_dtype_option(parser)
     add_engine_option(parser)
@@ -51,15 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=positive,
         metavar="N",
-        help="photos of several users computed at once (default: 4 on CPU, 8 on a GPU "
-        "or TPU)",
+        help="at most this many waiting photos computed together (default: 4 on "
+        "CPU, 8 on a GPU or TPU)",
     )
     add_json_argument(parser)
     address = parser.add_argument_group("address")
     address.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; any but this machine's own opens the app to "
+        help="address to listen on; any but a loopback address opens the app to "
         "others, without a password (default: %(default)s)",
     )
     address.add_argument(
@@ -98,12 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     limits = parser.add_argument_group("limits")
     for flag, name, unit, help in (
-        ("--max-upload", "MIB", MEBIBYTE, "megabytes of one file"),
+        ("--max-upload", "MIB", MEBIBYTE, "MiB of one file"),
         ("--max-pixels", "N", 1, "pixels of one photo"),
         ("--max-size", "PIXELS", 1, "largest --size a user may choose"),
         ("--max-waiting", "N", 1, "photos being computed or waiting, of all users"),
         ("--max-seconds", "N", 1, "limit from a photo's arrival to its depth"),
-        ("--max-batch", "N", 1, "photos per run of the page's second tab"),
+        ("--max-batch", "N", 1, "photos per run of the tab Several photos"),
         ("--max-frames", "N", 1, "frames of one video"),
     ):
         value = getattr(default, _LIMITS[flag]) // unit

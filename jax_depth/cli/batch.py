@@ -17,7 +17,7 @@ from jax_depth.cli.summary import add_json_argument
 from jax_depth.cli.usage import INTERRUPTED, UsageError
 from jax_depth.formats.folders import PHOTO_SUFFIXES
 
-_RESUME = "run it again with --skip-existing to go on"
+_RESUME = "run it again with --skip-existing to continue"
 
 
 def add_batch_arguments(group: argparse._ArgumentGroup) -> None:
@@ -74,7 +74,7 @@ def run_batch(
                     _check_folder(args.outdir)
                     _process(jobs, *prepare(jobs), report, check)
         except OutputFolderError as error:
-            code, ended = 1, {"error": f"{error}; stopped; when mended, {_RESUME}"}
+            code, ended = 1, {"error": f"{error}; stopped; once fixed, {_RESUME}"}
         except KeyboardInterrupt:
             code, ended = INTERRUPTED, {"error": f"interrupted; {_RESUME}"}
         if ended:

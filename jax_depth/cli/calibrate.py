@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=(2.0, 98.0),
         metavar=("LOW", "HIGH"),
-        help="percentiles of the values at which the range ends (default: 2 98)",
+        help="percentiles of all values between which the range lies (default: 2 98)",
     )
     parser.add_argument(
         "-o",

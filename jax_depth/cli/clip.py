@@ -145,7 +145,7 @@ def _try(word: str, name: str, path: Path, codec: str | None, taken: set[str]) -
         )
     if name != "png16" and path.is_dir():
         raise UsageError(
-            f"'{word}': its result '{path}' is a folder already; choose another place "
+            f"'{word}': its result '{path}' is already a folder; choose another place "
             "with -o"
         )
     try:
@@ -236,8 +236,8 @@ def _write_all(clip: Clip, video: VideoDepth, args, interrupt: Interrupt, bar) -
         if len(sizes) > 1:
             width, height = next(iter(sizes))
             clip.problems.append(
-                f"'{clip.word}' changes its size; frames that are not {width}x{height} "
-                "were fitted into that"
+                f"'{clip.word}' changes size; frames that are not {width}x{height} "
+                "were fitted into it"
             )
 
 

@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         nargs="+",
         required=True,
-        help="names that `jax-depth models` lists, folders with weights, NAME=FILE for "
-        "a weight file, random:NAME for random weights; photos may follow",
+        help="names from `jax-depth models`, folders with weights, NAME=FILE for"
+        " a weight file, random:NAME for random weights; photos may follow "
+        "them",
     )
     parser.add_argument(
         "-o",
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=12,
         metavar="N",
-        help="pictures whose maps are in the page (default: %(default)s)",
+        help="photos shown in the report (default: %(default)s)",
     )
     add_json_argument(parser)
 

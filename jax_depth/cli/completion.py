@@ -20,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "shell",
         choices=SHELLS,
-        help='bash: eval "$(jax-depth completion bash)" in ~/.bashrc; zsh: write it '
-        "to a file _jax-depth in a folder of $fpath; fish: to "
-        "~/.config/fish/completions/jax-depth.fish; tcsh: source it in ~/.tcshrc",
+        help='bash: eval "$(jax-depth completion bash)" in ~/.bashrc; zsh: '
+        "redirect the output to a file _jax-depth in a folder of $fpath; "
+        "fish: to ~/.config/fish/completions/jax-depth.fish; tcsh: source "
+        "it in ~/.tcshrc",
     )
 
 

@@ -58,25 +58,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--align",
         choices=get_args(Method),
-        help="what is fitted before comparing (default: scale_shift, and none for "
-        "metric models)",
+        help="how the prediction is aligned to the truth (default: scale_shift; "
+        "none for metric models)",
     )
     group.add_argument(
         "--space",
         choices=get_args(Space),
-        help="space to fit in (default: disparity, depth for models of depth)",
+        help="space to align in (default: disparity, depth for models that give depth)",
     )
     group.add_argument(
         "--floor",
         type=float,
-        metavar="1/M",
-        help="smallest aligned disparity (default: 1 / the largest depth)",
+        metavar="DISPARITY",
+        help="smallest disparity after alignment, in 1 / metres (default: 1 / "
+        "the largest depth)",
     )
     group.add_argument(
         "--max-depth",
         type=float,
         metavar="M",
-        help=f"largest true depth to judge (default: the protocol's; 80 for {_OWN})",
+        help=f"largest true depth that counts (default: the protocol's; 80 for {_OWN})",
     )
     group = parser.add_argument_group("work")
     group.add_argument(
@@ -91,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_shard,
         default=(0, 1),
         metavar="K/N",
-        help="do every N-th picture from the K-th, counted from 0; N processes may "
-        "share one folder, and the last to finish sums up",
+        help="evaluate every N-th picture from the K-th, counted from 0; N "
+        "processes may share one folder, and the last to finish sums up",
     )
     add_json_argument(group)
 

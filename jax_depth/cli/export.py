@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "words",
-        metavar="MODEL",
+        metavar="MODEL or PHOTO",
         nargs="*",
-        help="same as --model; with --executable, photos as in predict: a program is "
-        "compiled for each of their sizes",
+        help="the model, as in --model; with --executable, photos for whose "
+        "sizes programs are compiled",
     )
     parser.add_argument(
         "-o",
@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="ending in .stablehlo (one program for every size, on CPU, GPU and TPU, "
-        "run by jax alone) or .onnx (one size); with --executable a folder",
+        help="file to write: .stablehlo (one program for every size, on CPU, GPU"
+        " and TPU, run by jax alone) or .onnx (one size); with --executable"
+        " a folder",
     )
     parser.add_argument(
         "--executable",

@@ -34,13 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_shard,
         default=(0, 1),
         metavar="I/N",
-        help="label the I-th of N equal parts, from 0: one process each",
+        help="label the I-th of N equal parts, counted from 0, so that N "
+        "processes share the work",
     )
     parser.add_argument(
         "--packed",
         action="store_true",
-        help="pack pictures and labels into a few large files (ArrayRecord) instead of "
-        "one file per label: for millions; train with --pseudo packed:OUTDIR",
+        help="pack pictures and labels into a few large files (ArrayRecord) "
+        "instead of one file per label: for millions of photos; train with "
+        "--pseudo packed:OUTDIR",
     )
     model = parser.add_argument_group("model")
     add_model_options(model)

@@ -19,22 +19,22 @@ from jax_depth.formats.printable import printable
 # Name -> line in the help. The module of the same name is imported only when its
 # command is called, so that `jax-depth --help` answers at once, without jax.
 COMMANDS = {
-    "predict": "depth of photos: files, folders, globs",
-    "video": "depth of moving pictures: files, frames, a camera, a pipe",
-    "views": "one scene and its cameras from several photos of a place, or a clip",
-    "scene": "photos in three dimensions: meshes, point clouds, stereo pairs",
+    "predict": "estimate depth of photos: files, folders, globs",
+    "video": "estimate depth of videos: files, frames, a camera, a pipe",
+    "views": "build one scene, with cameras, from photos or a clip of a place",
+    "scene": "turn photos into meshes, point clouds and stereo pairs",
     "convert": "convert published weights to this library's format, and back",
-    "quantize": "a model in int8 for CPUs, from your own photos, and what that costs",
+    "quantize": "quantise a model to int8 for CPUs, and say what that costs",
     "export": "write a model as a file for another process or another runtime",
-    "label": "label many photos with a teacher's depth, as training data",
+    "label": "label photos with the depth of a larger model, as training data",
     "train": "train, fine-tune or distil a model by a named recipe",
     "bench": "find the fastest engine, dtype and batch for a model on this machine",
-    "compare": "compare models on the same photos: ranges and agreement, as a page",
+    "compare": "compare models on the same photos: ranges and agreement, as a report",
     "eval": "score a model by a published protocol",
     "calibrate": "find a model's usual range on your pictures, for `predict --range`",
-    "app": "serve models in a browser, and over HTTP",
+    "app": "run the web app, and depth over HTTP",
     "models": "list the models that load by name",
-    "completion": "complete commands and options in bash, zsh, fish and tcsh",
+    "completion": "print a completion script for bash, zsh, fish or tcsh",
 }
 
 # Arguments that are paths though kept as text -> what messages call them.

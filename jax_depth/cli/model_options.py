@@ -20,9 +20,9 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
     model = group.add_mutually_exclusive_group()
     model.add_argument(
         "--model",
-        help="a name that `jax-depth models` lists, random: before one for random "
-        f"weights, or a folder with weights (default: {DEFAULT_MODEL}, which comes "
-        "with the package)",
+        help="a name from `jax-depth models`; the same after random:, for random"
+        f" weights; or a folder with weights (default: {DEFAULT_MODEL}, "
+        "which comes with the package)",
     )
     model.add_argument(
         "--encoder",
@@ -33,15 +33,17 @@ def add_model_options(group: argparse._ArgumentGroup) -> None:
         "--weights",
         "--load-from",
         metavar="FILE",
-        help="a .pth or .safetensors file of that model",
+        help="load the weights of --model or --encoder from this .pth or "
+        ".safetensors file",
     )
     group.add_argument(
         "--size",
         "--input-size",
         type=positive,
         metavar="PIXELS",
-        help="short side at which the network sees a photo (default: the model's "
-        "own, 518 for Depth Anything)",
+        help="short side at which the network sees a photo; for depth-anything-3"
+        " and prompt models the long side (default: the model's own, 518 "
+        "for V1 and V2)",
     )
     add_resample_option(group)
     add_dtype_option(group)
@@ -58,8 +60,9 @@ def add_resample_option(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--resample",
         choices=get_args(Resample),
-        help="resize photos as the original code or as transformers does (default: "
-        "the model's own, original for Depth Anything)",
+        help="how photos are resized: as in the original code, as in "
+        "transformers, or as in Depth Anything 3's code (*_bound_*) or "
+        "Prompt's (shrink_area); default: the model's own",
     )
 
 
@@ -79,9 +82,10 @@ def add_engine_option(group: argparse._ActionsContainer) -> None:
         "--engine",
         choices=("xla", "openvino", "auto"),
         default="xla",
-        help="what runs the network: xla, on any platform of JAX; openvino, faster on "
-        "a CPU, with the package of that name; auto, whichever `jax-depth bench` found "
-        "fastest here (default: %(default)s)",
+        help="what runs the network: xla, on any platform of JAX; openvino, "
+        "often faster on a CPU, with the package of that name; auto, "
+        "whichever `jax-depth bench` found fastest here (default: "
+        "%(default)s)",
     )
 
 
@@ -90,8 +94,8 @@ def add_draft_option(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--draft",
         action="store_true",
-        help="decode JPEGs that are more than twice as large as the network sees them "
-        "at a half, a quarter or an eighth: faster, slightly less exact",
+        help="decode large JPEGs, both sides more than twice the network's "
+        "input, at 1/2, 1/4 or 1/8 of their size: faster, less exact",
     )
 
 
@@ -101,7 +105,8 @@ def add_program_options(group: argparse._ArgumentGroup) -> None:
         "--executables",
         type=Path,
         metavar="FOLDER",
-        help="compiled programs that `jax-depth export --executable` made here",
+        help="folder of programs that `jax-depth export --executable` compiled "
+        "on this machine",
     )
     group.add_argument(
         "--keep-memory",

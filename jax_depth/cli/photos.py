@@ -48,8 +48,9 @@ def add_size_limit(parser: argparse.ArgumentParser) -> None:
         "--max-megapixels",
         type=positive,
         metavar="N",
-        help="largest photo to read, in megapixels (default: 178, a guard against "
-        "small files that unpack into gigabytes; 200 need about 2 GB while being read)",
+        help="largest photo to read, in megapixels (default: 178, a guard "
+        "against small files that unpack into gigabytes; reading one of 200"
+        " takes about 2 GB)",
     )
 
 
@@ -106,11 +107,11 @@ def _from_word(word: str, outdir: Path) -> Iterator[Photo | Problem]:
 def _from_line(word: str, outdir: Path) -> Iterator[Photo | Problem]:
     path = Path(word)
     if "\0" in word:  # from a list: the system would refuse to look
-        yield Problem(word, f"{word!r} is no name of a file; check the list")
+        yield Problem(word, f"{word!r} is not a file name; check the list")
     elif _ADDRESS.match(word):
         yield Problem(
             word,
-            f"'{word}' is an address, and only files of this machine are read; "
+            f"'{word}' is an address, and only local files are read; "
             f"download it first: curl -LO '{word}'",
         )
     elif os.path.isdir(word):

@@ -60,7 +60,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         type=Path,
         default=Path("depth_out"),
         help="folder for the results, made if missing (default: %(default)s); - "
-        "writes the single result of a single photo to standard output",
+        "writes the result for a single photo to standard output",
     )
     group.add_argument(
         "--format",
@@ -74,7 +74,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--colormap",
         choices=COLORMAPS,
         default="Spectral_r",
-        help="colours of color and side-by-side (default: %(default)s, near is red)",
+        help="colour map of the formats color and side-by-side (default: "
+        "%(default)s, near is red)",
     )
     color.add_argument(
         "--grayscale", action="store_true", help="same as --colormap gray"
@@ -83,21 +84,24 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--range",
         metavar="RANGE",
         default="photo",
-        help="range of values in pictures: photo (each its own, the default), "
-        "calibrated (see `jax-depth calibrate`; its file will do too) or LOW:HIGH",
+        help="range of values that the colours span: photo (each photo's own, "
+        "the default), calibrated (found by `jax-depth calibrate`), a file "
+        "that it wrote, or LOW:HIGH",
     )
     group.add_argument(
         "--focal",
         type=number(lambda pixels: 0 < pixels < math.inf, "pixels above 0"),
         metavar="PIXELS",
-        help="focal length of the photos, which depth-anything-3-metric-large needs "
-        "for metres (default: from their EXIF data)",
+        help="focal length of all photos given, which "
+        "depth-anything-3-metric-large needs for metres (default: from "
+        "their EXIF data)",
     )
     group.add_argument(
         "--fill-sky",
         action="store_true",
-        help="put sky at the depth of the farthest ground, with models that predict "
-        "sky: depth-anything-3-mono-large and -metric-large",
+        help="put sky at the 99th percentile of the other depth in the photo, "
+        "with models that predict sky: depth-anything-3-mono-large and "
+        "-metric-large",
     )
     group.add_argument(
         "--pred-only",

@@ -19,15 +19,15 @@ def add_prompt_arguments(group: argparse._ActionsContainer) -> None:
         "--prompt",
         type=Path,
         metavar="PATH",
-        help="coarse depth of the photo (16-bit PNG in millimetres, npy, npz, pfm, "
-        "exr, tiff), or a folder of them named as the photos are: for models that take "
-        "one, such as prompt-depth-anything-small",
+        help="a coarse depth map (16-bit PNG in millimetres, npy, npz, pfm, exr,"
+        " tiff), or a folder of them with the photos' names: for models "
+        "that take one, such as prompt-depth-anything-small",
     )
     group.add_argument(
         "--prompt-unit",
         choices=tuple(METRES),
-        help="unit of the prompts' numbers (default: m; a PNG that does not say is in "
-        "millimetres)",
+        help="unit of the prompts' numbers (default: m; a 16-bit PNG that states"
+        " none is in millimetres)",
     )
 
 

@@ -20,14 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file",
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="which model a weight file holds"
+        "--model",
+        metavar="NAME",
+        help="which model a weight file holds, a name from `jax-depth models`",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
         nargs="+",
         required=True,
-        help="photos like those it is for, as in predict; a hundred or more",
+        help="photos of the kind the model is for: files, folders, globs; a "
+        "hundred or more",
     )
     parser.add_argument(
         "-o",
@@ -48,15 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=128,
         metavar="N",
-        help="photos to calibrate with, at most (default: %(default)s)",
+        help="at most this many photos to calibrate with (default: %(default)s)",
     )
     parser.add_argument(
         "--held-out",
         type=positive,
         default=32,
         metavar="N",
-        help="photos to hold back and compare with float32 on, at most, and a fifth of "
-        "all at most (default: %(default)s)",
+        help="at most this many photos to hold back and compare with float32 on,"
+        " and never more than a fifth (default: %(default)s)",
     )
     add_json_argument(parser)
 

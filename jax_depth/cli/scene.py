@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument_group(
             "camera",
             "Without these: the focal length in the photo's EXIF data, else 60 degrees "
-            "across the longer side, with a note.",
+            "across the longer side, and a note says so.",
         )
     )
     _add_metre_arguments(
@@ -60,7 +60,8 @@ def _add_camera_arguments(group: argparse._ArgumentGroup) -> None:
         "--intrinsics",
         type=_numbers(4),
         metavar="FX,FY,CX,CY",
-        help="in pixels; 0,0 is the centre of the first pixel",
+        help="focal lengths and principal point in pixels; 0,0 is the centre of "
+        "the first pixel",
     )
     camera.add_argument(
         "--fov",
@@ -75,10 +76,13 @@ def _add_metre_arguments(group: argparse._ArgumentGroup) -> None:
         "--near",
         type=float,
         metavar="METRES",
-        help="distance of the nearest point; with --far",
+        help="distance of the nearest point along the camera's axis; needs --far",
     )
     group.add_argument(
-        "--far", type=float, metavar="METRES", help="distance of the farthest point"
+        "--far",
+        type=float,
+        metavar="METRES",
+        help="distance of the farthest point; needs --near",
     )
     group.add_argument(
         "--point",
@@ -115,30 +119,33 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         "--max-depth",
         type=float,
         metavar="METRES",
-        help="leave out points farther than this (default: where the model saturates)",
+        help="leave out points farther than this (default: a metric model's "
+        "largest depth)",
     )
     group.add_argument(
         "--edge-angle",
         type=float,
         default=EDGE_ANGLE,
         metavar="DEGREES",
-        help="leave out triangles the camera sees at less than this, which bridge "
-        "jumps in depth (default: %(default)g; 0 keeps all)",
+        help="leave out triangles at a smaller angle than this to the line of "
+        "sight, which bridge jumps in depth (default: %(default)g; 0 keeps "
+        "all)",
     )
     group.add_argument(
         "--max-points",
         type=positive,
         default=MAX_POINTS,
         metavar="N",
-        help="use every n-th row and column of a larger photo (default: %(default)d)",
+        help="at most this many points: of larger photos every n-th row and "
+        "column is used (default: %(default)d)",
     )
     group.add_argument(
         "--triangles",
         type=positive,
         metavar="N",
-        help="of a mesh (glb, usdz, obj) at most, few where it is flat; needs "
-        f"jax_depth[mesh] (default: {TRIANGLES}, without that package of a "
-        "coarser grid)",
+        help="at most this many triangles in a mesh (glb, usdz, obj; default: "
+        f"{TRIANGLES}). With jax_depth[mesh] flat parts get few; without it "
+        "the grid is made coarser",
     )
     group.add_argument(
         "--fill",
@@ -152,8 +159,9 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=100 * PARALLAX,
         metavar="PERCENT",
-        help="of the width, the shift between the two eyes' views from near to far "
-        "(default: %(default)g)",
+        help="strength of the stereo effect: how much farther near points are "
+        "shifted than far ones between the two eyes' views, in percent of "
+        "the width (default: %(default)g)",
     )
     add_batch_arguments(group)
 

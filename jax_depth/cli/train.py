@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FORMAT:PATH",
         action="append",
         default=[],
-        help="pictures with depth; several are mixed in proportion to their size or to "
-        "?weight=W after each path; smoke renders its own",
+        help="pictures with depth; several are mixed in proportion to their size"
+        " or to ?weight=W after each path; the recipe smoke renders its own",
     )
     parser.add_argument(
         "--pseudo",
@@ -297,7 +297,7 @@ def _named(args: argparse.Namespace) -> Any:
             raise UsageError(f"{args.recipe}: {error}") from None
     near = difflib.get_close_matches(args.recipe, RECIPES, 1, 0.0)[0]
     raise UsageError(
-        f"no recipe and no file is called {args.recipe!r}; did you mean {near!r}? "
+        f"no recipe or file is called {args.recipe!r}; did you mean {near!r}? "
         f"There are {', '.join(RECIPES)}"
     )
 

@@ -52,13 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(model)
     add_engine_option(model)
     add_program_options(model)
-    _add_clip_options(parser.add_argument_group("models that take clips"))
+    _add_clip_options(parser.add_argument_group("video models"))
     _add_output(parser.add_argument_group("output"))
 
 
 def _add_selection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or H:M:S"
+        "--start",
+        type=_seconds,
+        default=0.0,
+        metavar="TIME",
+        help="start here: seconds or H:M:S, such as 90 or 1:30",
     )
     group.add_argument(
         "--max-frames", type=positive, metavar="N", help="stop after N frames"
@@ -67,8 +71,9 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         "--fps",
         type=_rate,
         metavar="RATE",
-        help="frames a second at most, such as 10 or 30000/1001; for a folder, how "
-        "fast its frames are shown (default: all frames; 25 for a folder)",
+        help="keep at most this many frames a second, such as 10 or 30000/1001 "
+        "(default: all); for a folder, how fast its frames are shown "
+        "(default: 25)",
     )
 
 
@@ -83,8 +88,9 @@ def _add_clip_options(group: argparse._ArgumentGroup) -> None:
         "--stitch",
         choices=("steady", "exact"),
         default="steady",
-        help="how windows are brought to one scale: as the authors do (exact), or so "
-        "that an opening without contrast does not flatten the rest (default: steady)",
+        help="how windows of 32 frames are joined: exact, as the authors do, or "
+        "steady, so that an opening without contrast does not flatten the "
+        "rest (default: steady)",
     )
 
 
@@ -110,18 +116,19 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--range",
         metavar="RANGE",
         default="stream",
-        help="range of values in pictures: stream (each frame aligned to the past, the "
-        "default), clip (one range for all, in two passes), frame (each its own: "
-        "flickers), calibrated (see `jax-depth calibrate`; its file will do too) or "
-        "LOW:HIGH",
+        help="range of values that the colours span: stream (each frame aligned "
+        "to the past, the default), clip (one range for all, in two "
+        "passes), frame (each its own: flickers), calibrated (found by "
+        "`jax-depth calibrate`), a file that it wrote, or LOW:HIGH",
     )
     group.add_argument(
         "--smooth",
         type=number(lambda share: 0 <= share < 1, "a share from 0 to below 1"),
         default=0.9,
         metavar="SHARE",
-        help="how much of the past a film of --range stream blends in where the "
-        "picture stands still, from 0 to below 1 (default: %(default)s)",
+        help="with --range stream: how much of earlier frames is blended into "
+        "the video where the picture stands still, from 0 to below 1 "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--pred-only",
@@ -214,7 +221,7 @@ def _check_model(args: argparse.Namespace, estimator: Any) -> None:
             )
     elif args.streaming or args.stitch != "steady":
         raise UsageError(
-            f"--streaming and --stitch are for models of clips, but "
+            f"--streaming and --stitch are for video models, but "
             f"{estimator.config.name!r} sees single pictures; use "
             "video-depth-anything-small, or leave them out"
         )

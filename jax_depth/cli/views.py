@@ -53,12 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         choices=get_args(Reference),
         default="saddle_balanced",
-        help="which view defines the world frame (default: %(default)s)",
+        help="which view defines the world: first, middle, or as the network "
+        "chooses (default: %(default)s)",
     )
     scene.add_argument(
         "--metric",
         metavar="MODEL",
-        help="scale the scene to metres with this model, depth-anything-3-metric-large",
+        help="scale the scene to metres with this model: "
+        "depth-anything-3-metric-large or a folder of such a one",
     )
     scene.add_argument(
         "--pose-from",
@@ -71,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit",
         choices=("refuse", "crop"),
         default="refuse",
-        help="what to do with photos of differing sizes (default: %(default)s)",
+        help="refuse photos of differing sizes, or crop them to what they share "
+        "(default: %(default)s)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -86,16 +89,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=names_among(FORMATS),
         default=["glb"],
         metavar="A,B",
-        help="comma-separated, of glb, ply, colmap and npz, which keeps everything "
-        "(default: glb)",
+        help="comma-separated, of glb, ply, colmap and npz; npz keeps everything"
+        " (default: glb)",
     )
     output.add_argument(
         "--confidence",
         type=float,
         default=40.0,
         metavar="PERCENT",
-        help="leave out this share of the least confident pixels (default: "
-        "%(default)g)",
+        help="leave out the least confident pixels, this percentage of all "
+        "(default: %(default)g)",
     )
     output.add_argument(
         "--max-points",

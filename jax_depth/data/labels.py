@@ -60,7 +60,9 @@ class Labels(Dataset):
         stored_kind = stored.texts.get("kind")
         kind = row["kind"]
         if stored_kind != kind:
-            raise SampleError(f"{path} holds {stored_kind}, its manifest says {kind}")
+            raise SampleError(
+                f"{path} holds {stored_kind}, but its manifest says {kind}"
+            )
         unit = "m" if kind == "metric_depth" else None
         rgb = self._picture(row)
         return labelled_sample(rgb, stored.values, kind, unit, row["name"])

@@ -138,7 +138,7 @@ def check_views(config: ModelConfig, views: int) -> None:
             "a fit, which no exported file holds; use jax_depth.load(...).views"
         )
     if views < 1:
-        raise ValueError(f"{views} views are none; give 1 or more")
+        raise ValueError(f"views is {views}; give 1 or more")
 
 
 def check_installed() -> None:

@@ -112,7 +112,7 @@ def read_image(
 
     Warns:
         UserWarning: a file is animated or has several pages: the first is read; or
-            its EXIF data are damaged: it is read as not rotated.
+            its EXIF data are damaged: it is read without rotation.
     """
     label = label_of(source, name)
     if isinstance(source, str | os.PathLike):
@@ -257,7 +257,7 @@ def _check_file(path: Path, label: str) -> None:
             f"{label} cannot be opened: permission denied; change its permissions"
         ) from error
     except ValueError as error:  # NUL in it, or what has no bytes
-        raise OSError(f"{label} is no name of a file; check the path") from error
+        raise OSError(f"{label} is not a file name; check the path") from error
     except OSError as error:
         if error.errno is None:  # one of the sentences above
             raise
@@ -342,7 +342,7 @@ def _orientation(image: Image.Image, label: str) -> int:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception as error:  # Pillow parses EXIF without checks of its own
         warnings.warn(
-            f"{label} has unreadable EXIF data ({error}); it is read as not rotated",
+            f"{label} has unreadable EXIF data ({error}); it is read without rotation",
             stacklevel=5,
         )
         return 1
@@ -421,7 +421,7 @@ def _decoding_error(label: str, error: Exception) -> Exception:
         return ValueError(
             f"{label} has {size} megapixels, more than the {limit} read by default; "
             f"shrink it, or if you trust it allow its size: `--max-megapixels {size}`, "
-            f"in Python `jax_depth.formats.allow_megapixels({size})`; it takes some "
+            f"in Python `jax_depth.formats.allow_megapixels({size})`; this takes about "
             f"{max(1, round(size * 8 / 1000))} GB of memory"
         )
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__

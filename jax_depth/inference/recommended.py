@@ -76,7 +76,7 @@ def resolved(config: ModelConfig, *, only_xla: bool = False) -> tuple[Timing, st
     elif found.engine == "openvino" and only_xla:
         why = "openvino was faster here, but takes no devices"
     elif found.engine == "openvino" and not installed("openvino"):
-        why = "openvino was faster here, but is not installed any more"
+        why = "openvino was faster here, but is no longer installed"
     else:
         ms = 1e3 * (found.seconds or 0)
         why = f"`jax-depth bench` measured {ms:.3g} ms a picture here"

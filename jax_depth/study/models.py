@@ -55,7 +55,7 @@ def open_models(words: Sequence[str], **options: Any) -> dict[str, Estimator]:
         refuse_without_prompt(config)
         if sees_clips(config):
             raise ValueError(
-                f"{word!r} is a model of clips, and compare looks into networks of "
+                f"{word!r} is a video model, and compare looks into networks of "
                 "single pictures; leave it out"
             )
     return found

@@ -216,7 +216,7 @@ def _as_recipe(recipe: Any) -> Recipe:
     found = RECIPES.get(recipe) if isinstance(recipe, str) else recipe
     if not isinstance(found, Recipe):
         raise ValueError(
-            f"{recipe!r:.80} is no recipe; give one, or a name: {', '.join(RECIPES)}"
+            f"{recipe!r:.80} is not a recipe; give one, or a name: {', '.join(RECIPES)}"
         )
     return found
 
@@ -229,7 +229,7 @@ def _as_data(data: Any) -> TrainingData:
     for one in given if isinstance(given, Sequence) else [given]:
         if not isinstance(one, Dataset | str):
             raise ValueError(
-                f"{one!r:.80} is no data to train on; give TrainingData, a dataset, "
+                f"{one!r:.80} is not data to train on; give TrainingData, a dataset, "
                 "name:path, or a list of those"
             )
     opened = [open_dataset(d) if isinstance(d, str) else d for d in given]

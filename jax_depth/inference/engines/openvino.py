@@ -65,12 +65,12 @@ class OpenVinoEngine:
             )
         if architectures.sees_clips(config):
             raise ValueError(
-                "engine 'openvino' cannot run models of clips, such as "
+                "engine 'openvino' cannot run video models, such as "
                 f"{config.name!r}; use engine 'xla'"
             )
         if changes is not None and config.dtype != "float32":
             raise ValueError(
-                f"{config.name} is quantised to int8, and what is left was measured in "
+                f"{config.name} is quantised to int8, and its other parts are in "
                 "float32; leave dtype out"
             )
         has_threads()
