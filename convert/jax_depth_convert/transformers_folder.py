@@ -62,7 +62,7 @@ def config_from_transformers(path: Path) -> ModelConfig:
 
     The position embedding's offset is not in that file: encoders without registers
     get the 0.1 that the published weights were trained with. For weights fine-tuned in
-    a transformers that no longer applies it, set `position_offset` to 0.0.
+    transformers 4.45 or later, which does not apply it, set `position_offset` to 0.0.
 
     Args:
         path: the file; the model gets the name of its directory.
