@@ -120,6 +120,27 @@ def test_blocks_of_accelerators_equal_those_of_cpus(method):
     _close(attention._blocked(q, k, v, jnp.float32), expected, 3e-5)
 
 
+@pytest.mark.parametrize("n", [20, 500])
+def test_attention_of_few_tokens(n):
+    # On a CPU the second goes head by head, and its derivatives in one pass.
+    q, k, v, cotangent = _four(1, 5, n, 4)
+    assert (5 * n * n > attention._ONE_PASS_LOGITS) == (n == 500)
+    inputs = [torch.from_numpy(x).double().requires_grad_() for x in (q, k, v)]
+    expected = F.scaled_dot_product_attention(*inputs, scale=1.0)
+    expected.backward(torch.from_numpy(cotangent).double())
+    actual, pullback = jax.vjp(attention.attend, q, k, v)
+    _close(attention.attend(q, k, v), expected.detach())
+    _close(actual, expected.detach())
+    for gradient, t in zip(pullback(cotangent), inputs, strict=True):
+        _close(gradient, t.grad, 3e-5)
+    # A derivative in one direction, of one operand.
+    _, tangent = jax.jit(
+        lambda k, dk: jax.jvp(lambda k: attention.attend(q, k, v), [k], [dk])
+    )(k, k)
+    expected = np.vdot(pullback(cotangent)[1], k)
+    assert np.vdot(cotangent, tangent) == pytest.approx(expected, rel=1e-4)
+
+
 def test_weights_are_summed_by_the_second_product():
     q, k, v, cotangent = _four(1, 2, 1500, 4)
     inputs = [torch.from_numpy(x).double().requires_grad_() for x in (q, k, v)]

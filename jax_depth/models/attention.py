@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.models import symbolic
@@ -19,6 +20,8 @@ from jax_depth.models.products import products
 
 # "auto" takes one pass up to here; a square of 518 has 1370 tokens.
 _ONE_PASS_TOKENS = 1024
+# A CPU does so with few logits alone, 4 MiB: more leave its cache.
+_ONE_PASS_LOGITS = 2**20
 # And up to here where memory is wide: 1 GiB of logits for 16 heads.
 _ONE_PASS_TOKENS_ACCELERATOR = 4096
 # Below, shapes are asked for before devices are known (`param_shapes`).
@@ -69,19 +72,33 @@ def attend(
         return _flash(q, k, v, dtype, keep_little)
     if method == "auto" and _flash_serves(q, dtype):
         return _flash(q, k, v, dtype, keep_little)
-    by_xla = _chosen(n, method, dtype, keep_little)
+    by_xla = _chosen(q.shape, n, method, dtype, keep_little)
     if method == "auto" and _cudnn_serves(q, dtype):
         return jax.lax.platform_dependent(q, k, v, cuda=_cudnn, default=by_xla)
     return by_xla(q, k, v)
 
 
-def _chosen(n: int, method: str, dtype: Any, keep_little: bool) -> Callable[..., Array]:
-    """Return (q, k, v) -> the result, in operations of XLA."""
+def _chosen(
+    shape: tuple[int, ...], n: int, method: str, dtype: Any, keep_little: bool
+) -> Callable[..., Array]:
+    """Return (q, k, v) -> the result, in operations of XLA.
+
+    Args:
+        shape: of q.
+        n: keys.
+        method, dtype, keep_little: see `attend`.
+    """
     one_pass = functools.partial(_one_pass, dtype=dtype)
     by_query = functools.partial(_blocked, dtype=dtype)
     by_head = functools.partial(_blocked_by_head, dtype=dtype)
-    if method == "one_pass" or (method == "auto" and n <= _ONE_PASS_TOKENS):
+    if method == "one_pass":
         return one_pass
+    if method == "auto" and n <= _ONE_PASS_TOKENS:
+        b, heads, queries, _ = shape
+        few = symbolic.is_symbolic(b, queries) or (
+            b * heads * queries * n <= _ONE_PASS_LOGITS
+        )
+        return one_pass if few else functools.partial(_short, dtype)
     wide = method == "auto" and n <= _ONE_PASS_TOKENS_ACCELERATOR
 
     def by_platform(q, k, v):
@@ -98,7 +115,7 @@ def _flash(q, k, v, dtype, keep_little: bool):
     from jax_depth.models.flash_attention import flash_attention
 
     # What other platforms do, which never takes this way again.
-    elsewhere = _chosen(q.shape[2], "auto", dtype, keep_little)
+    elsewhere = _chosen(q.shape, q.shape[2], "auto", dtype, keep_little)
     return flash_attention(q, k, v, dtype, elsewhere)
 
 
@@ -156,6 +173,37 @@ def _cudnn(q, k, v):
 def _one_pass(q, k, v, dtype):
     weights = jax.nn.softmax(einsum("bhqc,bhkc->bhqk", q, k, dtype), axis=-1)
     return einsum("bhqk,bhkc->bhqc", weights, v, dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _short(dtype, q, k, v):
+    """One pass; on a CPU one head after the other."""
+    return jax.lax.platform_dependent(
+        q,
+        k,
+        v,
+        cpu=functools.partial(_blocked_by_head, dtype=dtype),
+        default=functools.partial(_one_pass, dtype=dtype),
+    )
+
+
+def _short_jvp(dtype, primals, tangents):
+    # The weights are few, so they are kept rather than computed again; of one form:
+    # the derivative of both platforms' branches would keep those of both.
+    moving = [i for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero)]
+
+    def of_moving(*values):
+        qkv = list(primals)
+        for i, value in zip(moving, values, strict=True):
+            qkv[i] = value
+        return _one_pass(*qkv, dtype=dtype)
+
+    return jax.jvp(
+        of_moving, [primals[i] for i in moving], [tangents[i] for i in moving]
+    )
+
+
+_short.defjvp(_short_jvp, symbolic_zeros=True)
 
 
 def _blocked_by_head(q, k, v, dtype):
