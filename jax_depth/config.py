@@ -60,7 +60,7 @@ class EncoderConfig:
             numbers.
         attention: "one_pass" holds all n^2 logits of n tokens a head, "blocked" a
             million; the same numbers but for the order of sums. "auto" takes one
-            pass up to 1024 tokens on CPU (518 x 518 has 1370), up to 4096 elsewhere, in
+            pass up to 256 tokens on CPU (518 x 518 has 1370), up to 4096 elsewhere, in
             bfloat16 kernels of cuDNN or Pallas. "flash" is Pallas' on TPU, else "auto".
     """
 

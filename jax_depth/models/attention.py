@@ -20,7 +20,8 @@ from jax_depth.models.products import products
 
 # "auto" takes one pass up to here; a square of 518 has 1370 tokens.
 _ONE_PASS_TOKENS = 1024
-# A CPU does so with few logits alone, 4 MiB: more leave its cache.
+# A CPU does so up to here, or with few logits, 4 MiB: more leave its cache.
+_ONE_PASS_TOKENS_CPU = 256
 _ONE_PASS_LOGITS = 2**20
 # And up to here where memory is wide: 1 GiB of logits for 16 heads.
 _ONE_PASS_TOKENS_ACCELERATOR = 4096
@@ -95,8 +96,10 @@ def _chosen(
         return one_pass
     if method == "auto" and n <= _ONE_PASS_TOKENS:
         b, heads, queries, _ = shape
-        few = symbolic.is_symbolic(b, queries) or (
-            b * heads * queries * n <= _ONE_PASS_LOGITS
+        few = (
+            n <= _ONE_PASS_TOKENS_CPU
+            or symbolic.is_symbolic(b, queries)
+            or b * heads * queries * n <= _ONE_PASS_LOGITS
         )
         return one_pass if few else functools.partial(_short, dtype)
     wide = method == "auto" and n <= _ONE_PASS_TOKENS_ACCELERATOR
