@@ -5,9 +5,14 @@ for them for ever. Known from the moment that `jax_depth` is imported, since a p
 may have computed with JAX alone.
 """
 
+import functools
 import os
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 # Whether an engine other than JAX's own has threads in this process.
 _threads = False
@@ -23,6 +28,17 @@ def check_process() -> None:
     """
     if _forked:
         _refuse()
+
+
+def computes(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let a function of JAX arrays begin with `check_process`."""
+
+    @functools.wraps(function)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        check_process()
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def has_threads() -> None:

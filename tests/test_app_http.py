@@ -15,6 +15,7 @@ import small_models
 import tifffile
 from app_server import ask
 from PIL import Image
+from raw_photos import raw_photo
 
 from jax_depth import outputs
 
@@ -146,7 +147,9 @@ def png_of(width: int, height: int) -> bytes:
         ("?size=13", photo(), 422, "size is 13; give 14 to 112"),
         ("?size=113", photo(), 422, "give 14 to 112"),
         ("?size=-1", photo(), 422, "size '-1' is not a whole number"),
-        ("?size=" + "9" * 5000, photo(), 422, "is not a whole number"),
+        ("?size=99999999", photo(), 422, "99999999; give 14 to 112"),
+        ("?size=" + "9" * 5000, photo(), 422, "is too large; give 14 to 112"),
+        ("", raw_photo("cfa"), 415, "camera raw file"),
         ("?sizes=56", photo(), 422, "'sizes' is unknown.*did you mean 'size'"),
         ("?format=jpg", photo(), 422, "'jpg'.*give png, npy, npz"),
     ],

@@ -158,11 +158,11 @@ def test_results_do_not_depend_on_processes_or_batches(fake, diode, tmp_path, ca
 
 def test_a_folder_of_other_results_is_refused(fake, diode, capsys):
     evaluate("-o", "out")
-    assert evaluate("-o", "out", "--align", "median") == 1
+    assert evaluate("-o", "out", "--align", "median") == 2
     err = capsys.readouterr().err
     assert "align 'scale_shift' where this one has 'median'" in err
     fake.params = {"w": np.ones(3, np.float32)}
-    assert evaluate("-o", "out") == 1
+    assert evaluate("-o", "out") == 2
     assert "with parameters '" in capsys.readouterr().err
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import jax_depth
+from jax_depth import evaluation
+from jax_depth.training import losses
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,10 @@ def test_a_spawned_worker(estimator):
 
 PIXELS = np.zeros((1, 28, 28, 3), np.float32)
 KEY = jax.random.key(0)
+MAP, MASK = (
+    np.arange(1, 65, dtype=np.float32).reshape(1, 8, 8),
+    np.ones((1, 8, 8), bool),
+)
 
 
 def in_a_fork(estimator, use):
@@ -86,6 +92,9 @@ def in_a_fork(estimator, use):
         lambda x: jax_depth.forward(x.params, PIXELS, x.config),
         lambda x: jax_depth.features(x.params, PIXELS, x.config),
         lambda x: jax_depth.init(x.config, KEY),
+        lambda _: losses.affine_invariant(MAP, MAP, MASK),
+        lambda _: losses.normalize(MAP, MASK),
+        lambda _: evaluation.masked_metrics(MAP, MAP, MASK),
         lambda _: jax_depth.load_params("tiny"),
         lambda x: jax_depth.save_params("never-written", x.params, x.config),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from data_layouts import picture, save
 from fake_estimator import FakeEstimator
+from PIL import Image
 
 from jax_depth.cli import label
 from jax_depth.cli.main import main
@@ -138,6 +139,21 @@ def test_what_fails_is_named_and_left_out(fake, capsys):
     assert "broken.jpg" in err and "5 of 6 labelled in out, 1 failed" in out
     dataset = open_dataset("labels:out")
     check(dataset, set(all_names()) - {"broken.jpg"})
+
+
+def test_pictures_of_16_bits_are_labelled_as_predict_sees_them(fake):
+    red = np.linspace(0, 65535, 160).reshape(10, 16).astype(np.uint16)
+    os.makedirs("photos")
+    Image.fromarray(red).save("photos/wide.png")
+    for packed in ([], ["--packed"]):
+        out = f"out{len(packed)}"
+        assert main(["label", "photos", "-o", out, "--quiet", *packed]) == 0
+        sample = open_dataset(f"{'packed' if packed else 'labels'}:{out}")[0]
+        step = 0.5 / 65535 + 1e-6
+        np.testing.assert_allclose(sample.target, red / 65535, rtol=0, atol=step)
+        # Rows of training have 8 bits.
+        want = np.rint(red[..., None].repeat(3, 2) / 257)
+        np.testing.assert_allclose(sample.rgb.astype(float), want, rtol=0, atol=1)
 
 
 def test_a_map_that_is_not_finite_is_left_out(fake, monkeypatch, capsys):

@@ -119,8 +119,20 @@ def test_json_that_is_nested_too_deeply(tmp_path, name, read):
 
 def test_a_pipe_as_manifest(tmp_path):
     os.mkfifo(tmp_path / "m.csv")
-    with pytest.raises(DatasetError, match="pipe"):
-        open_dataset(f"pairs:{tmp_path / 'm.csv'}")
+    for text in ("pairs:{}", "labels:{}", f"kitti:{_drive(tmp_path)}?files={{}}"):
+        with pytest.raises(DatasetError, match=r"m\.csv.*pipe"):
+            open_dataset(text.format(tmp_path / "m.csv"))
+
+
+def _drive(root):
+    """Make a folder of KITTI with one frame, of which only the names count."""
+    drive = "2011_09_26_drive_0001_sync"
+    depth = root / "train" / drive / "proj_depth/groundtruth/image_02/0000000005.png"
+    photo = root / "2011_09_26" / drive / "image_02/data/0000000005.png"
+    for path in (depth, photo):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    return root
 
 
 _KILLED = """

@@ -1,6 +1,7 @@
 """Depth maps of other programs, damaged ones and huge ones: right, or one sentence."""
 
 import io
+import os
 import random
 import struct
 import warnings
@@ -13,6 +14,7 @@ import tifffile
 from PIL import Image, PngImagePlugin
 
 from jax_depth import DepthMap
+from jax_depth.formats.maps import MAP_SUFFIXES, read_map
 
 VALUES = np.random.default_rng(0).random((23, 31), dtype=np.float32)
 
@@ -166,6 +168,14 @@ def test_tiffs_of_floats(tmp_path, dtype, big, order, options):
     depth = DepthMap.load(path)
     np.testing.assert_array_equal(depth.values, values.astype(np.float32))
     assert depth.model == "mine"
+
+
+@pytest.mark.parametrize("suffix", MAP_SUFFIXES)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
+    path = tmp_path / f"map{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=rf"{path.name}.*named pipe.*regular file"):
+        read_map(path)
 
 
 def test_a_description_nested_too_deep_says_nothing(tmp_path):

@@ -56,6 +56,13 @@ def test_selections_that_cannot_be(arguments, message):
         Selection(**arguments)
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    for name in ("clip.mp4", "clip.webp"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(OSError, match=rf"{name}' is a pipe.*'-'.*file"):
+            open_source(tmp_path / name)
+
+
 def test_expected_frames():
     rate = Fraction(30)
     assert Selection().expected(90.0, rate) == 90

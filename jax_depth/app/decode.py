@@ -3,13 +3,14 @@
 import io
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from jax_depth.app.limits import MEBIBYTE, Limits
 from jax_depth.app.refusal import Refusal
-from jax_depth.formats.image import Pixels, read_image, read_odd_tiff
-from jax_depth.formats.tiff_pictures import first_directory, size
-from jax_depth.formats.unread import is_heif, is_raw, unread_kind
+from jax_depth.formats.image import Pixels, read_odd_tiff, read_opened
+from jax_depth.formats.opening import UnreadKind, open_picture
+from jax_depth.formats.tiff_pictures import File, first_directory, size
+from jax_depth.formats.unread import is_heif
 
 # Of the formats Pillow knows, those of photos. Others run foreign programs (EPS starts
 # Ghostscript) or are too rarely tested to meet a stranger's bytes.
@@ -38,58 +39,39 @@ def decode(source: bytes | Path, limits: Limits, name: str = "") -> Pixels:
     check_bytes(count, limits, label)
     if count == 0:
         raise Refusal(422, f"{label} is empty (0 bytes); send a photo")
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        image = Image.open(stream, formats=FORMATS)
-    except UnidentifiedImageError:
-        return _beyond_pillow(source, limits, name)
-    # Where warnings are errors the milder one of the two is raised.
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Refusal(413, _too_many_pixels(label, "far too many", limits)) from None
-    except Exception as error:  # Pillow's parsers raise whatever they stumble on
-        raise Refusal(
-            422, f"{label} is damaged ({_line(error)}); send it again"
-        ) from None
-    with image:
-        header = _header(source)
-        if image.format == "TIFF" and is_raw(Path(name), header):
-            raise Refusal(415, f"{label} {unread_kind(Path(name), header)}")
-        _check_pixels(image.width, image.height, limits, label)
-        try:
-            return read_image(image, name=name or "the picture")
-        except (ValueError, OSError) as error:
-            raise Refusal(422, _line(error)) from None
-
-
-def _beyond_pillow(source: bytes | Path, limits: Limits, name: str) -> Pixels:
-    """Read a TIFF of a kind that Pillow does not know, or say what the file is."""
-    label = repr(name) if name else "the body"
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        tags = first_directory(file)
-        if not tags or unread_kind(Path(name), _header(source)):
-            raise Refusal(415, f"{label} {_what_else(source, name)}")
-        _check_pixels(*size(tags), limits, label)
         try:
+            image = open_picture(file, Path(name), label, FORMATS)
+        except UnreadKind as error:
+            what = label if name else "the body"
+            raise Refusal(415, _what_else(file, what, error)) from None
+        except ValueError:
+            words = _too_many_pixels(label, "far too many", limits)
+            raise Refusal(413, words) from None
+        except OSError as error:
+            raise Refusal(422, _line(error)) from None
+        try:
+            if image is not None:
+                with image:
+                    _check_pixels(image.width, image.height, limits, label)
+                    return read_opened(image, label)
+            tags = first_directory(file) or {}
+            _check_pixels(*size(tags), limits, label)
             return read_odd_tiff(file, tags, label)
         except (ValueError, OSError) as error:
             raise Refusal(422, _line(error)) from None
 
 
-def _what_else(source: bytes | Path, name: str) -> str:
+def _what_else(file: File, label: str, error: UnreadKind) -> str:
     """Return what a file of no known format is, and what to send instead."""
-    header = _header(source)
-    kind = unread_kind(Path(name), header)
-    if kind is None or is_heif(header):
-        kind = "is a HEIC photo" if kind else "is not a picture of a known format"
-        kind += "; send a JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PPM"
-    return kind
-
-
-def _header(source: bytes | Path) -> bytes:
-    if isinstance(source, bytes):
-        return source[:32]
-    with source.open("rb") as file:
-        return file.read(32)
+    file.seek(0)
+    if is_heif(file.read(32)):
+        kind = "is a HEIC photo"
+    elif error.known:
+        return _line(error)
+    else:
+        kind = "is not a picture of a known format"
+    return f"{label} {kind}; send a JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PPM"
 
 
 def check_bytes(size: int, limits: Limits, label: str = "the picture") -> None:

@@ -89,5 +89,12 @@ def _options(format: str, request: Request) -> dict:
     query = request.query_params
     options: dict = {"colormap": query.get("colours", "Spectral_r")}
     if "low" in query and "high" in query:
-        options |= {"low": float(query["low"]), "high": float(query["high"])}
+        options |= {end: _number(end, query[end]) for end in ("low", "high")}
     return options
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text[:40]!r} is not a number") from None

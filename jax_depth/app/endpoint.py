@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from jax_depth.app.answers import as_answer
 from jax_depth.app.body import USAGE, read_body
 from jax_depth.app.encode import encode
+from jax_depth.app.models import find_model, size_range
 from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.depth_map import DepthMap
@@ -52,11 +53,12 @@ async def _answer(request: Request, service: Service) -> Response:
     options |= _options(sent.fields)
     form = options.get("format", "png")
     name, media_type = FORMATS[form]
+    model = options.get("model")
     result = await service.predict(
         sent.picture,
         name=sent.name,
-        model=options.get("model"),
-        size=_size(options.get("size")),
+        model=model,
+        size=_size(options.get("size"), service, model),
     )
     content = await service.in_thread(encode, result.depth, name)
     headers = {
@@ -73,10 +75,12 @@ def _options(given: Mapping[str, str]) -> dict[str, str]:
             near = difflib.get_close_matches(key, _OPTIONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "see docs/app.md"
             raise Refusal(
-                422, f"option {key!r} is unknown ({', '.join(_OPTIONS)}); {hint}"
+                422, f"option {_short(key)} is unknown ({', '.join(_OPTIONS)}); {hint}"
             )
     if (form := given.get("format", "png")) not in FORMATS:
-        raise Refusal(422, f"format {form!r} is unknown; give {', '.join(FORMATS)}")
+        raise Refusal(
+            422, f"format {_short(form)} is unknown; give {', '.join(FORMATS)}"
+        )
     if form == "exr" and not installed("OpenEXR"):
         raise Refusal(
             422, "this server writes no EXR, which needs jax_depth[exr]; use npz"
@@ -84,11 +88,20 @@ def _options(given: Mapping[str, str]) -> dict[str, str]:
     return dict(given)
 
 
-def _size(text: str | None) -> int | None:
-    # No longer than a size can be, since int() of a long text takes long.
-    if text is None or (text.isascii() and text.isdigit() and len(text) < 6):
-        return None if text is None else int(text)
-    raise Refusal(422, f"size {text[:20]!r} is not a whole number of pixels")
+def _size(text: str | None, service: Service, model: str | None) -> int | None:
+    if text is None:
+        return None
+    whole = text.isascii() and text.isdigit()
+    if whole and len(text) < 10:  # int() of a long text takes long
+        return int(text)
+    least, most = size_range(find_model(service.models, model), service.limits)
+    problem = "is too large" if whole else "is not a whole number of pixels"
+    raise Refusal(422, f"size {_short(text)} {problem}; give {least} to {most}")
+
+
+def _short(text: str) -> str:
+    """Return a stranger's word as sentences quote it."""
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
 
 
 def _meaning(depth: DepthMap) -> dict[str, str]:

@@ -75,7 +75,8 @@ def find_model(models: Mapping[str, Estimator], name: str | None) -> Estimator:
         return next(iter(models.values()))
     if name not in models:
         raise Refusal(
-            422, f"no model here is called {name!r}; there are: {', '.join(models)}"
+            422,
+            f"no model here is called {name[:100]!r}; there are: {', '.join(models)}",
         )
     return models[name]
 
@@ -88,10 +89,15 @@ def check_size(estimator: Estimator, size: int | None, limits: Limits) -> int:
     """
     if size is None:
         return estimator.size
-    least = estimator.config.encoder.patch_size
-    if not least <= size <= limits.size:
-        raise Refusal(422, f"size is {size}; give {least} to {limits.size} pixels")
+    least, most = size_range(estimator, limits)
+    if not least <= size <= most:
+        raise Refusal(422, f"size is {size}; give {least} to {most} pixels")
     return size
+
+
+def size_range(estimator: Estimator, limits: Limits) -> tuple[int, int]:
+    """Return the least and the largest short side that a server computes at."""
+    return estimator.config.encoder.patch_size, limits.size
 
 
 @contextlib.contextmanager

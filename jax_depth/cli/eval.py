@@ -125,7 +125,11 @@ def run(args: argparse.Namespace) -> int:
         **benchmark.description(),
         "pictures": digest([name.encode() for name in benchmark.names]),
     }
-    records = Records(folder, settings, process=args.shard[0])
+    try:
+        records = Records(folder, settings, process=args.shard[0])
+        records.judged()  # refuses those of other settings
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     _judge_all(args, benchmark, estimator, records)
     summary = _write(folder, settings, benchmark, records, args.worst)
     if summary["complete"] and args.worst:

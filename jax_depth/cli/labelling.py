@@ -167,6 +167,8 @@ class Labelling:
         write(printable(f"jax-depth: label: {sentence}"), file=sys.stderr)
 
     def _read(self, index: int) -> np.ndarray:
+        if isinstance(self._dataset, Unlabelled):
+            return self._dataset.picture(index)  # all its bits, as for `predict`
         return self._dataset[index].rgb
 
     def _is_label(self, index: int, depth: DepthMap | Exception) -> bool:

@@ -119,21 +119,28 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from jax_depth.cli.compilation_cache import use_compilation_cache
+    from jax_depth.data.loader import TooManyUnreadable
+    from jax_depth.data.sample import DatasetError
     from jax_depth.inference.memory import keep_freed_memory
     from jax_depth.training.loop import train
-    from jax_depth.training.start import StartError
+    from jax_depth.training.record import FolderError
 
     # On CPU only the process that writes the cache finds anything in it, and gloo waits
     # half a minute for the others, which compile.
     if jax.process_count() == 1 or jax.default_backend() != "cpu":
         use_compilation_cache()
     keep_freed_memory()
-    data = _data(args, recipe)
+    try:
+        data = _data(args, recipe)
+    except DatasetError as error:
+        raise UsageError(str(error)) from None
     if args.eval_only and not data.judges():
         raise UsageError("--eval-only needs data to evaluate on; give --held-out")
     try:
         history = train(recipe, data, args.workdir, judge_only=args.eval_only)
-    except StartError as error:
+    except TooManyUnreadable:  # of a store that may be back when it is tried again
+        raise
+    except (ValueError, FolderError) as error:
         raise UsageError(str(error)) from None
     return _conclude(args, recipe, history)
 

@@ -14,7 +14,7 @@ from jax_depth.cli.model_options import add_model_options, load_estimator
 from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Problem, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, names_among, positive
+from jax_depth.cli.usage import UsageError, loading_models, names_among, positive
 from jax_depth.formats.folders import PHOTO_SUFFIXES
 from jax_depth.formats.printable import printable
 
@@ -128,13 +128,14 @@ def run(args: argparse.Namespace) -> int:
         _check_model(estimator)
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from None
-    views = estimator.views(
-        pictures,
-        reference=args.reference,
-        metric=args.metric,
-        fit=args.fit,
-        pose_from=args.pose_from,
-    )
+    with loading_models():  # that of --metric; or photos whose sizes differ
+        views = estimator.views(
+            pictures,
+            reference=args.reference,
+            metric=args.metric,
+            fit=args.fit,
+            pose_from=args.pose_from,
+        )
     if names:
         views = dataclasses.replace(views, names=names)
     for path in results.values():

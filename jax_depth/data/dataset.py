@@ -1,12 +1,14 @@
 """A dataset: a finite sequence of samples, read one at a time."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from jax_depth.data.sample import DatasetError, Sample, SampleError
 from jax_depth.formats.stored import DAMAGED
+
+T = TypeVar("T")
 
 
 class Dataset(abc.ABC):
@@ -38,10 +40,14 @@ class Dataset(abc.ABC):
             SampleError: its files are missing, damaged, contradict each other or hold
                 no valid depth; the message names it.
         """
+        return self._read_with(self._read, index)
+
+    def _read_with(self, read: Callable[[int], T], index: int) -> T:
+        """Return what `read` gives of a sample, raising as `__getitem__`."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self!r} has no sample {index}")
         try:
-            return self._read(index)
+            return read(index)
         except MemoryError:
             raise
         except DAMAGED as error:

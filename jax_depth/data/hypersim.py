@@ -18,6 +18,7 @@ from jaxtyping import Float64
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, chosen, folder, listed
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.json_file import refuse_pipe
 from jax_depth.formats.optional import optional_module
 from jax_depth.formats.rgb import read_rgb
 
@@ -70,6 +71,7 @@ class Hypersim(Dataset):
 
     def _read(self, index: int) -> Sample:
         path = self._depths[index]
+        refuse_pipe(path)
         with optional_module("h5py", "HDF5 files need", "data").File(path, "r") as file:
             distance = np.asarray(file["dataset"], np.float32)
         folder = path.parent.name.replace("geometry_hdf5", "final_preview")

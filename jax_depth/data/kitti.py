@@ -16,6 +16,7 @@ import numpy as np
 from jax_depth.camera import Intrinsics
 from jax_depth.data.dataset import Dataset, folder, listed
 from jax_depth.data.sample import DatasetError, Sample, labelled_sample
+from jax_depth.formats.json_file import refuse_pipe
 from jax_depth.formats.png16 import read_uint16
 from jax_depth.formats.rgb import read_rgb
 
@@ -95,9 +96,12 @@ def _name(key: Key) -> str:
 def _listed_keys(path: Path) -> list[Key]:
     """Return the frames of a list that have depth, in its order."""
     try:
-        lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    except OSError as error:
-        raise DatasetError(f"kitti: the list {path}: {error.strerror}") from None
+        refuse_pipe(path)
+        text = path.read_text()
+    except (OSError, ValueError) as error:  # UnicodeDecodeError among them
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"kitti: the list {path}: {reason}") from None
+    lines = [line.split() for line in text.splitlines() if line.strip()]
     keys = []
     for number, words in enumerate(lines, 1):
         if len(words) > 1 and words[1] == "None":

@@ -18,7 +18,7 @@ from typing import Any
 
 from jax_depth.data.dataset import Dataset
 from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
-from jax_depth.formats.json_file import parse_own
+from jax_depth.formats.json_file import parse_own, refuse_pipe
 from jax_depth.formats.png16 import read_png
 from jax_depth.formats.rgb import read_rgb
 
@@ -45,7 +45,8 @@ class Labels(Dataset):
         elif self.root.is_file():
             self._rows, self._base = read_part(self.root)[0], self.root.parent
         else:
-            raise DatasetError(f"labels: {self.root} does not exist")
+            what = "is a pipe or a device" if self.root.exists() else "does not exist"
+            raise DatasetError(f"labels: {self.root} {what}; give a folder or a part")
         if not self._rows:
             raise DatasetError(f"{self.root} holds no labels")
         self.names = [row["name"] for row in self._rows]
@@ -53,6 +54,7 @@ class Labels(Dataset):
     def _read(self, index: int) -> Sample:
         row = self._rows[index]
         path = self._base / row["depth"]
+        refuse_pipe(path)
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
             raise SampleError(f"{path} does not have the checksum of its manifest")
@@ -124,8 +126,9 @@ def read_part(path: Path) -> tuple[list[dict[str, Any]], bool]:
         DatasetError: a line before it is not a label.
     """
     try:
+        refuse_pipe(path)
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # UnicodeDecodeError among them
         raise DatasetError(f"labels: {path} cannot be read ({error})") from None
     rows, complete = [], False
     for number, line in enumerate(lines, 1):

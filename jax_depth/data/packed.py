@@ -33,7 +33,7 @@ from jax_depth.data.dataset import Dataset, folder
 from jax_depth.data.sample import DatasetError, Sample, SampleError, labelled_sample
 from jax_depth.formats.address import local
 from jax_depth.formats.atomic import atomic
-from jax_depth.formats.json_file import parse_own
+from jax_depth.formats.json_file import parse_own, refuse_pipe
 from jax_depth.formats.png16 import read_png
 from jax_depth.formats.rgb import read_rgb
 
@@ -203,8 +203,9 @@ def begin(root: Path, rows: int, more: dict[str, Any]) -> None:
     """Make a folder and write down what it will hold.
 
     Raises:
-        DatasetError: it holds something else.
+        DatasetError: it holds something else, or array_record is not installed.
     """
+    require_array_record()
     local(root).mkdir(parents=True, exist_ok=True)
     text = json.dumps({"rows": rows} | more, indent=2) + "\n"
     file = root / MANIFEST
@@ -219,6 +220,17 @@ def begin(root: Path, rows: int, more: dict[str, Any]) -> None:
         return
     with atomic(file) as path:
         path.write_text(text, encoding="utf-8")
+
+
+def require_array_record() -> None:
+    """Raise a DatasetError where the package that reads and writes is missing."""
+    try:
+        import array_record  # noqa: F401
+    except ImportError:
+        raise DatasetError(
+            "packed samples need array_record, which comes with Grain: "
+            "pip install 'jax_depth[train]'"
+        ) from None
 
 
 def segments_in(root: Path) -> list[Segment]:
@@ -237,6 +249,7 @@ def missing(root: Path, segments: Sequence[Segment] | None = None) -> list[range
         DatasetError: the folder does not say how many there are to be.
     """
     try:
+        refuse_pipe(root / MANIFEST)
         rows = int(parse_own((root / MANIFEST).read_text(encoding="utf-8"))["rows"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DatasetError(
@@ -342,12 +355,8 @@ class _Instruction:
 
 
 def _source(segments: Iterable[Segment]) -> Any:
-    try:
-        from array_record.python.array_record_data_source import ArrayRecordDataSource
-    except ImportError:
-        raise DatasetError(
-            "packed samples need array_record, which comes with Grain: "
-            "pip install 'jax_depth[train]'"
-        ) from None
+    require_array_record()
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
     files: Any = [_Instruction(str(s.path), 0, s.count, s.count) for s in segments]
     return ArrayRecordDataSource(files)

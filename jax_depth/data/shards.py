@@ -37,7 +37,7 @@ from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image
 
 from jax_depth.formats.atomic import atomic
-from jax_depth.formats.json_file import parse_own
+from jax_depth.formats.json_file import parse_own, refuse_pipe
 
 FRAMES_PER_SHARD = 250
 JPEG_QUALITY = 93
@@ -129,6 +129,7 @@ class Shard:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         try:
+            refuse_pipe(self.path)
             with zipfile.ZipFile(self.path) as archive:
                 text = archive.read("index.jsonl").decode()
                 self._members = {info.filename: info for info in archive.infolist()}

@@ -5,6 +5,7 @@ from pathlib import Path
 from jax_depth.data.dataset import Dataset, folder
 from jax_depth.data.sample import DatasetError, Sample
 from jax_depth.formats.folders import PHOTO_SUFFIXES, photo_names
+from jax_depth.formats.image import Pixels, read_image
 from jax_depth.formats.rgb import read_rgb
 
 
@@ -37,6 +38,16 @@ class Unlabelled(Dataset):
                     ]
                 )
             )
+
+    def picture(self, index: int) -> Pixels:
+        """Return a picture as `read_image` does, with more than 8 bits if it has them.
+
+        Raises:
+            IndexError, SampleError: as for a sample.
+        """
+        return self._read_with(
+            lambda number: read_image(self.root / self.names[number]), index
+        )
 
     def _read(self, index: int) -> Sample:
         name = self.names[index]

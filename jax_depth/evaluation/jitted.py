@@ -8,9 +8,11 @@ computes in NumPy; these are for loops that must not leave the device.
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array
 
 
+@computes
 def align_disparity(
     pred: Float[Array, "b h w"],
     depth: Float[Array, "b h w"],
@@ -44,6 +46,7 @@ def align_disparity(
     return jnp.clip(metres, min_depth, max_depth)
 
 
+@computes
 def masked_metrics(
     pred: Float[Array, "b h w"],
     depth: Float[Array, "b h w"],

@@ -2,32 +2,31 @@
 
 Files are read as the original Depth Anything reads them, with `cv2.imread` and its
 default flags, wherever that is a choice: alpha is dropped, not composited over a
-background; embedded ICC profiles are ignored; the EXIF orientation is applied.
+background (colours that a TIFF stores multiplied by it are divided by it); embedded ICC
+profiles, Display P3 too, are ignored; the EXIF orientation is applied.
 Two things differ: 16-bit grayscale keeps its precision, where cv2 keeps the high
 byte (16-bit colour files lose their low byte in Pillow as they do in cv2), and a CMYK
 JPEG is up to one grey level off cv2, whose conversion rounds otherwise.
 """
 
 import os
-import re
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from jax_depth.formats.cut_jpeg import whole_jpeg
-from jax_depth.formats.opening import open_picture
+from jax_depth.formats.opening import decoding_error, open_picture
 from jax_depth.formats.tiff_pictures import (
     File,
     Tags,
     first_directory,
-    is_big_endian_bigtiff,
+    is_camera_raw,
     largest,
     needs_tifffile,
     not_the_photo,
@@ -35,13 +34,7 @@ from jax_depth.formats.tiff_pictures import (
     read_tiff_picture,
     tags_of,
 )
-from jax_depth.formats.unread import (
-    by_signature,
-    is_raw,
-    jpeg_kind,
-    kind_of_open_jpeg,
-    unread_kind,
-)
+from jax_depth.formats.unread import CAMERA_RAW, kind_of_open_jpeg
 
 Pixels: TypeAlias = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]
 
@@ -65,9 +58,6 @@ _TURNS = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: np.rot90(a),
 }
-
-# `warnings.catch_warnings` is not safe in threads that overlap.
-_open_lock = threading.Lock()
 
 # How every sentence about arrays calls the order of their channels.
 RGB = "RGB (OpenCV's BGR is image[..., ::-1])"
@@ -118,7 +108,7 @@ def read_image(
     if isinstance(source, str | os.PathLike):
         return _read_file(Path(source), label, upright, opened)
     if isinstance(source, Image.Image):
-        return _read_pillow(source, label, upright)
+        return read_opened(source, label, upright)
     if hasattr(source, "__array__"):
         return _read_array(np.asarray(source), label)
     raise TypeError(
@@ -165,52 +155,40 @@ def _read_file(
 ) -> Pixels:
     _check_file(path, label)
     with path.open("rb") as file:
-        image = _open(file, path, label)
-        if image is None:
-            return read_odd_tiff(file, first_directory(file) or {}, label, upright)
-        with image:
-            if opened is not None:
-                opened(image)
-            pixels = _read_pillow(image, label, upright)
-            if _has_more_frames(image):
-                warnings.warn(
-                    f"{label} has several frames or pages; the first is used",
-                    stacklevel=3,
-                )
-    return pixels
+        return read_stream(file, path, label, upright, opened)
 
 
-def _open(file: BinaryIO, path: Path, label: str) -> Image.Image | None:
-    """Open a picture with Pillow, or say in one sentence what the file is.
+def read_stream(
+    file: File,
+    path: Path,
+    label: str,
+    upright: bool = True,
+    opened: Callable[[Image.Image], None] | None = None,
+) -> Pixels:
+    """Read a picture from an open file.
 
-    None for a sound TIFF that Pillow does not know the pixels of.
+    Args:
+        file: open for reading.
+        path: what it is called, for its suffix.
+        label: what error messages call it.
+        upright, opened: as in `read_image`.
+
+    Raises:
+        OSError, ValueError: as `read_image`.
     """
-    header = file.read(32)
-    if is_big_endian_bigtiff(header):
-        return None
-    other = by_signature(header)
-    if other is not None:
-        raise OSError(f"{label} {other}")
-    file.seek(0)
-    try:
-        # Pillow warns at half the size at which it refuses; the refusal is enough.
-        with _open_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = open_picture(file, header)
-    except MemoryError:
-        raise
-    except Exception as error:
-        if not isinstance(error, UnidentifiedImageError):
-            raise _decoding_error(label, error) from error
-        kind = jpeg_kind(file) or unread_kind(path, header)
-        if kind is not None:
-            raise OSError(f"{label} {kind}") from error
-        if first_directory(file):
-            return None
-        raise _decoding_error(label, error) from error
-    if isinstance(image, TiffImageFile) and is_raw(path, header):
-        raise OSError(f"{label} {unread_kind(path, header)}")
-    return image
+    image = open_picture(file, path, label)
+    if image is None:
+        return read_odd_tiff(file, first_directory(file) or {}, label, upright)
+    with image:
+        if opened is not None:
+            opened(image)
+        pixels = read_opened(image, label, upright)
+        if _has_more_frames(image):
+            warnings.warn(
+                f"{label} has several frames or pages; the first is used",
+                stacklevel=4,
+            )
+    return pixels
 
 
 def _refuse_preview(tags: Tags, label: str) -> None:
@@ -235,7 +213,7 @@ def read_odd_tiff(file: File, tags: Tags, label: str, upright: bool = True) -> P
     try:
         pixels = _read_array(read_tiff_picture(file, tags, label), label)
     except Image.DecompressionBombError as error:
-        raise _decoding_error(label, error) from error
+        raise decoding_error(label, error) from error
     return _turned(pixels, orientation(tags) if upright else 1)
 
 
@@ -274,11 +252,23 @@ def _has_more_frames(image: Image.Image) -> bool:
         return False  # the later frames are damaged; the first one was read
 
 
-def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
-    """Decode one frame, turn it upright and bring it to RGB."""
+def read_opened(image: Image.Image, label: str, upright: bool = True) -> Pixels:
+    """Decode one frame of a Pillow image, turn it upright and bring it to RGB.
+
+    Args:
+        image: the current frame counts.
+        label: what error messages call it.
+        upright: as in `read_image`.
+
+    Raises:
+        OSError, ValueError: as `read_image`.
+    """
     white = 65535
     if isinstance(image, TiffImageFile):
         tags = tags_of(image)
+        stream = getattr(image, "fp", None)
+        if stream is not None and not stream.closed and is_camera_raw(stream):
+            raise OSError(f"{label} {CAMERA_RAW}")
         _refuse_preview(tags, label)
         if needs_tifffile(tags):
             return read_odd_tiff(_stream_of(image, label), tags, label, upright)
@@ -293,7 +283,7 @@ def _read_pillow(image: Image.Image, label: str, upright: bool) -> Pixels:
             kind = kind_of_open_jpeg(image)
             if kind is not None:
                 raise OSError(f"{label} {kind}") from error
-            raise _decoding_error(label, error) from error
+            raise decoding_error(label, error) from error
         image = whole
     mode = image.mode
     wide = mode.startswith("I;16") or (mode == "I" and image.format in _WIDE_FORMATS)
@@ -401,28 +391,3 @@ def _unit_range(array: np.ndarray, label: str) -> np.ndarray:
             "lie in [0, 1]; divide by 255 (or by their own maximum), or use uint8"
         )
     return np.clip(array, 0, 1) if low < 0 or high > 1 else array
-
-
-def _decoding_error(label: str, error: Exception) -> Exception:
-    """Turn what Pillow raised into one sentence.
-
-    Its decoders raise whatever they stumble on in a damaged file: OSError,
-    SyntaxError, struct.error, zlib.error, IndexError...
-    """
-    if isinstance(error, UnidentifiedImageError):
-        return OSError(
-            f"{label} is not a picture that can be read: its format is unknown or its "
-            "header damaged; check the file or convert it to PNG or JPEG"
-        )
-    if isinstance(error, Image.DecompressionBombError):
-        found = re.search(r"(\d+) pixels", str(error))
-        size = -(-int(found[1]) // 1_000_000) if found else 0
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        return ValueError(
-            f"{label} has {size} megapixels, more than the {limit} read by default; "
-            f"shrink it, or if you trust it allow its size: `--max-megapixels {size}`, "
-            f"in Python `jax_depth.formats.allow_megapixels({size})`; this takes about "
-            f"{max(1, round(size * 8 / 1000))} GB of memory"
-        )
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return OSError(f"{label} is damaged or truncated ({reason}); replace the file")

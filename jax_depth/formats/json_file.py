@@ -28,6 +28,20 @@ def require_regular(path: str | os.PathLike) -> None:
         raise ValueError(f"{path}: is {kind}, not a file; give a regular file")
 
 
+def refuse_pipe(path: str | os.PathLike) -> None:
+    """Refuse a pipe or a device; what is missing, or a folder, is left to be opened.
+
+    Raises:
+        ValueError: see `require_regular`.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISDIR(mode):
+        require_regular(path)
+
+
 def parse_json(text: str | bytes, **hooks: Any) -> Any:
     """Return a JSON document.
 

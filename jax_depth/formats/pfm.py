@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.formats.stored import Stored, from_bytes
+from jax_depth.formats.stored import Stored, from_bytes, naming
 
 _HEADER = re.compile(rb"(P[fF])\s+(\d{1,9})\s+(\d{1,9})\s+(\S+)[ \t\r]*\n")
 
@@ -21,6 +21,7 @@ def write_pfm(path: Path, values: Float32[np.ndarray, "h w"]) -> None:
         file.write(np.flipud(values).astype("<f4").tobytes())
 
 
+@naming
 def read_pfm(path: Path | str) -> Stored:
     """Read a one-channel PFM of either byte order.
 

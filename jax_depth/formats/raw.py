@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.formats.stored import Stored, from_bytes
+from jax_depth.formats.stored import Stored, from_bytes, naming
 
 # Written at the head of Sintel's depth files: "PIEH" as a little-endian float.
 _DPT_TAG = 202021.25
 
 
+@naming
 def read_dpt(path: Path | str) -> Stored:
     """Read a depth map of MPI Sintel (its depth toolkit, `sintel_io.py`).
 
@@ -24,6 +25,7 @@ def read_dpt(path: Path | str) -> Stored:
     return Stored(from_bytes(data[12:], "<f4", height, width, path).astype("f4"))
 
 
+@naming
 def read_raw_float32(
     path: Path | str, height: int, width: int
 ) -> Float32[np.ndarray, "h w"]:

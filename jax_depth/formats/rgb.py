@@ -1,13 +1,12 @@
-"""Pictures of published datasets: 8 bits a channel, rows and columns as stored."""
+"""Pictures of datasets in 8 bits a channel, rows and columns as stored."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from jax_depth.formats.image import read_image
+from jax_depth.formats.image import as_bytes, read_image, read_stream
 from jax_depth.formats.stored import naming
 
 
@@ -15,18 +14,16 @@ from jax_depth.formats.stored import naming
 def read_rgb(
     path: Path | str | io.BytesIO, *, upright: bool = False
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Read a picture of 8 bits a channel as uint8 (h, w, 3).
+    """Read a picture as uint8 (h, w, 3); one of more bits a channel is rounded.
 
     Args:
-        path: of any format Pillow reads.
+        path: of any format that `read_image` reads.
         upright: apply the EXIF orientation. Published depth is aligned with the stored
             rows and columns, so their readers leave it alone.
 
     Raises:
-        OSError, ValueError: missing, damaged, or not 8 bits a channel.
+        OSError, ValueError: as `read_image`.
     """
-    source = Image.open(path) if isinstance(path, io.BytesIO) else path
-    pixels = read_image(source, upright=upright)
-    if pixels.dtype != np.uint8:
-        raise ValueError(f"{path} has more than 8 bits a channel; convert it to 8")
-    return pixels
+    if isinstance(path, io.BytesIO):
+        return as_bytes(read_stream(path, Path(), "the picture", upright))
+    return as_bytes(read_image(path, upright=upright))

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import struct
 import tokenize
 import zipfile
@@ -13,6 +14,8 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from PIL import Image
+
+from jax_depth.formats.json_file import refuse_pipe
 
 # What damaged files make Pillow, NumPy, zipfile, h5py and OpenEXR raise.
 DAMAGED = (
@@ -57,11 +60,17 @@ _T = TypeVar("_T")
 
 
 def naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Put the path, the first argument, into what a library says without it."""
+    """Put the path, the first argument, into what a library says without it.
+
+    A pipe is refused, since opening it would wait for a writer.
+    """
 
     @functools.wraps(read)
     def reader(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        named = isinstance(args[0], str | os.PathLike)
         try:
+            if named:
+                refuse_pipe(args[0])
             return read(*args, **kwargs)
         except DAMAGED as error:
             # With a name it is the system's refusal to open a sound file.
@@ -69,7 +78,7 @@ def naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
             text = " ".join(str(error).split())[:300] or type(error).__name__
             if refused or (isinstance(error, ValueError) and str(args[0]) in text):
                 raise
-            raise ValueError(f"{args[0]}: {text}") from error
+            raise ValueError(f"{args[0]}: {text}" if named else text) from error
 
     return reader
 

@@ -10,6 +10,7 @@ import io
 import logging
 import math
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
@@ -30,7 +31,8 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _ORIENTATION = (
     274,
 )
 _COUNT, _PLANAR, _FORMAT = 277, 284, 339
-_SUBFILE, _DESCRIPTION, _DNG = 254, 270, 50706
+_SUBFILE, _DESCRIPTION, _SUB_DIRECTORIES, _DNG = 254, 270, 330, 50706
+_EXTRA = 338
 _READ = (
     *(
         _WIDTH,
@@ -42,10 +44,16 @@ _READ = (
         _COUNT,
         _PLANAR,
     ),
-    *(_FORMAT, _SUBFILE, _DESCRIPTION, _DNG),
+    *(_FORMAT, _SUBFILE, _DESCRIPTION, _SUB_DIRECTORIES, _DNG, _EXTRA),
 )
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _WEBP = 50001
+# Of sensors: a mosaic of colour filters, and linear colours (DNG 1.7); and how Nikon,
+# Sony, Pentax, Samsung and Kodak pack them.
+_RAW_COLOURS = (32803, 34892)
+_RAW_COMPRESSIONS = (32767, 32769, 32770, 32867, 34713, 65000, 65535)
+# Directories in which they are looked for: cameras write up to five.
+_LOOKED_AT = 8
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _KINDS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "float"}
 
@@ -56,10 +64,28 @@ def first_directory(file: File) -> Tags | None:
     Pillow's own parser, without decoding a pixel: a file whose pixels Pillow does not
     know has tags all the same. A directory that is damaged is left to Pillow's reader.
     """
+    return next(_directories(file), None)
+
+
+def is_camera_raw(file: File) -> bool:
+    """Tell whether a TIFF file holds the data of a sensor, whatever it is called."""
+    return any(
+        _DNG in tags
+        or _colours(tags) in _RAW_COLOURS
+        or tags.get(_COMPRESSION, (1,))[0] in _RAW_COMPRESSIONS
+        for tags in _directories(file)
+    )
+
+
+def _directories(file: File) -> Iterator[Tags]:
+    """Yield what a TIFF says of its first pictures; nothing of other files.
+
+    The first one comes first. One that is damaged ends them.
+    """
     file.seek(0)
     header = file.read(8)
     if header[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return None
+        return
     if b"+" in header[2:4]:  # BigTIFF
         header += file.read(8)
     prefix = header[:2]
@@ -68,11 +94,21 @@ def first_directory(file: File) -> Tags | None:
         header = b"II+\0" + header[4:]
     try:
         directory = ImageFileDirectory_v2(header, prefix=prefix)
-        file.seek(directory.next or 0)
-        directory.load(file)
-        return _chosen(directory)
+        places = [directory.next or 0]
+        for _ in range(_LOOKED_AT):
+            if not places:
+                return
+            file.seek(places.pop(0))
+            directory.load(file)
+            tags = _chosen(directory)
+            places += [
+                place
+                for place in (*tags.get(_SUB_DIRECTORIES, ()), directory.next)
+                if isinstance(place, int) and place > 0
+            ]
+            yield tags
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
-        return None
+        return
 
 
 def is_big_endian_bigtiff(header: bytes) -> bool:
@@ -87,7 +123,8 @@ def tags_of(image: TiffImageFile) -> Tags:
 
 def _chosen(directory: ImageFileDirectory_v2) -> Tags:
     values = {tag: directory[tag] for tag in _READ if tag in directory}
-    return {k: v if isinstance(v, tuple) else (v,) for k, v in values.items()}
+    tuples = {k: v if isinstance(v, tuple) else (v,) for k, v in values.items()}
+    return {k: v for k, v in tuples.items() if v}
 
 
 def not_the_photo(tags: Tags) -> str | None:
@@ -140,7 +177,9 @@ def needs_tifffile(tags: Tags) -> bool:
     if bits > 8:
         planes = count > 1 and tags.get(_PLANAR, (1,))[0] == 2
         return planes or count in (2, 5, 6) or _white_is_zero(tags)
-    return count == 2 or (count > 4 and tags.get(_PLANAR, (1,))[0] == 2)
+    planes = tags.get(_PLANAR, (1,))[0] == 2
+    multiplied = tags.get(_EXTRA, (0,))[0] == 1  # by alpha
+    return count == 2 or (planes and (count > 4 or (count > 3 and multiplied)))
 
 
 def size(tags: Tags) -> tuple[int, int]:
@@ -165,7 +204,8 @@ def read_tiff_picture(
 
     Returns:
         (h, w, 1) or (h, w, 3): uint8, uint16, or float32 as stored; integers of other
-        than 8 and 16 bits as float32 in [0, 1]. 0 is black; alpha is dropped.
+        than 8 and 16 bits as float32 in [0, 1]. 0 is black; alpha is dropped, and
+        colours that are stored multiplied by it are divided by it, as Pillow does.
 
     Raises:
         ValueError: the samples are signed, or of a colour model other than RGB and
@@ -184,7 +224,11 @@ def read_tiff_picture(
     pixels = math.prod(size(tags))
     if limit and pixels > limit:
         raise Image.DecompressionBombError(f"Image size ({pixels} pixels)")
-    array = samples(file, tags, label)[:, :, : 3 if colours == _RGB else 1]
+    array, count = samples(file, tags, label), 3 if colours == _RGB else 1
+    alpha, array = array[:, :, count : count + 1], array[:, :, :count]
+    if alpha.size and tags.get(_EXTRA, (0,))[0] == 1 and colours != _WHITE_IS_ZERO:
+        bits = max(tags.get(_BITS, (1,)))
+        array = _straight(array, alpha, 2**bits - 1 if numbers == _UNSIGNED else 1)
     if array.dtype == np.bool_:
         array = array * np.uint8(255)
     if array.dtype.kind == "u":
@@ -195,6 +239,17 @@ def read_tiff_picture(
         white = 1 if array.dtype.kind == "f" else 2 ** (8 * array.itemsize) - 1
         array = array.dtype.type(white) - array
     return array
+
+
+def _straight(
+    array: Shaped[np.ndarray, "h w c"], alpha: Shaped[np.ndarray, "h w 1"], white: int
+) -> Shaped[np.ndarray, "h w c"]:
+    """Undo the multiplication of colours by their alpha; where that is 0 they stay."""
+    # Light above white is left as it is: it is refused further on.
+    divisor = np.where((alpha > 0) & (array <= white), np.maximum(alpha, array), white)
+    straight = array.astype(np.float64) * (white / divisor.astype(np.float64))
+    whole = array.dtype.kind == "u"
+    return np.rint(straight).astype(array.dtype) if whole else straight
 
 
 def samples(file: File, tags: Tags, label: str) -> Shaped[np.ndarray, "h w c"]:

@@ -5,9 +5,10 @@ renamed is still called what it is.
 """
 
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
+
+from jax_depth.formats.tiff_pictures import File
 
 # Sensor data. Pillow opens those that are TIFF inside and shows the small preview in
 # front, so they are refused by name as well as by content (`tiff_pictures`).
@@ -19,7 +20,10 @@ RAW_SUFFIXES = frozenset(
 OTHER_SUFFIXES = frozenset(".exr .hdr .jxl .jxr .pic .psb .wdp .xcf".split())
 HEIF_SUFFIXES = frozenset(".heic .heics .heif .hif".split())
 
-_RAW = "develop it to JPEG, PNG or TIFF first (darktable, RawTherapee or rawpy)"
+CAMERA_RAW = (
+    "is a camera raw file, which is not read; develop it to JPEG, PNG or TIFF first "
+    "(darktable, RawTherapee or rawpy)"
+)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _RAW_SIGNATURES = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb")
 _RAW_SIGNATURES += (b"\0MRM", b"II\x1a\0\0\0HEAP")
@@ -86,7 +90,7 @@ def unread_kind(path: Path, header: bytes) -> str | None:
             "'jax_depth[heif]', or export it as JPEG"
         )
     if is_raw(path, header):
-        return f"is a camera raw file, which is not read; {_RAW}"
+        return CAMERA_RAW
     if header.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")) or suffix == ".jxl":
         return "is a JPEG XL picture, which is not read; convert it to PNG or JPEG"
     if header.startswith(b"v/1\x01") or suffix == ".exr":
@@ -112,7 +116,7 @@ def by_signature(header: bytes) -> str | None:
     return None
 
 
-def jpeg_kind(file: BinaryIO) -> str | None:
+def jpeg_kind(file: File) -> str | None:
     """Return what a JPEG is that decoders of photos do not know; None of others.
 
     ITU T.81, table B.1: the marker before the frame says how it is coded.

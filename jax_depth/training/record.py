@@ -38,11 +38,15 @@ _HARMLESS = {
 _HELD_OUT = "held-out "
 
 
+class FolderError(OSError):
+    """A run's folder is none, or cannot be made."""
+
+
 def make_folder(workdir: Path) -> None:
     """Make a run's folder.
 
     Raises:
-        OSError: it is a file, or cannot be made.
+        FolderError: it is a file, or cannot be made.
         ValueError: it is an address of an object store.
     """
     local(workdir, "--workdir")
@@ -52,7 +56,9 @@ def make_folder(workdir: Path) -> None:
         reason = f"cannot be made ({error.strerror})"
         if workdir.is_file():
             reason = "is a file"
-        raise OSError(f"--workdir {workdir} {reason}; give another folder") from None
+        raise FolderError(
+            f"--workdir {workdir} {reason}; give another folder"
+        ) from None
 
 
 def described(

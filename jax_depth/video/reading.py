@@ -161,6 +161,11 @@ class VideoFile:
             name = self.name
             if not os.path.exists(name):
                 raise FileNotFoundError(f"'{name}' does not exist; check the path")
+            if not os.path.isfile(name):  # opening a pipe would wait for a writer
+                raise OSError(
+                    f"'{name}' is a pipe or a device; give '-' and pipe the video in, "
+                    "or save it to a file first"
+                )
             # Anything else FFmpeg might take for a protocol or a pattern.
             name = f"file:{name}"
         try:

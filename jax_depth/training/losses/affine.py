@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.normalization import (
     normalize,
@@ -12,6 +13,7 @@ from jax_depth.training.losses.registry import register
 
 
 @register("affine_invariant", "inverse_depth")
+@computes
 def affine_invariant(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],
@@ -40,6 +42,7 @@ def _difference(pred, target, mask, trim: float) -> Float32[Array, " b"]:
     )
 
 
+@computes
 def cutmix_consistency(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.training.losses.statistics import TINY
 
 
+@computes
 def feature_alignment(
     features: Float[Array, "b *n d"],
     reference: Float[Array, "b *n d"],

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.normalization import normalize, usable
 from jax_depth.training.losses.registry import register
@@ -15,6 +16,7 @@ from jax_depth.training.losses.statistics import (
 )
 
 
+@computes
 def gradient_matching(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],
@@ -45,6 +47,7 @@ def gradient_matching(
 
 
 @register("gradient", "inverse_depth")
+@computes
 def aligned_gradient_matching(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

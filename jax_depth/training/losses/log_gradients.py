@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.gradients import gradient_matching
 from jax_depth.training.losses.registry import register
@@ -9,6 +10,7 @@ from jax_depth.training.losses.statistics import TINY, masked
 
 
 @register("log_gradient", "metric_depth")
+@computes
 def log_gradient(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

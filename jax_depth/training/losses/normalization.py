@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.statistics import (
     MIN_PIXELS,
@@ -15,6 +16,7 @@ from jax_depth.training.losses.statistics import (
 )
 
 
+@computes
 def normalize(
     x: Float[Array, "b h w"], mask: Bool[Array, "b h w"]
 ) -> Float32[Array, "b h w"]:
@@ -33,6 +35,7 @@ def normalize(
     return jnp.where(mask, (x - column(t)) / column(s), 0.0)
 
 
+@computes
 def usable(
     target: Float[Array, "b h w"], mask: Bool[Array, "b h w"]
 ) -> Bool[Array, " b"]:
@@ -41,6 +44,7 @@ def usable(
     return (mask.sum((1, 2)) >= MIN_PIXELS) & (s > spread_floor(t))
 
 
+@computes
 def trimmed_difference(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

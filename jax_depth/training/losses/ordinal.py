@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32, PRNGKeyArray
 from jax_depth.training.losses.registry import register
 from jax_depth.training.losses.statistics import TINY, masked, mean_over_images
 
 
 @register("ordinal", "inverse_depth")
+@computes
 def ordinal_ranking(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

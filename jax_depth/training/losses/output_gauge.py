@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.normalization import usable
 from jax_depth.training.losses.registry import register
 from jax_depth.training.losses.statistics import median_and_spread
 
 
+@computes
 def gauge(
     raw: Float32[Array, "b h w"],
     target: Float32[Array, "b h w"],

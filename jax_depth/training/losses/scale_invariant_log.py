@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.registry import register
 from jax_depth.training.losses.statistics import (
@@ -13,6 +14,7 @@ from jax_depth.training.losses.statistics import (
 
 
 @register("silog", "metric_depth")
+@computes
 def silog(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.normalization import over_regions
 from jax_depth.training.losses.registry import register
@@ -14,6 +15,7 @@ from jax_depth.training.losses.statistics import (
 
 
 @register("least_squares", "inverse_depth")
+@computes
 def least_squares(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],
@@ -42,6 +44,7 @@ def fitted(
     return column(scale) * masked(pred, mask) + column(shift)
 
 
+@computes
 def fit_least_squares(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],

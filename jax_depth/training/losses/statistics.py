@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 
 # Fewer valid pixels than this say nothing about a scale and a shift.
@@ -17,6 +18,7 @@ MIN_SPREAD = 1e-3
 TINY = 1e-6
 
 
+@computes
 def median_and_spread(
     x: Float[Array, "b h w"], mask: Bool[Array, "b h w"]
 ) -> tuple[Float32[Array, " b"], Float32[Array, " b"]]:
@@ -61,6 +63,7 @@ def smallest(residual, mask, trim: float) -> Bool[Array, "b h w"]:
     return (mask & (residual <= threshold[:, None])).reshape(shape)
 
 
+@computes
 def order_statistic(
     x: Float32[Array, "b n"], mask: Bool[Array, "b n"], rank: Int[Array, " b"]
 ) -> Float32[Array, " b"]:

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jax_depth._forked import computes
 from jax_depth._typing import Array, Bool, Float, Float32
 from jax_depth.training.losses.normalization import (
     normalize,
@@ -13,6 +14,7 @@ from jax_depth.training.losses.statistics import count
 
 
 @register("trimmed", "inverse_depth")
+@computes
 def trimmed(
     pred: Float[Array, "b h w"],
     target: Float[Array, "b h w"],
