@@ -120,7 +120,6 @@ def run(args: argparse.Namespace) -> int:
 
     from jax_depth.cli.compilation_cache import use_compilation_cache
     from jax_depth.data.loader import TooManyUnreadable
-    from jax_depth.data.sample import DatasetError
     from jax_depth.inference.memory import keep_freed_memory
     from jax_depth.training.loop import train
     from jax_depth.training.record import FolderError
@@ -132,11 +131,8 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     try:
         data = _data(args, recipe)
-    except DatasetError as error:
-        raise UsageError(str(error)) from None
-    if args.eval_only and not data.judges():
-        raise UsageError("--eval-only needs data to evaluate on; give --held-out")
-    try:
+        if args.eval_only and not data.judges():
+            raise UsageError("--eval-only needs data to evaluate on; give --held-out")
         history = train(recipe, data, args.workdir, judge_only=args.eval_only)
     except TooManyUnreadable:  # of a store that may be back when it is tried again
         raise
