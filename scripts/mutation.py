@@ -40,7 +40,7 @@ NETWORKS = "prompted hybrid parity depth_anything_3 temporal"
 WEIGHTS = (
     "convert_state_dicts convert_sound hub_folder prompted temporal depth_anything_3"
 )
-PICTURES = "bounds odd_pictures image"
+PICTURES = "bounds odd_pictures ways_in image"
 FILES = "convert_pth convert_readers convert_sound"
 # The tests that may speak for a file. A folder's row is for the files that have none of
 # their own.
