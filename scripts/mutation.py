@@ -57,7 +57,6 @@ TESTS = {
     "jax_depth/formats/glb.py": "bounds scene views scene_meshes",
     "jax_depth/formats/image.py": PICTURES,
     "jax_depth/formats/json_file.py": "bounds model_folder_hostile checkpoint",
-    "jax_depth/formats/megapixels.py": PICTURES,
     "jax_depth/formats/obj.py": "scene_meshes",
     "jax_depth/formats/opening.py": PICTURES,
     "jax_depth/formats/ply.py": "bounds scene views scene_meshes",

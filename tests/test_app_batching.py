@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from jax_depth.app.batching import Batcher
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 
 
 class Device:

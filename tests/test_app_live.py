@@ -11,7 +11,7 @@ from PIL import Image
 pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 from jax_depth.app.live import Live, frame_bytes
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.color import colorize

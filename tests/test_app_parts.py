@@ -19,12 +19,12 @@ from test_temporal import TOY
 from jax_depth.app import models
 from jax_depth.app.addresses import is_host, is_loopback
 from jax_depth.app.batching import Batcher
-from jax_depth.app.examples import example_photos
 from jax_depth.app.in_metres import described, in_metres
 from jax_depth.app.limits import Limits
 from jax_depth.app.looks import Look, write_pictures
+from jax_depth.app.messages import Refusal
+from jax_depth.app.models import example_photos
 from jax_depth.app.queued import QueuedEstimator
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.app.store import Store
 from jax_depth.app.video_tab import _Film

@@ -15,8 +15,8 @@ pytest.importorskip("gradio", reason="the web app needs jax_depth[app]")
 
 import jax_depth
 from jax_depth.app.limits import Limits
+from jax_depth.app.messages import Refusal
 from jax_depth.app.place_tab import any_view, compute, from_first, write
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.views import Views
 

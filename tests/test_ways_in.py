@@ -12,7 +12,7 @@ from raw_photos import raw_photo
 
 from jax_depth.app.decode import decode
 from jax_depth.app.limits import Limits
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.formats.image import read_image
 from jax_depth.formats.rgb import read_rgb
 

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 
 # Seconds after which a request is worth sending again: 429 when a photo is done, 503
 # when the server has memory, or runs, again.

@@ -15,8 +15,7 @@ from jax_depth import outputs
 from jax_depth.app.downloads import FILES
 from jax_depth.app.encode import encode
 from jax_depth.app.looks import Look
-from jax_depth.app.messages import progress_html, refusal_html
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal, progress_html, refusal_html
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.settings import Chosen, SettingsPanel
 

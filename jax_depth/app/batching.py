@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32
 
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.inference.stream import item_of
 
 Run = Callable[[np.ndarray], Any]

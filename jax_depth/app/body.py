@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from jax_depth.app.decode import check_bytes
 from jax_depth.app.limits import Limits
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 
 USAGE = "send a picture: curl --data-binary @photo.jpg -o depth.png http://HOST/depth"
 # Of a client that left before its picture had arrived, as nginx counts them; nobody

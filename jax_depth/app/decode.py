@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from jax_depth.app.limits import MEBIBYTE, Limits
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.formats.image import Pixels, read_odd_tiff, read_opened
 from jax_depth.formats.opening import UnreadKind, open_picture
 from jax_depth.formats.tiff_pictures import File, first_directory, size

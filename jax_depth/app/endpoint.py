@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from jax_depth.app.answers import as_answer
 from jax_depth.app.body import USAGE, read_body
 from jax_depth.app.encode import encode
+from jax_depth.app.messages import Refusal
 from jax_depth.app.models import find_model, size_range
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.optional import installed

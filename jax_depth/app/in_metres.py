@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.camera import Intrinsics, back_project
 from jax_depth.depth_map import DepthMap

@@ -10,7 +10,7 @@ import time
 from PIL import Image
 
 from jax_depth.app.looks import reduced
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.outputs.color import colorize
 from jax_depth.video.blend import Blend

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jax_depth import outputs
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.app.service import Prediction
 from jax_depth.depth_map import DepthMap
 from jax_depth.outputs.colormap import colormap

@@ -11,8 +11,7 @@ from PIL import Image, ImageDraw
 
 from jax_depth.app.in_metres import described, in_metres
 from jax_depth.app.looks import reduced, reduced_shape
-from jax_depth.app.messages import refusal_html
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal, refusal_html
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
 

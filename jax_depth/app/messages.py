@@ -1,8 +1,19 @@
-"""Sentences on the page."""
+"""What is said to a user: why a request is not served, and how far a job is."""
 
 import html
 
-from jax_depth.app.refusal import Refusal
+
+class Refusal(Exception):
+    """A request that is not served: a sentence for the user, and its HTTP status.
+
+    Attributes:
+        status: 413 too large, 415 not a picture, 422 a damaged picture or an unknown
+            option, 429 too many requests, 503 stopping or out of memory, 504 too slow.
+    """
+
+    def __init__(self, status: int, sentence: str):
+        super().__init__(sentence)
+        self.status = status
 
 
 def refusal_html(refusal: Refusal) -> str:

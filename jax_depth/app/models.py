@@ -1,19 +1,20 @@
 """The models a server offers, and what it compiles before anyone asks."""
 
 import contextlib
+import importlib.resources
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
 
 from jax_depth.app.batching import Batcher
-from jax_depth.app.examples import example_photos
 from jax_depth.app.limits import Limits
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.inference.estimator import Estimator, load
 from jax_depth.inference.preprocess import processing_size
 from jax_depth.inference.prompted import refuse_without_prompt
@@ -164,3 +165,9 @@ def _shapes(estimator: Estimator) -> list[tuple[int, int]]:
         for height, width in photos
     )
     return list(dict.fromkeys(shapes))
+
+
+def example_photos() -> list[Path]:
+    """Return the photos of the package, by name; examples/README.md says whose."""
+    folder = importlib.resources.files("jax_depth") / "assets" / "examples"
+    return sorted(Path(str(item)) for item in folder.iterdir() if ".jpg" in item.name)

@@ -16,8 +16,7 @@ from jax_depth.app.looks import (
     values_under_pointer,
     write_pictures,
 )
-from jax_depth.app.messages import refusal_html
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal, refusal_html
 from jax_depth.app.scene_view import SceneView
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.settings import SettingsPanel

@@ -14,9 +14,8 @@ import numpy as np
 from jax_depth.app.batch_tab import upload
 from jax_depth.app.decode import decode
 from jax_depth.app.looks import reduced
-from jax_depth.app.messages import refusal_html
+from jax_depth.app.messages import Refusal, refusal_html
 from jax_depth.app.models import find_model
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.scene_view import first_view, viewer
 from jax_depth.app.service import Service, failed
 from jax_depth.camera import Pose

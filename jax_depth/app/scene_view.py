@@ -15,8 +15,7 @@ from PIL import Image
 from jax_depth.app.in_metres import in_metres
 from jax_depth.app.looks import reduced
 from jax_depth.app.measure_view import MeasureView
-from jax_depth.app.messages import refusal_html
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal, refusal_html
 from jax_depth.app.service import Prediction, Service
 from jax_depth.app.store import Store
 from jax_depth.camera import Intrinsics, back_project

@@ -130,7 +130,7 @@ def _add_page(app: "FastAPI", service: "Service", folder: Path, root_path: str) 
     import gradio
 
     from jax_depth.app.downloads import add_downloads
-    from jax_depth.app.examples import example_photos
+    from jax_depth.app.models import example_photos
     from jax_depth.app.page import HEAD, STYLE, THEME, build_page
     from jax_depth.app.store import Store
 

@@ -17,9 +17,9 @@ from jaxtyping import UInt8
 from jax_depth.app.batching import Batcher, Computed, too_slow
 from jax_depth.app.decode import decode
 from jax_depth.app.limits import Limits
+from jax_depth.app.messages import Refusal
 from jax_depth.app.metrics import Metrics
 from jax_depth.app.models import check_size, find_model
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.stopping import Work
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import Pixels, as_bytes

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from jax_depth.app.looks import Look
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 from jax_depth.catalog import MODELS
 from jax_depth.depth_map import DepthMap
 from jax_depth.inference.estimator import Estimator

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jax_depth.app.addresses import local_path
 from jax_depth.app.answers import as_answer
-from jax_depth.app.refusal import Refusal
+from jax_depth.app.messages import Refusal
 
 # Seconds between two looks at whether everything is done.
 _BEAT = 0.05

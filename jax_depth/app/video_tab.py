@@ -14,10 +14,9 @@ import gradio as gr
 from jax_depth.app.decode import check_bytes
 from jax_depth.app.limits import Limits
 from jax_depth.app.looks import legend_of
-from jax_depth.app.messages import progress_html, refusal_html
+from jax_depth.app.messages import Refusal, progress_html, refusal_html
 from jax_depth.app.models import check_size, find_model
 from jax_depth.app.queued import QueuedEstimator
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.app.settings import SettingsPanel
 from jax_depth.formats.optional import installed

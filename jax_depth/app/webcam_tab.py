@@ -8,9 +8,8 @@ from gradio.data_classes import ImageData
 
 from jax_depth.app.live import Live, frame_bytes
 from jax_depth.app.looks import legend_of
-from jax_depth.app.messages import refusal_html
+from jax_depth.app.messages import Refusal, refusal_html
 from jax_depth.app.models import find_model
-from jax_depth.app.refusal import Refusal
 from jax_depth.app.service import Service
 from jax_depth.app.settings import SettingsPanel
 from jax_depth.outputs.colormap import COLORMAPS

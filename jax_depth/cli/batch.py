@@ -9,12 +9,10 @@ from typing import Any
 
 from jax_depth.cli.batch_report import BatchReport
 from jax_depth.cli.interrupt import remembered_interrupt
-from jax_depth.cli.job import Job, OutputFolderError
-from jax_depth.cli.output_folder import make_folder
-from jax_depth.cli.photos import Photo, Problem, find_photos
+from jax_depth.cli.photos import Job, OutputFolderError, Photo, Problem, find_photos
 from jax_depth.cli.result_names import result_stems
 from jax_depth.cli.summary import add_json_argument
-from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.cli.usage import INTERRUPTED, UsageError, make_folder
 from jax_depth.formats.folders import PHOTO_SUFFIXES
 
 _RESUME = "run it again with --skip-existing to continue"

@@ -11,10 +11,9 @@ from jax_depth.cli.model_options import (
     add_model_options,
     load_estimator,
 )
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, make_folder
 from jax_depth.formats.printable import printable
 
 _DOCUMENT = ("model", "kind", "low", "high", "pictures")

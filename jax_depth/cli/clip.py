@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.interrupt import Interrupt
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo
 from jax_depth.cli.result_names import result_stems
-from jax_depth.cli.usage import UsageError
+from jax_depth.cli.usage import UsageError, make_folder
 from jax_depth.formats.printable import printable
 from jax_depth.video.clips import ClipWriter, FilmWriter, FrameFolderWriter, NpzWriter
 from jax_depth.video.frames import Selection

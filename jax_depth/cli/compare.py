@@ -13,10 +13,15 @@ from jax_depth.cli.model_options import (
     add_engine_option,
     add_resample_option,
 )
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Photo, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import INTERRUPTED, UsageError, loading_models, positive
+from jax_depth.cli.usage import (
+    INTERRUPTED,
+    UsageError,
+    loading_models,
+    make_folder,
+    positive,
+)
 from jax_depth.formats.folders import PHOTO_SUFFIXES
 from jax_depth.formats.printable import printable
 

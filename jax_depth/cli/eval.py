@@ -14,9 +14,8 @@ from jax_depth.cli.model_options import (
     add_model_options,
     load_estimator,
 )
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, positive
+from jax_depth.cli.usage import UsageError, make_folder, positive
 from jax_depth.evaluation.alignment import Alignment, Space
 from jax_depth.evaluation.protocols import PROTOCOLS, Protocol
 from jax_depth.formats.printable import printable

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jax_depth.cli.model_options import ModelOptions, add_model_options
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, loading_models
+from jax_depth.cli.usage import UsageError, loading_models, make_folder
 from jax_depth.formats.printable import printable
 
 if TYPE_CHECKING:

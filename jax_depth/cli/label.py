@@ -10,9 +10,8 @@ from jax_depth.cli.model_options import (
     add_model_options,
     load_estimator,
 )
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import INTERRUPTED, UsageError
+from jax_depth.cli.usage import INTERRUPTED, UsageError, make_folder
 
 if TYPE_CHECKING:
     from jax_depth.cli.labelling import Labelling

@@ -1,11 +1,11 @@
-"""Which photos the words of a command line mean."""
+"""Which photos the words of a command line mean, and what is to be made of each."""
 
 import argparse
 import dataclasses
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jax_depth.cli.usage import UsageError, positive
@@ -40,6 +40,25 @@ class Problem:
 
     name: str
     sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One photo and the file of each format it becomes.
+
+    Attributes:
+        photo: what it is called.
+        results: format -> file.
+        file: where its bytes are, if that is not what it is called.
+    """
+
+    photo: Path
+    results: Mapping[str, Path]
+    file: Path | None = None
+
+
+class OutputFolderError(Exception):
+    """Nothing more can be written; the message says why."""
 
 
 def add_size_limit(parser: argparse.ArgumentParser) -> None:

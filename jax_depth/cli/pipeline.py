@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jax_depth import outputs
-from jax_depth.cli.job import Job, OutputFolderError
+from jax_depth.cli.photos import Job, OutputFolderError
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.exif import camera_from_focal, find_camera, is_stated
 from jax_depth.formats.image import as_bytes

@@ -13,7 +13,7 @@ from jax_depth.cli.usage import UsageError
 
 def add_prompt_arguments(group: argparse._ActionsContainer) -> None:
     """Declare the options."""
-    from jax_depth.formats.units import METRES
+    from jax_depth.formats.maps import METRES
 
     group.add_argument(
         "--prompt",

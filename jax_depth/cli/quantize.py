@@ -4,10 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, loading_models, positive
+from jax_depth.cli.usage import UsageError, loading_models, make_folder, positive
 from jax_depth.formats.printable import printable
 
 

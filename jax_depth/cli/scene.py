@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from jax_depth.cli.batch import add_batch_arguments, run_batch
-from jax_depth.cli.job import Job
 from jax_depth.cli.model_options import (
     add_engine_option,
     add_model_options,
     load_estimator,
 )
+from jax_depth.cli.photos import Job
 from jax_depth.cli.usage import UsageError, names_among, positive
 
 DEFAULT_FORMATS = "glb"

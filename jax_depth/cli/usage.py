@@ -1,11 +1,13 @@
-"""Exit codes, the error behind one of them, and types of arguments."""
+"""Exit codes, the error behind one of them, the output folder, types of arguments."""
 
 import argparse
 import contextlib
 import math
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: a run to resume
@@ -37,6 +39,26 @@ def loading_models() -> Iterator[None]:
             where = f"{error.filename!r}: " if error.filename else ""
             sentence = f"the model cannot be read: {where}{error.strerror}"
         raise UsageError(sentence) from None
+
+
+def make_folder(outdir: Path) -> None:
+    """Make the output folder and test it, before loading a model in vain.
+
+    Raises:
+        UsageError: it cannot be written to.
+    """
+    probe = outdir / f".{secrets.token_hex(8)}.tmp"
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror
+        if outdir.is_symlink() and not outdir.exists():
+            reason = f"it is a link to {str(outdir.readlink())!r}, which is not there"
+        raise UsageError(
+            f"the output folder '{outdir}' cannot be written to: {reason}"
+        ) from None
 
 
 def names_among(known: Iterable[str]) -> Callable[[str], list[str]]:

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from jax_depth.cli.model_options import add_model_options, load_estimator
-from jax_depth.cli.output_folder import make_folder
 from jax_depth.cli.photos import Problem, find_photos
 from jax_depth.cli.summary import add_json_argument, conclude
-from jax_depth.cli.usage import UsageError, loading_models, names_among, positive
+from jax_depth.cli.usage import (
+    UsageError,
+    loading_models,
+    make_folder,
+    names_among,
+    positive,
+)
 from jax_depth.formats.folders import PHOTO_SUFFIXES
 from jax_depth.formats.printable import printable
 

@@ -43,9 +43,8 @@ from jax_depth.data.sample import (
 )
 from jax_depth.formats.folders import photo_names
 from jax_depth.formats.json_file import parse_json, read_json, require_regular
-from jax_depth.formats.maps import MAP_SUFFIXES, read_map
+from jax_depth.formats.maps import MAP_SUFFIXES, METRES, read_map
 from jax_depth.formats.rgb import read_rgb
-from jax_depth.formats.units import METRES
 
 _MEANING = ("kind", "unit", "scale", "offset", "invalid")
 _CAMERA = ("fx", "fy", "cx", "cy")

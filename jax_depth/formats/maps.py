@@ -1,8 +1,9 @@
-"""Depth maps of any program, by the suffix of their file."""
+"""Depth maps of any program, by the suffix of their file, and the units they are in."""
 
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from jax_depth.formats.exr import read_exr
 from jax_depth.formats.npy import read_npy, read_npz
@@ -23,6 +24,10 @@ _READERS: Mapping[str, Callable[[Path | str], Stored]] = {
     ".dpt": read_dpt,
 }
 MAP_SUFFIXES = tuple(_READERS)
+# Units of length that files and people use for depth.
+METRES: Mapping[str, float] = MappingProxyType(
+    {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0, "in": 0.0254}
+)
 
 
 def read_map(path: Path | str) -> Stored:

@@ -13,9 +13,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from jax_depth.depth_map import DepthMap
-from jax_depth.formats.maps import read_map
+from jax_depth.formats.maps import METRES, read_map
 from jax_depth.formats.stored import Stored, numbers
-from jax_depth.formats.units import METRES
 
 # Known values that fill an unknown one (DepthAnything/PromptDA#3: k = 4).
 _NEIGHBOURS = 4
