@@ -1,11 +1,14 @@
 """In-network resizes against the torch operators they copy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_models import GELU
 
 from jax_depth.models import resize, symbolic
 from jax_depth.models.resize import (
@@ -13,6 +16,7 @@ from jax_depth.models.resize import (
     resize_bicubic,
     resize_bilinear,
 )
+from jax_depth.models.vit import resize_positions
 
 SIZES = [
     ((13, 17), (37, 30)),
@@ -111,3 +115,17 @@ def test_weights_of_symbolic_sizes_are_those_of_numbers(n_in, n_out):
         actual = getattr(symbolic, name)(n_in, n_out, *offset)
         # Positions below 10 in float32, where the kernel is steep.
         np.testing.assert_allclose(actual, expected, atol=1e-5, err_msg=name)
+
+
+def test_a_position_table_of_symbolic_size_is_that_of_numbers(as_installed):
+    config = dataclasses.replace(GELU, position_offset=0.1)
+    table = np.random.default_rng(0).normal(size=(1, 16, 3)).astype(np.float32)
+    rows, columns = jax.export.symbolic_shape("h, w")
+    of_all_sizes = jax.export.export(
+        jax.jit(lambda picture: resize_positions(table, picture.shape, config))
+    )(jax.ShapeDtypeStruct((rows, columns), np.float32))
+    # The trained size, which is not resized at all; and one side of it, which is.
+    for size in ((4, 4), (4, 6), (6, 4)):
+        expected = resize_positions(jnp.asarray(table), size, config)
+        found = of_all_sizes.call(np.zeros(size, np.float32))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

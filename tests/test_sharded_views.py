@@ -6,11 +6,12 @@ import depth_anything_3_oracle as oracle
 import jax
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 from test_depth_anything_3 import TOLERANCE, error, living_params
 
 import jax_depth
 from jax_depth.models.sharded_views import apply_sharded
-from jax_depth.models.sharding import mesh_for
+from jax_depth.models.sharding import by_frame, by_position, mesh_for
 
 MESH = mesh_for(8, jax.devices(), "views")
 
@@ -26,6 +27,23 @@ def _pixels(views, seed=0):
 )
 def test_no_view_is_made_up(views, devices):
     assert mesh_for(views, jax.devices()[:8], "views").size == devices
+
+
+def test_frames_are_exchanged_for_positions_and_back():
+    # Two frames a device, whose number is not that of the positions to fill up.
+    x = np.arange(1.0, 61, dtype=np.float32).reshape(1, 4, 5, 3)
+    frames, places = PartitionSpec(None, "f"), PartitionSpec(None, None, "f")
+
+    def exchange(x):
+        moved = by_position(x, "f")
+        return moved, by_frame(moved, "f", 5)
+
+    mesh = mesh_for(2, jax.devices(), "f")
+    moved, back = jax.jit(
+        jax.shard_map(exchange, mesh=mesh, in_specs=frames, out_specs=(places, frames))
+    )(x)
+    np.testing.assert_array_equal(moved, np.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0))))
+    np.testing.assert_array_equal(back, x)
 
 
 @pytest.mark.slow
