@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from jax_depth.formats.cache import compiled_folder, private_folder
+
 
 def use_compilation_cache() -> None:
     """Let JAX keep what it compiles beside the cached weights.
@@ -16,14 +18,9 @@ def use_compilation_cache() -> None:
         return
     import jax
 
-    from jax_depth.weights import cache_directory
-
-    folder = cache_directory() / "compiled"
+    folder = compiled_folder()
     try:
-        # Its contents are executed: nobody else may write there.
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
+        private_folder(folder)
     except OSError:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -37,9 +34,7 @@ def executables_folder() -> Path | None:
     """
     import jax
 
-    from jax_depth.weights import cache_directory
-
-    folder = cache_directory() / "compiled"
+    folder = compiled_folder()
     config: Any = jax.config
     ours = config.jax_compilation_cache_dir == str(folder)
     return folder if ours and jax.default_backend() == "cpu" else None

@@ -11,8 +11,7 @@ from jax_depth.data.sample import SampleError
 from jax_depth.depth_map import DepthMap
 from jax_depth.evaluation.benchmark import Benchmark, DepthBenchmark, in_space
 from jax_depth.evaluation.metrics import score
-from jax_depth.outputs.color import colorize
-from jax_depth.outputs.side_by_side import side_by_side
+from jax_depth.outputs.color import colorize, side_by_side
 
 _WIDEST = 1600  # pixels of a photo; truth of ETH3D has 24 million
 

@@ -20,6 +20,22 @@ def cache_directory() -> Path:
     return Path(base) / "jax_depth"
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder, or an existing one, this user's alone: of files that are executed.
+
+    Raises:
+        OSError: it cannot be made, or is another user's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def compiled_folder() -> Path:
+    """Return where compiled programs are kept, jax's and whole ones."""
+    return cache_directory() / "compiled"
+
+
 def measured(machine: str) -> Mapping[str, Any]:
     """Return name -> JSON value of what was measured on a machine, possibly nothing.
 

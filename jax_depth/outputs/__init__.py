@@ -11,7 +11,7 @@ from jax_depth.depth_map import DepthMap as _DepthMap
 from jax_depth.map_files import FORMATS as FORMATS
 from jax_depth.map_files import save as save
 from jax_depth.outputs.color import colorize as colorize
+from jax_depth.outputs.color import side_by_side as side_by_side
 from jax_depth.outputs.legend import with_legend as with_legend
-from jax_depth.outputs.side_by_side import side_by_side as side_by_side
 
 load = _DepthMap.load

@@ -8,9 +8,8 @@ from PIL import Image
 
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.png16 import COMPRESSION
-from jax_depth.outputs.color import colorize, to_gray
+from jax_depth.outputs.color import colorize, side_by_side, to_gray
 from jax_depth.outputs.legend import with_legend
-from jax_depth.outputs.side_by_side import side_by_side
 
 
 def write_gray(

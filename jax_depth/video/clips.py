@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 from jax_depth.formats.atomic import atomic
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.map_files import spread_over_16_bits, to_texts
-from jax_depth.outputs.color import colorize
+from jax_depth.outputs.color import colorize, side_by_side
 from jax_depth.outputs.legend import with_legend
-from jax_depth.outputs.side_by_side import side_by_side
 from jax_depth.video.video_depth import FrameDepth
 from jax_depth.video.writing import VideoWriter
 

@@ -33,6 +33,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 from jax_depth._typing import Params
 from jax_depth.config import ModelConfig, to_json
 from jax_depth.formats.atomic import atomic
+from jax_depth.formats.cache import private_folder
 from jax_depth.inference.engines.xla import Compile
 from jax_depth.models import products
 from jax_depth.models.host import cpu_features
@@ -151,18 +152,6 @@ class _FirstRun:
             result = self._program(params, pixels)
         self._proven = True
         return result
-
-
-def private_folder(folder: Path) -> None:
-    """Make a folder, or an existing one, writable for its owner alone.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_mode & 0o077:
-        with contextlib.suppress(OSError):  # another user's
-            folder.chmod(0o700)
 
 
 @contextlib.contextmanager
