@@ -2,12 +2,14 @@
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_depth._forked import check_process
-from jax_depth._typing import PRNGKeyArray
+from jax_depth._typing import Array, Float32, PRNGKeyArray
 from jax_depth.config import ModelConfig
 from jax_depth.models.arguments import check_config, check_key
 from jax_depth.models.depth_anything import param_shapes
@@ -33,22 +35,29 @@ def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     check_process()
     check_config(config)
     check_key(key)
-    return _init(config, key)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     leaves, tree = jax.tree_util.tree_flatten_with_path(param_shapes(config))
     # One draw for all: a generator per parameter compiles for half a minute.
-    total = sum(leaf.size for _, leaf in leaves)
-    noise = jax.random.normal(key, (total,), jnp.float32)
+    drawn = _noise(key, sum(leaf.size for _, leaf in leaves))
+    # Cut up by NumPy: a program with a result per parameter compiles for seconds, even
+    # of a toy. Inside a caller's own program there is nothing to fetch.
+    traced = isinstance(drawn, jax.core.Tracer)
+    noise: Any = drawn if traced else np.asarray(drawn)
     values, start = [], 0
     for path, leaf in leaves:
         mean, deviation = _moments([part.key for part in path], leaf.shape, config)
         draw = noise[start : start + leaf.size].reshape(leaf.shape)
-        values.append(mean + deviation * draw)
+        values.append(np.float32(mean) + np.float32(deviation) * draw)
         start += leaf.size
-    return jax.tree.unflatten(tree, values)
+    params = jax.tree.unflatten(tree, values)
+    if traced:
+        return params
+    # Where the key is, if it was put there.
+    return jax.device_put(params, drawn.sharding if drawn.committed else None)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _noise(key: PRNGKeyArray, count: int) -> Float32[Array, " n"]:
+    return jax.random.normal(key, (count,), jnp.float32)
 
 
 def _moments(path: list[str], shape: tuple[int, ...], config: ModelConfig):
