@@ -9,7 +9,14 @@ import oracle
 import pytest
 import torch
 import transformers
-from small_models import ENCODER, METRIC_SWIGLU, REGISTERS, RELATIVE, random_params
+from small_models import (
+    ENCODER,
+    METRIC_SWIGLU,
+    PROMPT,
+    REGISTERS,
+    RELATIVE,
+    random_params,
+)
 
 from jax_depth.catalog import MODELS
 from jax_depth.models.architectures import published_keys
@@ -54,6 +61,17 @@ def test_depth_is_the_same_both_ways(tmp_path, config):
     np.testing.assert_array_equal(returned, expected)
     for key, value in source.state_dict().items():
         assert torch.equal(value, model.state_dict()[key]), key
+
+
+def test_a_prompted_models_processor_has_the_published_size(tmp_path):
+    name = "prompt-depth-anything-small"
+    served = dataclasses.replace(MODELS[name].config, encoder=PROMPT.encoder)
+    config = dataclasses.replace(served, head=PROMPT.head)
+    write_transformers_folder(random_params(config), config, tmp_path / "x")
+    text = (tmp_path / "x" / "preprocessor_config.json").read_text()
+    # depth-anything/prompt-depth-anything-vits-hf, preprocessor_config.json
+    assert json.loads(text)["size"] == {"height": 756, "width": 756}
+    assert json.loads(text)["prompt_scale_to_meter"] == 0.001
 
 
 @pytest.mark.parametrize("config", [ENCODER, REGISTERS], **_BY_NAME)
