@@ -41,7 +41,8 @@ from app_camera import (
 from app_page import Page, driven, needs_driver
 from selenium.webdriver.common.action_chains import ActionChains
 
-pytestmark = needs_driver
+# A browser, a server and a page for each: the slowest minutes of all.
+pytestmark = [needs_driver, pytest.mark.slow]
 
 COFFEE, CAT = (ROOT / "examples" / f"{name}.jpg" for name in ("coffee", "cat"))
 

@@ -79,7 +79,7 @@ def error(actual, expected) -> float:
 
 
 # A quarter of a minute each.
-PLAIN = ("two-views-given-cameras", "four-views-two-scenes", "trained-grid", "mono")
+PLAIN = ("two-views-given-cameras", "four-views-two-scenes", "mono")
 
 
 @pytest.mark.parametrize(

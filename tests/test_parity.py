@@ -101,6 +101,8 @@ def _cases():
         for size in SIZES:
             large = size[1] == 518 or (name.startswith("giant") and size[1] > 14)
             marks = (pytest.mark.long,) if large or name == "v2-base" else ()
+            if not marks and size[1] > 14 and name != "v2-small":
+                marks = (pytest.mark.slow,)  # the same encoder and head once more
             yield pytest.param(name, size, marks=marks, id=f"{name}-{size}")
 
 
