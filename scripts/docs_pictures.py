@@ -16,8 +16,7 @@ import jax_depth
 from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import read_image
 from jax_depth.outputs.calibration import calibrate
-from jax_depth.outputs.color import colorize
-from jax_depth.outputs.side_by_side import side_by_side
+from jax_depth.outputs.color import colorize, side_by_side
 from jax_depth.study.edits import scale_last_layer
 
 ROOT = Path(__file__).parents[1]
