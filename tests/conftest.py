@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(items):
     items[:] = [item for tests in order for item in tests]
 
 
+def pytest_collection_finish():
+    """Spare what was imported: each of some 200 collections would look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
     """Turn any attempt to leave this machine into a failure that says so."""

@@ -9,6 +9,9 @@ import pytest
 from app_server import ask
 from test_app_http import photo
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture(scope="module")
 def address():

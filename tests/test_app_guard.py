@@ -12,7 +12,7 @@ from app_server import ask
 def server(tmp_path_factory):
     """Address of a server, and its folder of uploads."""
     folder = tmp_path_factory.mktemp("app")
-    with app_server.command(folder, "--max-upload", "1") as server:
+    with app_server.command(folder, "--max-upload", "1", warm=False) as server:
         yield server
 
 

@@ -19,6 +19,9 @@ from raw_photos import raw_photo
 
 from jax_depth import outputs
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 RNG = np.random.default_rng(0)
 
 

@@ -12,6 +12,9 @@ from test_app_http import photo
 
 import jax_depth
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture(scope="module")
 def server():

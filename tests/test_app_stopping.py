@@ -18,6 +18,9 @@ from test_app_http import Gate, photo
 
 from jax_depth import checkpoint
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture(scope="module")
 def relative():

@@ -14,6 +14,9 @@ from jax_depth import checkpoint
 from jax_depth.cli.main import main
 from jax_depth.models.initialize import init
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 CONFIG = dataclasses.replace(
     PROMPT, name="toy", resample="shrink_area", restore="half_pixel", image_size=56
 )

@@ -13,6 +13,9 @@ from jax_depth.cli import views as command
 from jax_depth.cli.main import main
 from jax_depth.views import Views
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):

@@ -17,6 +17,9 @@ from jax_depth.inference.clip import short_side
 from jax_depth.models.clips import clip_depth_sharded
 from jax_depth.models.sharding import everywhere, mesh_of
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 RNG = np.random.default_rng(7)
 FRAMES = RNG.integers(0, 256, (60, 24, 40, 3), dtype=np.uint8)
 

@@ -18,6 +18,9 @@ from jax_depth.inference.engines import programs
 from jax_depth.inference.engines.programs import ExecutableFolder
 from jax_depth.inference.estimator import Estimator
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 _SERVED = {"image_size": 28, "resample": "upper_bound_resize", "restore": "half_pixel"}
 CONFIGS = {
     "any-view": dataclasses.replace(oracle.ANY_VIEW, **_SERVED),

@@ -13,6 +13,9 @@ from jax_depth.cli import predict as command
 from jax_depth.cli.main import main
 from jax_depth.training import recipes, start
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.mark.slow
 def test_an_any_view_model_gives_depth_and_confidence_of_one_picture():

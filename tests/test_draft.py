@@ -12,6 +12,9 @@ from jax_depth.formats.image import read_image
 from jax_depth.formats.reduced import Reduced, read_reduced, shape_of
 from jax_depth.inference.draft import read_for
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 HEIGHT, WIDTH = 331, 501
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
 PHOTO = np.stack([X / 2, Y / 2, 128 + 100 * np.sin(X / 40)], -1).astype(np.uint8)

@@ -11,6 +11,9 @@ from jax_depth.formats.cache import MEASURED
 from jax_depth.inference import fastest, recommended
 from jax_depth.inference.recommended import Timing
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 TINY = MODELS["tiny"].config
 
 

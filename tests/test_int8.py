@@ -23,6 +23,8 @@ from jax_depth.study import int8 as study_int8
 from jax_depth.study.int8 import Failures, compared, split
 
 pytest.importorskip("openvino", reason="needs jax_depth[openvino]")
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 openvino = import_openvino()
 ops = importlib.import_module("openvino.opset13")
 openvino_int8 = importlib.import_module("jax_depth.inference.engines.openvino_int8")

@@ -7,6 +7,9 @@ import pytest
 
 from jax_depth.training import losses
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 def tokens(seed: int, shape=(2, 3, 5, 7)):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)

@@ -16,6 +16,9 @@ from jax_depth.inference.on_device import to_pixels
 from jax_depth.inference.preprocess import processing_size, served
 from jax_depth.models.depth_anything import param_shapes
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 RNG = np.random.default_rng(0)
 CONFIG = ModelConfig(
     "toy",

@@ -13,6 +13,9 @@ from jax_depth.training.recipe import LossSettings
 from jax_depth.training.recipes import RECIPES
 from jax_depth.training.step import Batch, make_step
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 CONFIG = ModelConfig(
     "small",
     EncoderConfig(width=8, depth=1, heads=2, taps=(0, 0, 0, 0), mlp_hidden=8),

@@ -24,6 +24,9 @@ from jax_depth.training.recipes import RECIPES
 from jax_depth.training.shapes import Shapes
 from jax_depth.training.start import initial_params, model_config
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 SETTINGS = (
     "model.architecture=smoke-prompt",
     "model.init=",

@@ -19,6 +19,9 @@ from jax_depth.inference.views import in_metres
 from jax_depth.models.output import Output
 from jax_depth.views import Views
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 SIZE = 56
 
 
