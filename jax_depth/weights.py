@@ -224,7 +224,8 @@ def _load_path(path: Path, model: str | ModelConfig | None):
 def _load_entry(entry: Entry):
     name = entry.config.name
     if entry.bundled:
-        with importlib.resources.as_file(_assets() / name) as directory:
+        bundled = importlib.resources.files("jax_depth") / "assets" / name
+        with importlib.resources.as_file(bundled) as directory:
             return checkpoint.load(directory)
     if (directory := _native(entry)).exists():
         return checkpoint.load(directory)
@@ -254,10 +255,6 @@ def _load_entry(entry: Entry):
 
 def _native(entry: Entry) -> Path:
     return cache_directory() / entry.config.name
-
-
-def _assets():
-    return importlib.resources.files("jax_depth") / "assets"
 
 
 def _hub_file(entry: Entry) -> str | None:

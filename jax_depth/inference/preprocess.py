@@ -179,7 +179,8 @@ def to_network(
         way = bounded.plan(height, width, config.image_size, patch, config.resample)
         result = _normalised(bounded.resize_bounded(pixels, way), config)
     elif config.resample == "transformers":
-        result = _transformers_pixels(pixels, size or own, config)
+        resized = resize_bicubic_uint8(_as_bytes(pixels), size or own)
+        result = _normalised(resized, config)
     else:
         result = _exact_pixels(pixels, size or own, config)
     return result[None]
@@ -374,12 +375,6 @@ def _computed_in(pixels: Pixels, kernel: bands.Kernel) -> type:
     """
     eight = pixels.dtype == np.uint8 and kernel is cubic_cv2
     return np.float32 if eight else np.float64
-
-
-def _transformers_pixels(
-    pixels: Pixels, size: tuple[int, int], config: ModelConfig
-) -> Float32[np.ndarray, "h2 w2 3"]:
-    return _normalised(resize_bicubic_uint8(_as_bytes(pixels), size), config)
 
 
 def _normalised(
