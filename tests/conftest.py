@@ -9,6 +9,9 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["JAX_PLATFORMS"] = "cpu"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: torch's threads would only wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing is measured: every machine and every run traces the same programs.
 os.environ["JAX_DEPTH_BFLOAT16"] = "default"
 

@@ -22,6 +22,9 @@ from jax_depth.study import run as study_run
 from jax_depth.study.edits import scale_last_layer
 from jax_depth.study.models import is_photos
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 FILES = {"report.html", "study.json", "ranges.csv", "agreement.csv"}
 
 

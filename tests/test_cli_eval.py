@@ -17,6 +17,9 @@ from jax_depth.depth_map import DepthMap
 from jax_depth.inference.stream import stream
 from jax_depth.models.output import Output
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 COFFEE = Path(__file__).parents[1] / "examples" / "coffee.jpg"
 
 

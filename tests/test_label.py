@@ -15,6 +15,9 @@ from jax_depth.cli import label
 from jax_depth.cli.main import main
 from jax_depth.data import DatasetError, SampleError, open_dataset, shards
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):

@@ -19,6 +19,9 @@ from jax_depth.video.stabilize import (
 )
 from scripts.video_flicker import flicker, render, ways
 
+# Compiling is nearly all they do.
+pytestmark = pytest.mark.usefixtures("cheap_programs")
+
 
 def surface(seed=0):
     """Return a rough surface with values in 0 to 1."""
