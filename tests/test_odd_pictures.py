@@ -282,6 +282,8 @@ def test_raw_files_are_known_by_name(tmp_path, name):
         (b"\x1a\x45\xdf\xa3" + bytes(40), "jax-depth video"),
         (b"II\xbc\1" + bytes(40), "JPEG XR"),
         (b"PK\3\4" + bytes(40), "zip"),
+        (b"P7\nWIDTH 1\n" + bytes(40), "PAM"),
+        (b"PF\n4 4\n-1\n" + bytes(192), "PFM of linear colours"),
         (b"\x93NUMPY" + bytes(40), "NumPy"),
         (imagecodecs.jpeg8_encode(WIDE, bitspersample=12), "JPEG of 12 bits"),
         (imagecodecs.ljpeg_encode(WIDE), "JPEG coded without loss"),

@@ -50,6 +50,8 @@ _SIGNATURES = (
     (0, b"GRIB", "is a file of weather data; save its picture as PNG"),
     (0, b"BUFR", "is a file of weather data; save its picture as PNG"),
     (0, b"II\xbc\1", "is a JPEG XR picture, which is not read; save it as PNG"),
+    (0, b"P7\n", "is a PAM picture, which is not read; save it as PNG or PPM"),
+    (0, b"PF\n", "is a PFM of linear colours; tone-map it and save it as PNG"),
     (0, b"gimp xcf", "is a GIMP file, which is not read; export it as PNG"),
     (0, b"\x1a\x45\xdf\xa3", _FILM),
     (0, b"\0\0\1\xba", _FILM),
