@@ -1,6 +1,7 @@
 """Checkpoints as people save them: weights beside anything that is data."""
 
 import argparse
+import array
 import collections
 import datetime
 import pathlib
@@ -77,6 +78,9 @@ BESIDE = {
     "nan": float("nan"),
     "range": range(3),
     "slice": slice(1, 2),
+    "ellipsis": ...,
+    "array": array.array("d", [1.0]),
+    "version": torch.__version__,
     "time": datetime.datetime(2026, 1, 2),
     "elapsed": datetime.timedelta(seconds=3),
     "tuple keys": {(1, 2): 3, None: 4, 1.5: 5},

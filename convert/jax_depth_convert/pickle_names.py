@@ -296,6 +296,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "decimal.Decimal": _opaque("Decimal"),
     "fractions.Fraction": _opaque("Fraction"),
     "uuid.UUID": _opaque("UUID"),
+    "torch.torch_version.TorchVersion": _opaque("TorchVersion"),  # `torch.__version__`
+    "array.array": _opaque("array"),
 }
 # Names that stand for themselves.
 _TORCH_CONSTANTS = frozenset(
@@ -308,7 +310,8 @@ _TORCH_CONSTANTS = frozenset(
     + ["contiguous_format", "channels_last", "channels_last_3d", "preserve_format"]
 )
 _BUILTIN_CONSTANTS = frozenset(
-    "int long float bool str bytes list dict tuple object".split()
+    "int long float bool str bytes list dict tuple object Ellipsis "
+    "NotImplemented".split()
 )
 _NUMPY_CONSTANTS = frozenset(
     "ndarray bool bool_ float16 float32 float64 complex64 complex128 int8 int16 int32 "
