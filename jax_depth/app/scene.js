@@ -61,6 +61,10 @@
     const now = state[viewer];
     if (now.shown !== note.dataset.view) now.untouched = true;
     now.shown = note.dataset.view;
+    // The viewer draws on at its first size when a phone or a window is turned.
+    const size = `${canvas.clientWidth} x ${canvas.clientHeight}`;
+    if (now.size !== size && canvas.clientWidth) scene.getEngine().resize();
+    now.size = size;
     if (now.untouched) place(camera, canvas, JSON.parse(now.shown));
     // A pixel of a photo is larger than one of the page; a mesh has no points.
     for (const { material } of scene.meshes) if (material) material.pointSize = 2;

@@ -51,7 +51,7 @@ class VideoTab:
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 clip = gr.File(
-                    label=f"Video, of which {service.limits.frames} frames at most",
+                    label=f"Video, up to {service.limits.frames} frames",
                     file_types=["video"],
                     height=180,
                     elem_id="clip",

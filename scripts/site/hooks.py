@@ -72,7 +72,7 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
 
     def turned(match: re.Match[str]) -> str:
         mark, text, target, part = match.groups()
-        if not target or "://" in target or target.startswith("mailto:"):
+        if not target or "://" in target or target.startswith(("mailto:", "data:")):
             return match.group()
         path = posixpath.normpath(str(here / target))
         if path == "docs":
