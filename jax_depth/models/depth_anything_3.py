@@ -52,16 +52,16 @@ class AnyViewDepth(nn.Module):
     def run(
         self,
         pixels: Float[Array, "b v h w 3"],
-        extrinsics: Float[Array, "b v 4 4"] | None = None,
-        intrinsics: Float[Array, "b v 3 3"] | None = None,
+        extrinsics: Float[Array, "b n 4 4"] | None = None,
+        intrinsics: Float[Array, "b n 3 3"] | None = None,
         reference: Reference = "saddle_balanced",
     ) -> tuple[Output, dict[str, Array]]:
         """Return the output and all stages.
 
         Args:
-            pixels: normalised RGB of the views of each scene.
-            extrinsics, intrinsics: known cameras that condition the network, world
-                to camera and in pixels of `pixels`; both or neither.
+            pixels: normalised RGB of the views of each scene, or a device's share.
+            extrinsics, intrinsics: known cameras of all views, which condition the
+                network, world to camera and in pixels of `pixels`; both or neither.
             reference: see `any_view.AnyViewTransformer`.
 
         Returns:
