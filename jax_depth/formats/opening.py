@@ -152,13 +152,14 @@ def _with_pillow(
     if is_heif(header):
         _register_heif()
     file.seek(0)
+    held = None if formats is None else tuple(formats)
     try:
-        return Image.open(file, formats=formats)
+        return Image.open(file, formats=held)
     except ValueError:
         lean = without_texts(file)
         if lean is None:
             raise
-        return Image.open(lean, formats=formats)
+        return Image.open(lean, formats=held)
 
 
 def without_texts(file: File) -> io.BytesIO | None:

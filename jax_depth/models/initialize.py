@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jax_depth._forked import check_process
 from jax_depth._typing import Array, Float32, PRNGKeyArray
@@ -40,7 +41,7 @@ def init(config: ModelConfig, key: PRNGKeyArray) -> dict:
     drawn = _noise(key, sum(leaf.size for _, leaf in leaves))
     # Cut up by NumPy: a program with a result per parameter compiles for seconds, even
     # of a toy. Inside a caller's own program there is nothing to fetch.
-    traced = isinstance(drawn, jax.core.Tracer)
+    traced = isinstance(drawn, Tracer)
     noise: Any = drawn if traced else np.asarray(drawn)
     values, start = [], 0
     for path, leaf in leaves:
