@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -67,18 +67,19 @@ def naming(read: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @functools.wraps(read)
     def reader(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        named = isinstance(args[0], str | os.PathLike)
+        path: Any = args[0]
+        named = isinstance(path, str | os.PathLike)
         try:
             if named:
-                refuse_pipe(args[0])
+                refuse_pipe(path)
             return read(*args, **kwargs)
         except DAMAGED as error:
             # With a name it is the system's refusal to open a sound file.
             refused = isinstance(error, OSError) and error.filename is not None
             text = " ".join(str(error).split())[:300] or type(error).__name__
-            if refused or (isinstance(error, ValueError) and str(args[0]) in text):
+            if refused or (isinstance(error, ValueError) and str(path) in text):
                 raise
-            raise ValueError(f"{args[0]}: {text}" if named else text) from error
+            raise ValueError(f"{path}: {text}" if named else text) from error
 
     return reader
 
