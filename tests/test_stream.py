@@ -9,6 +9,7 @@ import pytest
 from fake_estimator import FakeEstimator
 from PIL import Image
 
+from jax_depth.depth_map import DepthMap
 from jax_depth.inference.stream import stream
 
 
@@ -69,10 +70,9 @@ def test_one_is_to_blame_and_the_others_have_their_maps(tmp_path):
     Image.new("RGB", (5, 4)).save(tmp_path / "good.png")
     items = [*_pictures([5, 7, 7, 5, 8]), tmp_path / "torn.png", tmp_path / "good.png"]
     results = [result for _, result in stream(items, fake)]
-    assert [type(r).__name__ for r in results] == [
-        "DepthMap", "ValueError", "ValueError", "DepthMap", "MemoryError", "OSError",
-        "DepthMap",
-    ]  # fmt: skip
+    kinds = [DepthMap, ValueError, ValueError, DepthMap, MemoryError, OSError, DepthMap]
+    for result, kind in zip(results, kinds, strict=True):
+        assert isinstance(result, kind)
     assert "torn.png" in str(results[5])
 
 
