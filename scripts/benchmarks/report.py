@@ -236,7 +236,8 @@ def _limits(limits: Mapping[str, float]) -> str:
         lines.append(f"- copying memory: {limits['bandwidth'] / 1e9:.0f} GB/s")
     if limits.get("bf16", 0.0) < limits.get("f32", 0.0):
         lines.append(
-            "- bfloat16 is slower than float32 on CPUs without AMX, such as this"
+            "- bfloat16 is slower than float32 on CPUs without AMX, such as this; "
+            "[with AMX](performance-experiments.md#on-a-cpu-with-amx) it is faster"
         )
     return "\n".join(lines) + "\n"
 
