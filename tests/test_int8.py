@@ -129,6 +129,7 @@ def _coarse():
     return Int8({"MatMul.1/0/0/quantize-16": bounds}, RECORD)
 
 
+@pytest.mark.slow
 def test_a_folder_says_what_it_is_and_is_computed_so(tmp_path, capsys):
     params = jax_depth.init(RELATIVE, jax.random.key(0))
     write_int8(tmp_path / "m", params, RELATIVE, _coarse())

@@ -69,6 +69,7 @@ def test_a_loss_and_an_optimizer_of_ones_own(tmp_path):
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"3"}
 
 
+@pytest.mark.slow
 def test_callbacks_see_the_log_and_end_the_run(tmp_path):
     seen = []
 
