@@ -108,6 +108,7 @@ def read_image(
     if isinstance(source, str | os.PathLike):
         return _read_file(Path(source), label, upright, opened)
     if isinstance(source, Image.Image):
+        _refuse_raw(source, label)
         return read_opened(source, label, upright)
     if hasattr(source, "__array__"):
         return _read_array(np.asarray(source), label)
@@ -191,6 +192,14 @@ def read_stream(
     return pixels
 
 
+def _refuse_raw(image: Image.Image, label: str) -> None:
+    """Refuse raw data that a caller opened; of files `open_picture` refuses it."""
+    stream = getattr(image, "fp", None)
+    tiff = isinstance(image, TiffImageFile) and stream is not None
+    if tiff and not stream.closed and is_camera_raw(stream):
+        raise OSError(f"{label} {CAMERA_RAW}")
+
+
 def _refuse_preview(tags: Tags, label: str) -> None:
     preview = not_the_photo(tags)
     if preview is not None:
@@ -266,9 +275,6 @@ def read_opened(image: Image.Image, label: str, upright: bool = True) -> Pixels:
     white = 65535
     if isinstance(image, TiffImageFile):
         tags = tags_of(image)
-        stream = getattr(image, "fp", None)
-        if stream is not None and not stream.closed and is_camera_raw(stream):
-            raise OSError(f"{label} {CAMERA_RAW}")
         _refuse_preview(tags, label)
         if needs_tifffile(tags):
             return read_odd_tiff(_stream_of(image, label), tags, label, upright)
