@@ -194,9 +194,10 @@ def read_stream(
 
 def _refuse_raw(image: Image.Image, label: str) -> None:
     """Refuse raw data that a caller opened; of files `open_picture` refuses it."""
+    if not isinstance(image, TiffImageFile):
+        return
     stream = getattr(image, "fp", None)
-    tiff = isinstance(image, TiffImageFile) and stream is not None
-    if tiff and not stream.closed and is_camera_raw(stream):
+    if stream is not None and not stream.closed and is_camera_raw(stream):
         raise OSError(f"{label} {CAMERA_RAW}")
 
 
