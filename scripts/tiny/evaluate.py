@@ -1,26 +1,36 @@
 """Score `tiny` on held-out frames, or draw its maps of photos.
 
     python scripts/tiny/evaluate.py --data DATA [--model DIRECTORY] [--size 224]
+    python scripts/tiny/evaluate.py --points PAIRS/heldout
     python scripts/tiny/evaluate.py --photos coffee.png china.jpg --montage out.jpg
 
 Scores are after alignment of scale and shift in disparity, and come with those of the
-baseline "lower is nearer". `scripts/motorcycle.py` scores a photo with measured depth.
+baseline "lower is nearer". `scripts/motorcycle.py` scores a photo with measured depth,
+`--points` the rank correlation with the estimated distances that `photos.py` writes.
+
+`judged.json` holds the distances of some forty points in each of the model card's
+photos, as a viewer estimates them. A map is called right if its rank correlation with
+them is at least 0.75.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from jax_depth import Estimator, checkpoint
+from jax_depth.data.pairs import Pairs
 from jax_depth.data.rendered import Rendered
-from jax_depth.evaluation import evaluate
+from jax_depth.evaluation import evaluate, spearman
 from jax_depth.outputs.colormap import colormap
 from jax_depth.training.held_out import evaluate_held_out
 
 ASSETS = Path(__file__).parents[2] / "jax_depth/assets/tiny"
+JUDGED = Path(__file__).with_name("judged.json")
 MAX_DEPTH = 80.0
+RIGHT = 0.75
 
 
 def ramp(shape: tuple[int, int]) -> np.ndarray:
@@ -38,6 +48,19 @@ def ramp_on_frames(frames: Rendered) -> dict[str, float]:
         depth = 1 / np.where(mask, disparity, np.float32(1))
         results.append(evaluate(ramp(depth.shape), depth, mask, max_depth=MAX_DEPTH))
     return {k: float(np.mean([r[k] for r in results])) for k in results[0]}
+
+
+def at_points(disparity: np.ndarray, points: list[list[float]]) -> float:
+    """Return the rank correlation of a map with what a viewer saw.
+
+    Args:
+        disparity: (h, w), larger is nearer.
+        points: x and y as shares of width and height, and the distance; null is sky.
+    """
+    h, w = disparity.shape
+    at = [disparity[int(y * h), int(x * w)] for x, y, _ in points]
+    seen = [0 if distance is None else 1 / distance for _, _, distance in points]
+    return spearman(np.array(at, np.float32), np.array(seen, np.float32))
 
 
 def colour(disparity: np.ndarray) -> np.ndarray:
@@ -80,6 +103,7 @@ def main() -> None:
         "--size", type=int, help="short side in pixels (default: the model's own)"
     )
     parser.add_argument("--data", help="folder of the renderer")
+    parser.add_argument("--points", help="folder of photos.py")
     parser.add_argument("--photos", type=Path, nargs="*", default=[])
     parser.add_argument("--montage", type=Path, default=Path("montage.png"))
     arguments = parser.parse_args()
@@ -92,9 +116,26 @@ def main() -> None:
         print("held out:", rounded(found))
         print("held out, lower is nearer:", rounded(ramp_on_frames(frames)))
     pairs, estimator = [], Estimator(params, config, size=size)
+    if arguments.points:
+        rows = []
+        for sample in Pairs(arguments.points):
+            there = sample.target[sample.mask]
+            maps = estimator(sample.rgb).values, ramp(sample.mask.shape)
+            rows.append([spearman(values[sample.mask], there) for values in maps])
+        found, baseline = np.mean(rows, 0)
+        print(f"points: {found:.3f}, lower is nearer: {baseline:.3f} ({len(rows)})")
+    judged, right = json.loads(JUDGED.read_text()), []
     for path in arguments.photos:
         rgb = np.asarray(Image.open(path).convert("RGB"))
-        pairs.append((rgb, estimator(rgb).values))
+        disparity = estimator(rgb).values
+        pairs.append((rgb, disparity))
+        if points := judged.get(path.name):
+            found = at_points(disparity, points)
+            baseline = at_points(ramp(disparity.shape), points)
+            right.append(found >= RIGHT)
+            print(f"{path.name}: {found:.2f}, lower is nearer: {baseline:.2f}")
+    if right:
+        print(f"right: {sum(right)} of {len(right)}")
     if pairs:
         montage(pairs, arguments.montage)
 

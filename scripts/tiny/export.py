@@ -64,7 +64,12 @@ def write_log(run: Path, target: Path) -> None:
         values = json.loads(text)
         if "step" in values:
             row = lines.setdefault(values["step"], {"step": values["step"]})
-            row |= {k: f"{values[k]:.4g}" for k in COLUMNS if k in values}
+            for key, value in values.items():
+                # Of a held-out set with a name, `held_out/NAME/d1`, the name goes.
+                parts = key.split("/")
+                column = f"held_out/{parts[-1]}" if parts[0] == "held_out" else key
+                if column in COLUMNS:
+                    row[column] = f"{value:.4g}"
     with open(target, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["step", *COLUMNS], lineterminator="\n")
         writer.writeheader()
