@@ -210,9 +210,9 @@ def test_colours_and_range_change_without_a_new_depth(page):
     page.all("#range input")[1].click()
     page.wait.until(lambda _: "high=" in page.link("coloured PNG"))
     query = urllib.parse.urlsplit(page.link("coloured PNG")).query
-    values = jax_depth.load("tiny")(COFFEE).values
     (high,) = urllib.parse.parse_qs(query)["high"]
-    assert float(high) == pytest.approx(values.max(), rel=0.05)  # two digits
+    greatest = jax_depth.load("tiny")(COFFEE).values.max()
+    assert -1e-4 < float(high) - greatest < 2e-3  # to four digits, outwards
     low = page.until("#low input")
     low.clear()
     low.send_keys("20\n")

@@ -1,26 +1,18 @@
 """Convolutional stem: folded batch normalisation and TensorFlow's padding."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from project_scripts import load_script
 
 from jax_depth import MODELS, checkpoint
 from jax_depth.models.conv_stem import BLOCKS, ConvStem, pad_same
 
-SCRIPT = Path(__file__).parents[1] / "scripts/tiny/convert_stem.py"
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("convert_stem", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+convert_stem = load_script("tiny/convert_stem")
 
 
 def random_state(seed: int) -> dict[str, torch.Tensor]:
@@ -86,7 +78,7 @@ def reference(state, x: torch.Tensor) -> list[torch.Tensor]:
 @pytest.mark.parametrize("size", [(64, 96), (47, 33)])
 def test_folded_stem_equals_the_network_with_batch_normalisation(size):
     state = random_state(0)
-    params = load_script().convert({k: v.numpy() for k, v in state.items()})
+    params = convert_stem.convert({k: v.numpy() for k, v in state.items()})
     pixels = np.random.default_rng(1).normal(size=(2, *size, 3))
     with torch.no_grad():
         want = reference(state, torch.from_numpy(pixels.transpose(0, 3, 1, 2)))
@@ -114,7 +106,7 @@ def test_padding_is_tensorflows(size, kernel, stride, want):
 def test_conversion_leaves_out_the_later_blocks_and_the_classifier():
     state = {k: v.numpy() for k, v in random_state(0).items()}
     extra = {"_fc.weight": np.zeros((1000, 1280)), "_blocks.11._bn0.bias": np.zeros(3)}
-    params = load_script().convert(state | extra)
+    params = convert_stem.convert(state | extra)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == 692_688
     assert set(params) == {"conv", *(f"block_{i}" for i in range(11))}
@@ -122,9 +114,8 @@ def test_conversion_leaves_out_the_later_blocks_and_the_classifier():
 
 @pytest.mark.slow
 def test_a_run_starts_from_the_stem_and_random_numbers(tmp_path):
-    script = load_script()
-    stem = script.convert({k: v.numpy() for k, v in random_state(0).items()})
-    checkpoint.save(tmp_path / "start", script.start(stem), MODELS["tiny"].config)
+    stem = convert_stem.convert({k: v.numpy() for k, v in random_state(0).items()})
+    checkpoint.save(tmp_path / "start", convert_stem.start(stem), MODELS["tiny"].config)
     params, _ = checkpoint.load(tmp_path / "start")
     for name, leaf in checkpoint.flatten(stem).items():
         found = checkpoint.flatten(params["encoder"]["stem"])[name]

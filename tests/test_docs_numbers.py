@@ -1,6 +1,5 @@
 """docs/what-the-numbers-mean.md runs as it stands; the photo's figures are README's."""
 
-import importlib.util
 import os
 import re
 import shlex
@@ -10,23 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from project_scripts import load_script
 
 from jax_depth.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "what-the-numbers-mean.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
-def _script(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-motorcycle = _script("motorcycle")
+motorcycle = load_script("motorcycle")
 
 
 @pytest.fixture

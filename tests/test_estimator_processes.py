@@ -29,8 +29,9 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_copy_gives_the_same_bits(dtype):
     one = jax_depth.load("tiny", dtype, size=64, batch_size=2)
+    copies = copy.deepcopy(one), pickle.loads(pickle.dumps(one))
     depth = one(PHOTO).values
-    for two in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+    for two in copies:
         assert (two.size, two.batch_size, two.resample) == (64, 2, one.resample)
         assert two.config == one.config
         np.testing.assert_array_equal(two(PHOTO).values, depth)

@@ -1,24 +1,14 @@
 """Photos with estimated distances: what is committed, and what comes of it."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-SCRIPTS = Path(__file__).parents[1] / "scripts/tiny"
-
-
-def load_script(name: str):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from project_scripts import SCRIPTS, load_script
 
 
 def test_annotated_pictures_are_whole():
-    entries = json.loads((SCRIPTS / "annotated.json").read_text())
+    entries = json.loads((SCRIPTS / "tiny/annotated.json").read_text())
     names = [entry["name"] for entry in entries]
     assert len(set(names)) == len(names) > 200
     assert {"train", "heldout"} == {
@@ -33,7 +23,7 @@ def test_annotated_pictures_are_whole():
 
 
 def test_points_become_sparse_inverse_depth():
-    sparse = load_script("photos").sparse
+    sparse = load_script("tiny/photos").sparse
     points = [[10, 10, 1.0], [30, 10, 2.0], [10, 30, 4.0], [30, 30, None]]
     values = sparse({"size": [40, 48], "points": points})
     assert values.shape == (48, 40)
@@ -43,7 +33,7 @@ def test_points_become_sparse_inverse_depth():
 
 
 def test_a_panorama_is_seen_straight_ahead():
-    view = load_script("photos").view
+    view = load_script("tiny/photos").view
     rgb = np.zeros((90, 180, 3))
     rgb[:, 85:95] = 1  # ten degrees around 180, which is `yaw` 180
     entry = {"size": [64, 48], "yaw": 180, "pitch": 0, "view": 60}
@@ -53,9 +43,22 @@ def test_a_panorama_is_seen_straight_ahead():
     assert np.flatnonzero(turned).mean() > 38  # what stood ahead is at the right
 
 
+def test_a_panorama_is_seen_from_below_and_above():
+    view = load_script("tiny/photos").view
+    rgb = np.zeros((90, 180, 3))
+    rgb[:45] = 1  # above the horizon
+    entry = {"size": [64, 48], "yaw": 0, "view": 60}
+    shares = [
+        (np.asarray(view(rgb, entry | {"pitch": pitch})) > 127).mean()
+        for pitch in (-15, 0, 15)
+    ]
+    # The horizon moves by tan(15 degrees) focal lengths, which is 14.9 of 48 rows.
+    np.testing.assert_allclose(shares, [0.19, 0.5, 0.81], atol=0.02)
+
+
 def test_a_map_is_judged_at_the_points():
-    at_points = load_script("evaluate").at_points
-    judged = json.loads((SCRIPTS / "judged.json").read_text())
+    at_points = load_script("tiny/evaluate").at_points
+    judged = json.loads((SCRIPTS / "tiny/judged.json").read_text())
     assert len(judged) == 16
     for points in judged.values():
         assert all(0 < x < 1 and 0 < y < 1 for x, y, _ in points)
