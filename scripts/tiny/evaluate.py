@@ -1,4 +1,4 @@
-"""Score `tiny` on held-out frames, or draw its maps of photos.
+"""Score `tiny` on held-out frames and on photos, and draw its maps of photos.
 
     python scripts/tiny/evaluate.py --data DATA [--model DIRECTORY] [--size 224]
     python scripts/tiny/evaluate.py --points PAIRS/heldout
@@ -60,7 +60,7 @@ def at_points(disparity: np.ndarray, points: list[list[float]]) -> float:
     h, w = disparity.shape
     at = [disparity[int(y * h), int(x * w)] for x, y, _ in points]
     seen = [0 if distance is None else 1 / distance for _, _, distance in points]
-    return spearman(np.array(at, np.float32), np.array(seen, np.float32))
+    return spearman(np.array(at), np.array(seen, float))
 
 
 def colour(disparity: np.ndarray) -> np.ndarray:

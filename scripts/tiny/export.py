@@ -33,10 +33,9 @@ COLUMNS = (
     "labelled/gradient",
     "gradient_norm",
     "images_per_second_per_device",
-    "held_out/abs_rel",
-    "held_out/d1",
-    "held_out/spearman",
 )
+# The same of every held-out set, which may have a name: `held_out/NAME/d1`.
+HELD_OUT = ("abs_rel", "d1", "spearman")
 _raw = jax.jit(raw_output, static_argnums=2)
 
 
@@ -59,21 +58,22 @@ def lift(params: dict, frames: Rendered, count: int = 100, quantile: float = 1e-
 
 def write_log(run: Path, target: Path) -> None:
     """Write a run's log as a table: one row per logged step, blank where unknown."""
-    lines: dict[int, dict[str, str]] = {}
+    rows: dict[int, dict[str, float]] = {}
     for text in (run / LOG).read_text(encoding="utf-8").splitlines():
         values = json.loads(text)
         if "step" in values:
-            row = lines.setdefault(values["step"], {"step": values["step"]})
-            for key, value in values.items():
-                # Of a held-out set with a name, `held_out/NAME/d1`, the name goes.
-                parts = key.split("/")
-                column = f"held_out/{parts[-1]}" if parts[0] == "held_out" else key
-                if column in COLUMNS:
-                    row[column] = f"{value:.4g}"
+            rows.setdefault(values["step"], {}).update(values)
+    names = sorted(
+        name
+        for name in set().union(*rows.values())
+        if name.startswith("held_out/") and name.rpartition("/")[2] in HELD_OUT
+    )
     with open(target, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, ["step", *COLUMNS], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines[step] for step in sorted(lines))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *COLUMNS, *names])
+        for step, row in sorted(rows.items()):
+            found = (row.get(name) for name in (*COLUMNS, *names))
+            writer.writerow([step, *("" if x is None else f"{x:.4g}" for x in found)])
 
 
 def main() -> None:

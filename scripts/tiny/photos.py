@@ -13,9 +13,9 @@ null where that is infinite. Distances hold up to a factor, one for each picture
 
 import argparse
 import base64
+import functools
 import io
 import json
-import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +24,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
+
+from jax_depth.camera import back_project
+from jax_depth.formats.exif import camera_from_view
 
 ANNOTATED = Path(__file__).with_name("annotated.json")
 # Pixels around a point that take its value. Small: what lies beside it is another
@@ -41,8 +45,12 @@ def photo(packages: Path, entry: Mapping[str, Any]) -> Image.Image:
         entry: with `file` below the folder, `offset` in it where it is an archive of
             Qt, and `size`, width and height of the picture.
     """
-    data = (packages / entry["file"]).read_bytes()[entry.get("offset", 0) :]
-    image = Image.open(io.BytesIO(data)).convert("RGB")
+    path = packages / entry["file"]
+    if not path.is_file():
+        raise SystemExit(f"{path} does not exist; unpack all packages into {packages}")
+    with path.open("rb") as file:
+        file.seek(entry.get("offset", 0))
+        image = Image.open(io.BytesIO(file.read())).convert("RGB")
     width, height = entry["size"]
     scale = min(image.width / width, image.height / height)
     left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
@@ -50,8 +58,9 @@ def photo(packages: Path, entry: Mapping[str, Any]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
+@functools.cache
 def panorama(folder: Path, name: str) -> np.ndarray:
-    """Return linear RGB (h, w, 3) of a panorama in equirectangular projection."""
+    """Return a panorama in equirectangular projection, (h, w, 3), sRGB in [0, 1]."""
     import OpenEXR
 
     path = next(folder.rglob(name), None)
@@ -66,11 +75,11 @@ def panorama(folder: Path, name: str) -> np.ndarray:
         with OpenEXR.File(copy.name, separate_channels=True) as file:
             channels = file.channels()
             planes = [channels[c].pixels for c in "RGB"]
-    return np.clip(np.stack(planes, -1).astype(np.float32), 0, 1e4)
+    return developed(np.clip(np.stack(planes, -1).astype(np.float32), 0, 1e4))
 
 
 def developed(light: np.ndarray) -> np.ndarray:
-    """Return light as sRGB in [0, 1], exposed for the picture and with a shoulder."""
+    """Return linear light as sRGB, exposed for the picture and with a shoulder."""
     luma = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     middle, bright = np.percentile(luma, (60, 97))
     exposure = 0.32 / max(middle, 1e-6)
@@ -86,22 +95,17 @@ def view(rgb: np.ndarray, entry: Mapping[str, Any]) -> Image.Image:
 
     Args:
         rgb: (h, w, 3) in [0, 1].
-        entry: with `yaw`, `pitch` (downwards negative) and horizontal field of `view`,
-            degrees, and `size`, width and height.
+        entry: with `yaw`, `pitch` (downwards negative) and `view`, the field of view
+            across the longer side, in degrees, and `size`, width and height.
     """
     (h, w), (width, height) = rgb.shape[:2], entry["size"]
-    focal = width / 2 / math.tan(math.radians(entry["view"]) / 2)
-    x, y = np.meshgrid(
-        (np.arange(width) + 0.5 - width / 2) / focal,
-        (np.arange(height) + 0.5 - height / 2) / focal,
-    )
-    pitch = math.radians(entry["pitch"])
-    down = y * math.cos(pitch) - math.sin(pitch)
-    ahead = y * math.sin(pitch) + math.cos(pitch)
-    longitude = np.arctan2(x, ahead) + math.radians(entry["yaw"])
-    latitude = np.arctan2(down, np.hypot(x, ahead))
-    u = (longitude / (2 * math.pi) % 1) * w - 0.5
-    v = np.clip((latitude / math.pi + 0.5) * h - 0.5, 0, h - 1)
+    camera = camera_from_view((height, width), entry["view"])
+    turn = Rotation.from_euler("xy", (entry["pitch"], entry["yaw"]), degrees=True)
+    rays = back_project(np.ones((height, width)), camera).reshape(-1, 3)
+    x, y, z = turn.apply(rays).T.reshape(3, height, width)
+    u = (np.arctan2(x, z) / (2 * np.pi) % 1) * w - 0.5
+    v = (np.arctan2(y, np.hypot(x, z)) / np.pi + 0.5) * h - 0.5
+    v = np.clip(v, 0, h - 1)
     planes = [
         map_coordinates(rgb[..., c], (v, u), order=3, mode="grid-wrap")
         for c in range(3)
@@ -138,8 +142,7 @@ def main() -> None:
         if "yaw" not in entry:
             picture = photo(arguments.packages, entry)
         elif arguments.panoramas:
-            light = panorama(arguments.panoramas, entry["file"])
-            picture = view(developed(light), entry)
+            picture = view(panorama(arguments.panoramas, entry["file"]), entry)
         else:
             continue
         folder = arguments.target / ("heldout" if entry.get("held_out") else "train")
