@@ -154,7 +154,7 @@ def test_without_weights_those_of_the_native_folder_serve(folder, params, capsys
     weights = safetensors.numpy.load_file(folder / "model" / "model.safetensors")
     pixels = pixels_of(1, 28, 28)
     found = np.asarray(exported.call(weights, pixels))
-    assert_close(found, expected(params, pixels), 1e-5)
+    assert_close(found, expected(params, pixels), 5e-5)
 
 
 def test_the_file_says_how_it_is_fed(program):

@@ -88,8 +88,8 @@ def test_maps_come_back_as_torch_brings_them(before, after, restore):
     config = dataclasses.replace(config, restore=restore)
     result = from_network(values, config, after)
     assert result.dtype == np.float32
-    # A few ulp at 100: torch fuses multiply and add where the processor can.
-    tolerance = 1e-4 if restore == "bicubic" else 2e-5
+    # Five roundings at 100: torch fuses multiply and add where the processor can.
+    tolerance = 1e-4 if restore == "bicubic" else 5 * np.spacing(np.float32(100))
     np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
     if restore == "bicubic" and before[0] > 28:
         assert result.min() < 0 or result.max() > 100

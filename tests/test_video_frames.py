@@ -247,12 +247,13 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, way):
     for count in (40, 400):  # 340 MB more of frames and maps
         write_clip(tmp_path / f"{count}.mp4", [frame] * count, preset="ultrafast")
     argv = ["--range", way, "--format", "film,npz"]
+    paths = [str(Path(__file__).parent), *sys.path]
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, *argv],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )
     assert done.returncode == 0, done.stderr
     peaks = [int(line) for line in done.stdout.split()]
