@@ -97,7 +97,7 @@ def floors(estimator: jax_depth.Estimator) -> None:
     depth = estimator(photo)
     top = float(depth.values.max())
     row = [(photo, "photo")]
-    for share in (0.5, 0.2, 0.05):
+    for share in (0.5, 0.35, 0.2):
         found = depth.to_depth(floor=share * top)
         row.append((colorize(found, "turbo"), f"to_depth(floor={share:g} * max)"))
     sheet("numbers_floor.jpg", [row])

@@ -27,6 +27,7 @@ from jax_depth.inference.engines.openvino import import_openvino
 from jax_depth.models.depth_anything import forward
 
 openvino = import_openvino()
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 # An offset, as published models have, and the trained grid of 4 x 4 patches.
 _ENCODER = dataclasses.replace(RELATIVE.encoder, position_offset=0.1)

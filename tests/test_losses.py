@@ -8,6 +8,9 @@ from golden_scene import golden_scene
 
 from jax_depth.training import losses
 from jax_depth.training.losses.output_gauge import mean_gauge
+from jax_depth.training.losses.statistics import masked_median
+
+pytestmark = pytest.mark.usefixtures("cheap_programs")
 
 
 def _trimmed(pred, target, mask):
@@ -86,6 +89,21 @@ def test_trimming_drops_the_largest_fifth_as_midas_writes_it(relative, masked, w
     pred, target, mask = relative
     mask = mask if masked else jnp.ones_like(mask)
     np.testing.assert_allclose(TOTAL["trimmed"](pred, target, mask), want, rtol=1e-5)
+
+
+def test_a_median_is_found_though_xla_computes_the_values_anew():
+    # Without its expensive passes XLA fuses the product and the sum in one use alone.
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(3, 8, 33, 47)).astype(np.float32)
+    mask = rng.random((8, 33, 47)) < 0.8
+
+    @jax.jit
+    def median(a, b, c, mask):
+        return masked_median(a * b + c, mask)
+
+    a, b, c = factors.astype(np.float64)
+    want = [np.median(x[m]) for x, m in zip(a * b + c, mask, strict=True)]
+    np.testing.assert_allclose(median(*factors, mask), want, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])

@@ -16,6 +16,10 @@ MIN_PIXELS = 10
 # gradients of 1e5 where a prediction is nearly constant.
 MIN_SPREAD = 1e-3
 TINY = 1e-6
+# XLA may compute an array anew for each of its uses, fusing a product and a sum into an
+# FMA in one and not in another, on any device. So a value that a search found is found
+# again in the array only to a rounding, this share of the greatest value.
+ROUNDING = 2.0**-22
 
 
 @computes
@@ -39,17 +43,21 @@ def masked_median(x, mask) -> Float32[Array, " b"]:
 
     fixed = jax.lax.stop_gradient(x)
     low = order_statistic(fixed, mask, jnp.maximum(n - 1, 0) // 2)
+    finite = mask & jnp.isfinite(fixed)
+    slack = ROUNDING * jnp.where(finite, jnp.abs(fixed), 0.0).max(-1)
     # The upper middle value is the lower one, or the least value above it.
-    above = jnp.where(mask & (fixed > low[:, None]), fixed, jnp.inf).min(-1)
-    reached = (mask & (fixed <= low[:, None])).sum(-1) > n // 2
+    until = (low + slack)[:, None]
+    above = jnp.where(mask & (fixed > until), fixed, jnp.inf).min(-1)
+    reached = (mask & (fixed <= until)).sum(-1) > n // 2
     high = jnp.where(reached, low, above)
 
     def value(middle):
-        hit = mask & (x == middle[:, None])
+        hit = finite & (jnp.abs(fixed - middle[:, None]) <= slack[:, None])
         ties = jnp.maximum(hit.sum(-1), 1).astype(jnp.float32)
-        return jnp.where(hit, x, 0.0).sum(-1) / ties
+        # 0, with the gradient of the pixels.
+        return middle + jnp.where(hit, x - fixed, 0.0).sum(-1) / ties
 
-    return 0.5 * (value(low) + value(high))
+    return jnp.where(n > 0, 0.5 * (value(low) + value(high)), 0.0)
 
 
 def smallest(residual, mask, trim: float) -> Bool[Array, "b h w"]:
@@ -60,7 +68,9 @@ def smallest(residual, mask, trim: float) -> Bool[Array, "b h w"]:
     valid = mask.sum(-1).astype(jnp.float32)
     kept = jnp.floor((1.0 - trim) * valid).astype(jnp.int32)
     threshold = order_statistic(residual, mask, jnp.maximum(kept - 1, 0))
-    return (mask & (residual <= threshold[:, None])).reshape(shape)
+    # More than a rounding of the residual, which is a difference of larger numbers.
+    until = (1.0 + 16 * ROUNDING) * threshold[:, None]
+    return (mask & (residual <= until)).reshape(shape)
 
 
 @computes
