@@ -125,6 +125,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_the_process_ends_at_once_though_the_device_is_busy(tmp_path):
     config = small_models.RELATIVE
     checkpoint.save(tmp_path / "m", small_models.random_params(config), config)

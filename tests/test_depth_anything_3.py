@@ -79,7 +79,7 @@ def error(actual, expected) -> float:
 
 
 # A quarter of a minute each.
-PLAIN = ("two-views-given-cameras", "four-views-two-scenes", "mono")
+PLAIN = ("two-views-given-cameras", "mono")
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def read(file):
     [
         ((1, 56, 56), 1e-5),
         ((3, 28, 70), 5e-5),
-        ((2, 112, 42), 5e-5),
-        ((1, 14, 14), 5e-5),
+        pytest.param((2, 112, 42), 5e-5, marks=pytest.mark.slow),
+        pytest.param((1, 14, 14), 5e-5, marks=pytest.mark.slow),
     ],
 )
 def test_one_program_serves_every_size(program, params, shape, bound):
@@ -216,7 +216,9 @@ def test_onnx_says_how_it_is_fed(network):
     assert session.get_inputs()[0].shape == ["batch", 28, 42, 3]
 
 
-@pytest.mark.parametrize("resample", ["original", "transformers"])
+@pytest.mark.parametrize(
+    "resample", ["original", pytest.param("transformers", marks=pytest.mark.slow)]
+)
 def test_onnx_from_photo_to_depth(folder, params, resample, tmp_path):
     file, out = tmp_path / "photo.onnx", tmp_path / "depth.npy"
     argv = ["export", str(folder / "model"), "-o", str(file), "--preprocess"]

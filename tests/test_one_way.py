@@ -88,7 +88,9 @@ def _pipeline(photo):
     return found["predicted_depth"].numpy()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [*SIZES[:2], pytest.param(SIZES[2], marks=pytest.mark.slow)]
+)
 def test_each_family_is_exact_from_photo_to_map(size):
     photo = _photo(size)
     for expected, estimator in (
