@@ -9,8 +9,6 @@ from golden_scene import golden_scene
 
 from jax_depth.training import losses
 
-pytestmark = pytest.mark.usefixtures("cheap_programs")
-
 
 def normalized(x, mask):
     t = torch.quantile(x[mask], 0.5)
