@@ -8,7 +8,7 @@ from golden_scene import golden_scene
 
 from jax_depth.training import losses
 from jax_depth.training.losses.output_gauge import mean_gauge
-from jax_depth.training.losses.statistics import masked_median
+from jax_depth.training.losses.statistics import masked_median, smallest
 
 pytestmark = pytest.mark.usefixtures("cheap_programs")
 
@@ -104,6 +104,15 @@ def test_a_median_is_found_though_xla_computes_the_values_anew():
     a, b, c = factors.astype(np.float64)
     want = [np.median(x[m]) for x, m in zip(a * b + c, mask, strict=True)]
     np.testing.assert_allclose(median(*factors, mask), want, rtol=0, atol=1e-6)
+
+
+def test_trimming_keeps_no_pixel_too_many():
+    # So many residuals that some lie within 4e-6 of the threshold.
+    rng = np.random.default_rng(0)
+    residual = rng.random((16, 160, 160)).astype(np.float32)
+    mask = rng.random(residual.shape) < 0.9
+    kept = jax.jit(smallest, static_argnums=2)(residual, mask, 0.1).sum((1, 2))
+    np.testing.assert_array_equal(kept, np.floor(0.9 * mask.sum((1, 2))))
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])

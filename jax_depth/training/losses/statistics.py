@@ -18,7 +18,7 @@ MIN_SPREAD = 1e-3
 TINY = 1e-6
 # XLA may compute an array anew for each of its uses, fusing a product and a sum into an
 # FMA in one and not in another, on any device. So a value that a search found is found
-# again in the array only to a rounding, this share of the greatest value.
+# again in the array only to a rounding, this share of it or of the greatest value.
 ROUNDING = 2.0**-22
 
 
@@ -68,8 +68,7 @@ def smallest(residual, mask, trim: float) -> Bool[Array, "b h w"]:
     valid = mask.sum(-1).astype(jnp.float32)
     kept = jnp.floor((1.0 - trim) * valid).astype(jnp.int32)
     threshold = order_statistic(residual, mask, jnp.maximum(kept - 1, 0))
-    # More than a rounding of the residual, which is a difference of larger numbers.
-    until = (1.0 + 16 * ROUNDING) * threshold[:, None]
+    until = (1.0 + ROUNDING) * threshold[:, None]
     return (mask & (residual <= until)).reshape(shape)
 
 
