@@ -204,14 +204,14 @@ def _video(size: str, metric: bool) -> Entry:
 _TINY = Entry(
     config=ModelConfig(
         "tiny",
-        HybridConfig(),
+        HybridConfig(coarse_size=176),
         HeadConfig(
             32,
             (32, 32, 64, 128),
             resize=("keep", "keep", "keep", "down2"),
             output_channels=16,
         ),
-        image_size=176,
+        image_size=224,
         resample="transformers",
         mean=(127 / 255, 127 / 255, 127 / 255),
         std=(128 / 255, 128 / 255, 128 / 255),

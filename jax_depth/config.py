@@ -126,6 +126,9 @@ class HybridConfig:
         position_grid: side of the trained grid of position embeddings.
         patch_size: stride of the tokens in pixels.
         stem: which convolutional stem.
+        coarse_size: shorter side, in pixels, of the reduced copy in which the
+            transformer sees larger pictures; the maps at strides 4 and 8 always come
+            from the picture itself. None: the transformer sees it too.
         remat: as in `EncoderConfig`.
     """
 
@@ -137,6 +140,7 @@ class HybridConfig:
     position_grid: int = 14
     patch_size: int = 16
     stem: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    coarse_size: int | None = None
     remat: bool = False
 
 

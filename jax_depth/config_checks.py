@@ -27,6 +27,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "output_channels": (1, 1 << 16),
     "frames": (1, 4096),
     "image_size": (1, 1 << 16),
+    "coarse_size": (16, 1 << 16),
     "max_depth": (1e-6, 1e9),
     "canonical_focal": (1e-6, 1e9),
     "mean": (-1e3, 1e3),

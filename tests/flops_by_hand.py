@@ -42,11 +42,30 @@ def _block(tokens: int, width: int, hidden: int, gated: bool = False) -> int:
 
 
 def _hybrid(encoder: HybridConfig, height: int, width: int):
-    from jax_depth.models.conv_stem import BLOCKS, OUTPUT_BLOCKS, STEM_CHANNELS
+    from jax_depth.models.conv_stem import BLOCKS, OUTPUT_BLOCKS
 
-    size, channels = _shrunk((height, width), 2), STEM_CHANNELS
+    seen, limit = (height, width), encoder.coarse_size
+    if limit is not None and min(seen) > limit:
+        factor, patch = limit / min(seen), encoder.patch_size
+        seen = tuple(patch * round(side * factor / patch) for side in seen)
+    total, maps = _stem(seen, BLOCKS)
+    if seen != (height, width):
+        above, maps[:2] = _stem((height, width), BLOCKS[: OUTPUT_BLOCKS[1] + 1])
+        total += above
+    size, channels = maps[2]
+    tokens = size[0] * size[1]
+    total += _product(tokens, channels, encoder.width)
+    total += encoder.depth * _block(tokens, encoder.width, encoder.mlp_hidden)
+    taps = [*maps[:2], *[(size, encoder.width)] * len(encoder.taps)]
+    return total, taps
+
+
+def _stem(size: tuple[int, int], blocks):
+    from jax_depth.models.conv_stem import OUTPUT_BLOCKS, STEM_CHANNELS
+
+    size, channels = _shrunk(size, 2), STEM_CHANNELS
     total, maps = _conv(size, 3, 3, channels), []
-    for i, spec in enumerate(BLOCKS):
+    for i, spec in enumerate(blocks):
         hidden = channels * spec.expand
         if spec.expand != 1:
             total += _conv(size, 1, channels, hidden)
@@ -56,11 +75,7 @@ def _hybrid(encoder: HybridConfig, height: int, width: int):
         channels = spec.channels
         if i in OUTPUT_BLOCKS:
             maps.append((size, channels))
-    tokens = size[0] * size[1]
-    total += _product(tokens, channels, encoder.width)
-    total += encoder.depth * _block(tokens, encoder.width, encoder.mlp_hidden)
-    taps = [*maps[:2], *[(size, encoder.width)] * len(encoder.taps)]
-    return total, taps
+    return total, maps
 
 
 def _head(head: HeadConfig, taps, size: tuple[int, int]) -> int:

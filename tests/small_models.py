@@ -8,6 +8,7 @@ from jax_depth.checkpoint import leaf_shapes, unflatten
 from jax_depth.config import (
     EncoderConfig,
     HeadConfig,
+    HybridConfig,
     ModelConfig,
     PromptHeadConfig,
 )
@@ -44,6 +45,19 @@ REGISTERS = dataclasses.replace(
     ENCODER,
     name="small-registers",
     encoder=dataclasses.replace(ENCODER.encoder, registers=4, position_antialias=True),
+)
+HYBRID = ModelConfig(
+    "hybrid",
+    HybridConfig(
+        width=24, depth=3, heads=3, taps=(0, 2), mlp_hidden=48, position_grid=5
+    ),
+    HeadConfig(8, (8, 8, 16, 16), ("keep", "keep", "keep", "down2"), 8),
+)
+# The transformer sees pictures beyond 32 pixels reduced.
+REDUCED = dataclasses.replace(
+    HYBRID,
+    name="reduced",
+    encoder=dataclasses.replace(HYBRID.encoder, coarse_size=32),
 )
 ALL = (RELATIVE, METRIC_SWIGLU, ENCODER, REGISTERS, PROMPT)
 

@@ -17,12 +17,12 @@ import safetensors.numpy
 from jax import export
 from PIL import Image
 from safetensors import safe_open
-from small_models import METRIC_SWIGLU, RELATIVE, random_params
+from small_models import METRIC_SWIGLU, REDUCED, RELATIVE, random_params
 
 import jax_depth
 from jax_depth import checkpoint
 from jax_depth.cli.main import main
-from jax_depth.export.stablehlo import write_stablehlo
+from jax_depth.export.stablehlo import export_program, write_stablehlo
 from jax_depth.inference.engines.openvino import import_openvino
 from jax_depth.models.depth_anything import forward
 
@@ -121,6 +121,16 @@ def test_one_program_serves_every_size(program, params, shape, bound):
     depth = expected(params, pixels)
     assert_close(found, depth, bound)
     assert np.abs(found - depth).max() <= 1e-5 * depth.max()
+
+
+def test_one_program_sees_reduced_copies_at_every_size():
+    params = jax.tree.map(lambda leaf: 0.3 * leaf, random_params(REDUCED))
+    exported = export_program(params, REDUCED)
+    for shape in ((2, 32, 80), (1, 96, 64), (2, 48, 112)):
+        pixels = pixels_of(*shape)
+        found = np.asarray(exported.call(checkpoint.flatten(params), pixels))
+        # The weights that reduce a picture are float32 as well.
+        assert_close(found, expected(params, pixels, REDUCED), 5e-5)
 
 
 def test_metres_and_gates(tmp_path):

@@ -7,21 +7,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_models import HYBRID as CONFIG
+from small_models import REDUCED
 
-from jax_depth.config import HeadConfig, HybridConfig, ModelConfig
 from jax_depth.models import depth_anything
 from jax_depth.models.initialize import init
 
-CONFIG = ModelConfig(
-    name="hybrid",
-    encoder=HybridConfig(
-        width=24, depth=3, heads=3, taps=(0, 2), mlp_hidden=48, position_grid=5
-    ),
-    head=HeadConfig(8, (8, 8, 16, 16), ("keep", "keep", "keep", "down2"), 8),
-)
-
-
 run = jax.jit(depth_anything.raw_output, static_argnums=2)
+features = jax.jit(depth_anything.features, static_argnums=2)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +61,7 @@ def transformer(params, coarse: np.ndarray) -> dict[str, torch.Tensor]:
 def test_taps_equal_torch(params, size):
     generator = np.random.default_rng(1)
     pixels = generator.normal(size=(2, *size, 3)).astype(np.float32)
-    named = jax.jit(depth_anything.features, static_argnums=2)(params, pixels, CONFIG)
+    named = features(params, pixels, CONFIG)
     want = transformer(
         {k: v for k, v in params["encoder"].items() if k != "stem"},
         np.asarray(named["stem_16"]),
@@ -82,6 +75,38 @@ def test_taps_equal_torch(params, size):
     rows, columns = size[0] // 16, size[1] // 16
     assert named["level_1"].shape == (2, 4 * rows, 4 * columns, 8)
     assert named["level_4"].shape == (2, -(-rows // 2), -(-columns // 2), 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [((80, 80), (32, 32)), ((112, 48), (80, 32))]
+)
+def test_the_transformer_sees_a_reduced_copy(params, size, seen):
+    pixels = np.random.default_rng(3).normal(size=(2, *size, 3)).astype(np.float32)
+    reduced = F.interpolate(
+        torch.from_numpy(np.moveaxis(pixels, -1, 1).astype(np.float64)),
+        seen,
+        mode="bicubic",
+        antialias=True,
+    )
+    reduced = np.moveaxis(reduced.numpy().astype(np.float32), 1, -1)
+    named = features(params, pixels, REDUCED)
+    coarse, fine = features(params, reduced, CONFIG), features(params, pixels, CONFIG)
+    for name, expected in (
+        ("stem_4", fine["stem_4"]),
+        ("stem_8", fine["stem_8"]),
+        ("stem_16", coarse["stem_16"]),
+        ("tap_2", coarse["tap_2"]),
+        ("patches", coarse["patches"]),
+    ):
+        error = np.abs(named[name] - expected).max() / np.std(expected)
+        assert error < 1e-4, f"{name}: {error}"
+    assert named["raw"].shape == (2, *size)
+
+
+def test_a_picture_no_larger_is_not_reduced(params):
+    pixels = np.random.default_rng(4).normal(size=(1, 32, 80, 3)).astype(np.float32)
+    expected = run(params, pixels, CONFIG)
+    np.testing.assert_array_equal(run(params, pixels, REDUCED), expected)
 
 
 def test_a_narrow_picture_works_and_an_odd_size_is_refused(params):

@@ -115,6 +115,9 @@ def test_weights_of_symbolic_sizes_are_those_of_numbers(n_in, n_out):
         actual = getattr(symbolic, name)(n_in, n_out, *offset)
         # Positions below 10 in float32, where the kernel is steep.
         np.testing.assert_allclose(actual, expected, atol=1e-5, err_msg=name)
+    expected = resize.antialiased_weights(n_in, n_out)
+    actual = symbolic.antialiased_weights(n_in, n_out)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_a_position_table_of_symbolic_size_is_that_of_numbers(as_installed):

@@ -10,27 +10,25 @@ import torch
 
 import jax_depth
 from jax_depth import checkpoint
-from jax_depth.config import HeadConfig, HybridConfig, ModelConfig
+from jax_depth.config import HybridConfig
 from jax_depth.study import edits
 from jax_depth.study.experiments import FACTOR, experiments
 from jax_depth.study.probe import STAGES, from_taps, probe
 
 pytestmark = pytest.mark.usefixtures("cheap_programs")
 
-HYBRID = ModelConfig(
-    name="hybrid",
-    encoder=HybridConfig(
-        width=24, depth=3, heads=3, taps=(0, 2), mlp_hidden=48, position_grid=5
-    ),
-    head=HeadConfig(8, (8, 8, 16, 16), ("keep", "keep", "keep", "down2"), 8),
-)
 SCANNED = dataclasses.replace(
     small_models.RELATIVE,
     encoder=dataclasses.replace(
         small_models.GELU, scan=True, registers=4, taps=(0, 1, 2, 3)
     ),
 )
-CONFIGS = (SCANNED, small_models.METRIC_SWIGLU, HYBRID)
+CONFIGS = (
+    SCANNED,
+    small_models.METRIC_SWIGLU,
+    small_models.HYBRID,
+    small_models.REDUCED,
+)
 
 
 def alive(config):

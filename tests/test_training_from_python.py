@@ -1,5 +1,6 @@
 """`train` from Python: own losses, optimisers and callbacks, and what it gives back."""
 
+import dataclasses
 import json
 import math
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from training_run import one_device, recipe
 
+import jax_depth
 from jax_depth.data.sample import labelled_sample
 from jax_depth.training import mesh as meshes
 from jax_depth.training.history import HeldOut, Patience
@@ -256,3 +258,10 @@ def test_a_folder_to_start_from_chooses_the_network(tmp_path):
     config = model_config(recipe())
     checkpoint.save(tmp_path / "own", init(config, jax.random.key(0)), config)
     assert architecture_of(str(tmp_path / "own"), "tiny") == "smoke"
+
+    # As it was before its transformer saw a reduced copy: the same parameters.
+    tiny = jax_depth.load("tiny")
+    encoder = dataclasses.replace(tiny.config.encoder, coarse_size=None)
+    config = dataclasses.replace(tiny.config, encoder=encoder)
+    checkpoint.save(tmp_path / "before", tiny.params, config)
+    assert architecture_of(str(tmp_path / "before"), "smoke") == "tiny"

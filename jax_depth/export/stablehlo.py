@@ -56,8 +56,8 @@ def export_program(
         views: of one place, of a model of several views.
 
     Raises:
-        ValueError: a bare encoder, or one that resizes positions with antialiasing; or
-            `views` of a model that has none, or whose metres a second network knows.
+        ValueError: a bare encoder; or `views` of a model that has none, or whose metres
+            a second network knows.
     """
     if views is not None:
         check_views(config, views)

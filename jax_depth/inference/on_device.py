@@ -151,7 +151,7 @@ def way_in(config: ModelConfig, inputs: int, outputs: int) -> Any:
         return None
     if config.resample == "original":
         return matrix(cubic_cv2, inputs, outputs).astype(np.float32)
-    return antialiased_weights(inputs, outputs, 0.0)
+    return antialiased_weights(inputs, outputs)
 
 
 def way_back(config: ModelConfig, inputs: int, outputs: int) -> Any:

@@ -59,18 +59,19 @@ class ConvStem(nn.Module):
 
     @nn.compact
     def __call__(
-        self, pixels: Float[Array, "b h w 3"]
+        self, pixels: Float[Array, "b h w 3"], count: int = 3
     ) -> tuple[Float32[Array, "b _ _ _"], ...]:
-        """Return the maps at strides 4 (24 channels), 8 (40) and 16 (112).
+        """Return the first `count` maps: strides 4 (24 channels), 8 (40), 16 (112).
 
         Args:
             pixels: RGB in [0, 1] normalised with mean 127/255 and standard
                 deviation 128/255; any size, a map has ceil(size / stride) rows.
+            count: blocks that no returned map needs are left out.
         """
         x = pad_same(pixels, 3, 2)
         x = _relu6(Conv(STEM_CHANNELS, 3, 2, dtype=self.dtype, name="conv")(x))
         outputs = []
-        for i, spec in enumerate(BLOCKS):
+        for i, spec in enumerate(BLOCKS[: OUTPUT_BLOCKS[count - 1] + 1]):
             x = InvertedResidual(spec, self.dtype, name=f"block_{i}")(x)
             if i in OUTPUT_BLOCKS:
                 outputs.append(x)

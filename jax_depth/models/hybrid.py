@@ -3,6 +3,10 @@
 The idea of DPT-Hybrid (Ranftl et al. 2021, arXiv:2103.13413): the fine levels of
 the head come from convolutions, the coarse ones from a transformer that sees the
 whole picture. Here the stem is EfficientNet-Lite0 and there is no cls token.
+
+A small transformer knows the layout of a room best at the size that it was trained at,
+while edges need a fine grid. So it can see a reduced copy of large pictures
+(`HybridConfig.coarse_size`), whose maps the head merges with the full picture's.
 """
 
 from typing import Any
@@ -13,6 +17,7 @@ import jax.numpy as jnp
 from jax_depth._typing import Array, Float, Float32
 from jax_depth.config import HybridConfig
 from jax_depth.models.conv_stem import ConvStem
+from jax_depth.models.grid import token_grid
 from jax_depth.models.layers import Block, Dense, LayerNorm
 from jax_depth.models.resize import resize_bicubic
 
@@ -33,14 +38,24 @@ class HybridEncoder(nn.Module):
             pixels: normalised RGB; h and w multiples of 16.
 
         Returns:
-            The stem's maps at strides 4 and 8, then each tapped block at stride 16
-            after the final LayerNorm (b, ph, pw, d); and a dict: "stem_4",
+            The stem's maps at strides 4 and 8, then each tapped block at stride 16 of
+            what the transformer sees, after the final LayerNorm (b, ph, pw, d); and a
+            dict: "stem_4",
             "stem_8", "stem_16" (b, h', w', c), "embedding", "block_0", ... and
             "tokens" (b, n, d), "patches" (b, ph, pw, d).
         """
         config = self.config
-        fine, middle, coarse = ConvStem(self.dtype, name="stem")(pixels)
-        b, ph, pw, _ = coarse.shape
+        stem = ConvStem(self.dtype, name="stem")
+        size = pixels.shape[1], pixels.shape[2]
+        ph, pw = token_grid(config, size)
+        small = config.patch_size * ph, config.patch_size * pw
+        if small == size:
+            fine, middle, coarse = stem(pixels)
+        else:
+            reduced = resize_bicubic(pixels, small, antialias=True)
+            *_, coarse = stem(reduced)
+            fine, middle = stem(pixels, 2)
+        b = coarse.shape[0]
         named = {"stem_4": fine, "stem_8": middle, "stem_16": coarse}
 
         side, d = config.position_grid, config.width

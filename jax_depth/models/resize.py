@@ -122,15 +122,22 @@ def resize_bicubic(
         size: (rows, columns) of the result.
         offset: added to the output size when the sampling step is computed.
         antialias: widen the kernel when shrinking, with a = -0.5 as torch does.
+
+    Raises:
+        ValueError: an offset together with antialiasing.
     """
-    make = antialiased_weights if antialias else bicubic_weights
-    if symbolic.is_symbolic(*size):
-        if antialias:
-            raise ValueError("an antialiased resize needs a size known while tracing")
-        make = symbolic.bicubic_weights
-    rows = make(x.shape[1], size[0], offset)
-    columns = make(x.shape[2], size[1], offset)
-    return _apply(x, rows, columns)
+    known: Any = not symbolic.is_symbolic(*x.shape[1:3], *size)
+    if antialias:
+        if offset:
+            raise ValueError(
+                f"an antialiased resize takes no position offset, got {offset}; "
+                "set position_offset to 0.0"
+            )
+        make: Any = antialiased_weights if known else symbolic.antialiased_weights
+    else:
+        make = bicubic_weights if known else symbolic.bicubic_weights
+        make = functools.partial(make, offset=offset)
+    return _apply(x, make(x.shape[1], size[0]), make(x.shape[2], size[1]))
 
 
 @functools.lru_cache(maxsize=256)
@@ -198,13 +205,8 @@ def bicubic_weights(n_in: int, n_out: int, offset: float) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=256)
-def antialiased_weights(n_in: int, n_out: int, offset: float) -> np.ndarray:
+def antialiased_weights(n_in: int, n_out: int) -> np.ndarray:
     """Return the (n_out, n_in) float32 matrix of torch's antialiased cubic."""
-    if offset:
-        raise ValueError(
-            f"an antialiased resize takes no position offset, got {offset}; "
-            "set position_offset to 0.0"
-        )
     step = n_in / n_out
     stretch = max(step, 1.0)
     centre = step * (np.arange(n_out) + 0.5)

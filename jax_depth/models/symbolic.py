@@ -54,8 +54,21 @@ def bicubic_weights(n_in: Any, n_out: Any, offset: Any) -> Float32[Array, "o i"]
     taps = []
     for shift in (-1, 0, 1, 2):
         index = jnp.clip(low.astype(jnp.int32) + shift, 0, last)
-        taps.append((index, _cubic(position - low - shift)))
+        taps.append((index, _cubic(position - low - shift, -0.75)))
     return _scatter(n_in, taps)
+
+
+def antialiased_weights(n_in: Any, n_out: Any) -> Float32[Array, "o i"]:
+    """Return the (n_out, n_in) matrix of torch's antialiased cubic, a = -0.5."""
+    step = as_float(n_in) / as_float(n_out)
+    stretch = jnp.maximum(step, 1.0)
+    centre = (step * (jnp.arange(n_out, dtype=jnp.float32) + 0.5))[:, None]
+    first = jnp.maximum(jnp.floor(centre - 2 * stretch + 0.5), 0)
+    last = jnp.minimum(jnp.floor(centre + 2 * stretch + 0.5), as_float(n_in))
+    source = jnp.arange(n_in, dtype=jnp.float32)[None, :]
+    weights = _cubic((source - centre + 0.5) / stretch, -0.5)
+    weights = jnp.where((source >= first) & (source < last), weights, 0.0)
+    return weights / weights.sum(1, keepdims=True)
 
 
 def _scatter(n_in: Any, taps: list[tuple[Array, Array]]) -> Float32[Array, "o i"]:
@@ -66,8 +79,7 @@ def _scatter(n_in: Any, taps: list[tuple[Array, Array]]) -> Float32[Array, "o i"
     )  # pyright: ignore[reportReturnType]
 
 
-def _cubic(t: Float32[Array, " o"]) -> Float32[Array, " o"]:
-    a = -0.75
+def _cubic(t: Float32[Array, "..."], a: float) -> Float32[Array, "..."]:
     t = jax.lax.abs(t)
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a

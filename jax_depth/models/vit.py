@@ -146,7 +146,7 @@ def resize_positions(
     if grid == (side, side):
         return square
     offset: Any = config.position_offset
-    if is_symbolic(*grid):
+    if offset and is_symbolic(*grid):
         # Decided when it runs; without offset the same size is resized to itself.
         trained = (as_float(grid[0]) == side) & (as_float(grid[1]) == side)
         offset = jnp.where(trained, 0.0, offset)

@@ -14,6 +14,7 @@ from jax_depth.config import ModelConfig, with_encoder
 from jax_depth.models import architectures
 from jax_depth.models.depth_anything import features
 from jax_depth.models.dpt import DPTHead
+from jax_depth.models.grid import token_grid
 from jax_depth.models.layers import LayerNorm
 
 # A patch token is an outlier from this many times the median norm of its block on.
@@ -103,8 +104,7 @@ def from_taps(
         The map before its last activation.
     """
     assert config.head is not None
-    patch = config.encoder.patch_size
-    grid = size[0] // patch, size[1] // patch
+    grid = token_grid(config.encoder, size)
     maps = list(stem)
     for tokens in tapped:
         patches = final_norm(params, tokens, config)[:, -grid[0] * grid[1] :]

@@ -14,6 +14,7 @@ from jax_depth.depth_map import DepthMap
 from jax_depth.formats.image import as_bytes
 from jax_depth.inference.resample import resize_bilinear
 from jax_depth.models.depth_anything import activate
+from jax_depth.models.grid import token_grid
 from jax_depth.models.output import Output
 from jax_depth.study.agreement import Agreement, agreement
 from jax_depth.study.common_form import LONGEST, canonical, thinned, to_disparity
@@ -147,7 +148,6 @@ def _see(estimator: Any, pixels, size: tuple[int, int]) -> Seen:
     values = np.asarray(activate(probed["raw"][None], config))[0]
     depth = estimator.finish(Output(values), size)
     network = pixels.shape[1], pixels.shape[2]
-    patch = config.encoder.patch_size
     raw = common = None
     note = ""
     try:
@@ -163,7 +163,7 @@ def _see(estimator: Any, pixels, size: tuple[int, int]) -> Seen:
         token_norms(
             probed["before"],
             probed["after"],
-            (network[0] // patch, network[1] // patch),
+            token_grid(config.encoder, network),
         ),
         {stage: float(value) for stage, value in probed["rms"].items()},
         note,

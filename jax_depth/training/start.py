@@ -139,7 +139,8 @@ def architecture_of(source: str, architecture: str) -> str:
 def _network(config: ModelConfig) -> tuple:
     """Return what decides the shapes of a model's parameters."""
     encoder: Any = config.encoder
-    plain = {k: False for k in ("remat", "scan") if hasattr(encoder, k)}
+    same = {"remat": False, "scan": False, "coarse_size": None}
+    plain = {name: value for name, value in same.items() if hasattr(encoder, name)}
     head = config.head and (config.head.features, config.head.channels)
     return dataclasses.replace(encoder, **plain), head
 

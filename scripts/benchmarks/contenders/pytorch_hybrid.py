@@ -63,7 +63,18 @@ class _Network:
 
     def run(self, pixels: Any) -> Any:
         pixels = pixels.contiguous(memory_format=self.torch.channels_last)
-        fine, middle, coarse = self._stem(pixels)
+        shorter, limit = min(pixels.shape[2:]), self.encoder.coarse_size
+        if limit is not None and shorter > limit:
+            patch = self.encoder.patch_size
+            size = [
+                int(side * limit / shorter / patch + 0.5) * patch
+                for side in pixels.shape[2:]
+            ]
+            reduced = self.f.interpolate(pixels, size, mode="bicubic", antialias=True)
+            *_, coarse = self._stem(reduced)
+            fine, middle = self._stem(pixels, 2)
+        else:
+            fine, middle, coarse = self._stem(pixels)
         return self._dpt([fine, middle, *self._transformer(coarse)], pixels.shape[2:])
 
     def _conv(self, x, path, stride=1, padding=0, groups=1):
@@ -79,10 +90,10 @@ class _Network:
         scale, bias = self.w[f"{path}/scale"], self.w[f"{path}/bias"]
         return self.f.layer_norm(x, x.shape[-1:], scale, bias, _EPSILON)
 
-    def _stem(self, x):
+    def _stem(self, x, count=3):
         x = self._conv(_pad_same(self.f, x, 3, 2), "encoder/stem/conv", 2)
         x, outputs = self.f.relu6(x), []
-        for i, spec in enumerate(BLOCKS):
+        for i, spec in enumerate(BLOCKS[: OUTPUT_BLOCKS[count - 1] + 1]):
             path, y = f"encoder/stem/block_{i}", x
             if spec.expand != 1:
                 y = self.f.relu6(self._conv(y, f"{path}/expand"))
