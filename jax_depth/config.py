@@ -115,21 +115,18 @@ class AnyViewConfig(EncoderConfig):
 class HybridConfig:
     """Convolutional stem followed by a small ViT: the encoder of `tiny`.
 
-    The stem is the first eleven blocks of EfficientNet-Lite0, which give maps
-    at strides 4, 8 and 16; the transformer works on the last of them, as in
-    DPT-Hybrid (Ranftl et al. 2021, arXiv:2103.13413).
+    The stem is the first eleven blocks of EfficientNet-Lite0, with maps at strides 4, 8
+    and 16; the transformer works on the last of them, as in DPT-Hybrid (Ranftl et al.
+    2021, arXiv:2103.13413).
 
     Attributes:
-        width, depth, heads, taps, mlp_hidden: as in `EncoderConfig`, for the
-            transformer part. The head receives the stem's maps at strides 4
-            and 8, then the tapped blocks at stride 16.
+        width, depth, heads, taps, mlp_hidden, remat: as in `EncoderConfig`. The head
+            receives the stem's maps at strides 4 and 8, then the tapped blocks.
         position_grid: side of the trained grid of position embeddings.
         patch_size: stride of the tokens in pixels.
         stem: which convolutional stem.
-        coarse_size: shorter side, in pixels, of the reduced copy in which the
-            transformer sees larger pictures; the maps at strides 4 and 8 always come
-            from the picture itself. None: the transformer sees it too.
-        remat: as in `EncoderConfig`.
+        coarse_size: shorter side, in pixels, of the reduced copy that the transformer
+            sees of larger pictures; strides 4 and 8 always see the picture itself.
     """
 
     width: int = 192
@@ -394,9 +391,8 @@ def with_encoder(config: ModelConfig, **changes: Any) -> ModelConfig:
     """
     fields = {field.name for field in dataclasses.fields(config.encoder)}
     kept = {name: value for name, value in changes.items() if name in fields}
-    return dataclasses.replace(
-        config, encoder=dataclasses.replace(config.encoder, **kept)
-    )
+    encoder = dataclasses.replace(config.encoder, **kept)
+    return dataclasses.replace(config, encoder=encoder)
 
 
 def _part(values: Any, where: str, types: dict[str, type], default: str | None) -> Any:

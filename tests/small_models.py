@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from jax_depth.checkpoint import leaf_shapes, unflatten
+from jax_depth.checkpoint import flatten, leaf_shapes, unflatten
 from jax_depth.config import (
     EncoderConfig,
     HeadConfig,
@@ -71,6 +71,15 @@ def random_params(config: ModelConfig, seed: int = 0, dtype="float32") -> dict:
             for path, leaf in leaf_shapes(config).items()
         }
     )
+
+
+def alive(config: ModelConfig) -> dict:
+    """Return random parameters whose products keep the size of what enters."""
+    leaves = flatten(random_params(config))
+    for path, leaf in leaves.items():
+        if path.endswith("kernel"):
+            leaf /= np.sqrt(np.prod(leaf.shape[:-1]))
+    return unflatten(leaves)
 
 
 def assert_same(one, other) -> None:

@@ -17,7 +17,7 @@ import safetensors.numpy
 from jax import export
 from PIL import Image
 from safetensors import safe_open
-from small_models import METRIC_SWIGLU, REDUCED, RELATIVE, random_params
+from small_models import METRIC_SWIGLU, REDUCED, RELATIVE, alive, random_params
 
 import jax_depth
 from jax_depth import checkpoint
@@ -124,7 +124,7 @@ def test_one_program_serves_every_size(program, params, shape, bound):
 
 
 def test_one_program_sees_reduced_copies_at_every_size():
-    params = jax.tree.map(lambda leaf: 0.3 * leaf, random_params(REDUCED))
+    params = alive(REDUCED)
     exported = export_program(params, REDUCED)
     for shape in ((2, 32, 80), (1, 96, 64), (2, 48, 112)):
         pixels = pixels_of(*shape)

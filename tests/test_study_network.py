@@ -9,7 +9,6 @@ import small_models
 import torch
 
 import jax_depth
-from jax_depth import checkpoint
 from jax_depth.config import HybridConfig
 from jax_depth.study import edits
 from jax_depth.study.experiments import FACTOR, experiments
@@ -31,20 +30,11 @@ CONFIGS = (
 )
 
 
-def alive(config):
-    """Return random parameters whose products keep the size of what enters."""
-    leaves = checkpoint.flatten(small_models.random_params(config))
-    for path, leaf in leaves.items():
-        if path.endswith("kernel"):
-            leaf /= np.sqrt(np.prod(leaf.shape[:-1]))
-    return checkpoint.unflatten(leaves)
-
-
 @pytest.fixture(scope="module", params=CONFIGS, ids=lambda config: config.name)
 def case(request):
     """Return a config, parameters with long tokens, and pixels."""
     config = request.param
-    params = alive(config)
+    params = small_models.alive(config)
     patch = config.encoder.patch_size
     rng = np.random.default_rng(1)
     pixels = rng.normal(size=(1, 3 * patch, 4 * patch, 3)).astype(np.float32)

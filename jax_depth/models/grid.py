@@ -19,6 +19,6 @@ def token_grid(encoder: Any, size: tuple[Any, Any]) -> tuple[Any, Any]:
     short = max_dim(min_dim(*size), coarse)
 
     def count(side):  # rounded to the nearest, in whole numbers
-        return (2 * side * coarse + patch * short) // (2 * patch * short)
+        return max_dim((2 * side * coarse + patch * short) // (2 * patch * short), 1)
 
     return count(size[0]), count(size[1])
