@@ -120,15 +120,18 @@ def test_weights_of_symbolic_sizes_are_those_of_numbers(n_in, n_out):
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_a_position_table_of_symbolic_size_is_that_of_numbers(as_installed):
-    config = dataclasses.replace(GELU, position_offset=0.1)
+@pytest.mark.parametrize(
+    "positions", [{"position_offset": 0.1}, {"position_antialias": True}]
+)
+def test_a_position_table_of_symbolic_size_is_that_of_numbers(as_installed, positions):
+    config = dataclasses.replace(GELU, **positions)
     table = np.random.default_rng(0).normal(size=(1, 16, 3)).astype(np.float32)
     rows, columns = jax.export.symbolic_shape("h, w")
     of_all_sizes = jax.export.export(
         jax.jit(lambda picture: resize_positions(table, picture.shape, config))
     )(jax.ShapeDtypeStruct((rows, columns), np.float32))
     # The trained size, which is not resized at all; and one side of it, which is.
-    for size in ((4, 4), (4, 6), (6, 4)):
+    for size in ((4, 4), (4, 6), (6, 4), (2, 3)):
         expected = resize_positions(jnp.asarray(table), size, config)
         found = of_all_sizes.call(np.zeros(size, np.float32))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -40,9 +40,8 @@ class HybridEncoder(nn.Module):
         Returns:
             The stem's maps at strides 4 and 8, then each tapped block at stride 16 of
             what the transformer sees, after the final LayerNorm (b, ph, pw, d); and a
-            dict: "stem_4",
-            "stem_8", "stem_16" (b, h', w', c), "embedding", "block_0", ... and
-            "tokens" (b, n, d), "patches" (b, ph, pw, d).
+            dict: "stem_4", "stem_8", "stem_16" (b, h', w', c), "embedding", "block_0",
+            ... and "tokens" (b, n, d), "patches" (b, ph, pw, d).
         """
         config = self.config
         stem = ConvStem(self.dtype, name="stem")
