@@ -26,6 +26,8 @@ from jax_depth.weights import means_name
 
 CHANGES = "int8.safetensors"
 RECORD = "int8.json"
+# How `openvino_int8` numbers operators; other numbers would change other operators.
+_NUMBERING = 2
 # Of a folder, all of them.
 FILES = (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.UNUSED, CHANGES, RECORD)
 _FIGURES = ("spearman", "d1", "edges")
@@ -83,7 +85,8 @@ def write_int8(
     with new_directory(directory, replaces=FILES) as temporary:
         checkpoint.save(temporary, params, config)
         write_safetensors(temporary / CHANGES, int8.changes)
-        text = json.dumps(dict(int8.record), indent=2, ensure_ascii=False)
+        record = {"numbering": _NUMBERING, **int8.record}
+        text = json.dumps(record, indent=2, ensure_ascii=False)
         (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
 
 
@@ -103,12 +106,14 @@ def read_int8(source: str | os.PathLike) -> Int8 | None:
         record = read_json(folder / RECORD)
         found = record["agreement"]
         _ = record["model"], int(record["held_out"])
+        if record.get("numbering") != _NUMBERING:
+            raise ValueError("another version of jax_depth has made it")
         for name in _FIGURES[:2]:
             float(found[name])
         return Int8(read_safetensors(folder / CHANGES), record)
     except (OSError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{folder}: its int8 form is damaged ({reason}); make it again with "
+            f"{folder}: its int8 form is damaged or old ({reason}); make it again with "
             "`jax-depth quantize`"
         ) from None

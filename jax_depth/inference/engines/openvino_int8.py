@@ -1,9 +1,9 @@
 """What quantising changed in an OpenVINO graph, and the same change in another.
 
 NNCF quantises one graph, of one size, while an `Estimator` translates one for every
-size that photos have. All of them consist of the same operators in the same order, so
-they are numbered, the difference between the plain and the quantised graph is kept by
-number, and is made again in whichever graph is needed:
+size that photos have. Behind their first layer norms all of them consist of the same
+operators in the same order, so they are numbered, the difference between the plain and
+the quantised graph is kept by number, and is made again in whichever graph is needed:
 
     MatMul.3/1/0/constant     int8: a kernel, rounded; or float32: a bias, corrected
     MatMul.3/1/1/multiply     what it is multiplied by, a channel's scale
@@ -12,6 +12,9 @@ number, and is made again in whichever graph is needed:
 
 The first number is an operator's among those of its kind, the second an input's of it,
 the third counts what stands before that input, in the order in which values pass.
+
+What no layer norm stands before is numbered apart and stays as it is: a hybrid encoder
+sees large pictures twice, so there these operators depend on the size.
 """
 
 import collections
@@ -22,19 +25,29 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
+# What names of operators begin with that no layer norm stands before.
+EARLY = "early-"
 # One of them: what it is called here, its array.
 _Link = tuple[str, np.ndarray]
 
 
 def number_operators(graph: ov.Model) -> dict[str, Any]:
-    """Name every operator of a translated graph by kind and number; return them."""
+    """Name every operator of a translated graph by kind and number; return them.
+
+    Those that no layer norm stands before are `EARLY`, if there are any norms.
+    """
     counts: collections.Counter[str] = collections.Counter()
     operators = {}
-    for node in graph.get_ordered_ops():
+    nodes = graph.get_ordered_ops()
+    plain = all(node.get_type_name() != "MVN" for node in nodes)
+    for node in nodes:  # in the order in which they compute
         kind = node.get_type_name()
         if kind not in ("Constant", "Parameter", "Result"):
-            name = f"{kind}.{counts[kind]}"
-            counts[kind] += 1
+            sources = (place.get_node() for place in node.input_values())
+            late = plain or kind == "MVN" or any(map(_is_late, sources))
+            label = kind if late else EARLY + kind
+            name = f"{label}.{counts[label]}"
+            counts[label] += 1
             node.set_friendly_name(name)
             operators[name] = node
     return operators
@@ -55,6 +68,8 @@ def changes_of(plain: ov.Model, quantized: ov.Model) -> dict[str, np.ndarray]:
     for node in quantized.get_ordered_ops():
         name = node.get_friendly_name()
         if name not in before or node.get_type_name() == "Constant":
+            continue
+        if name.startswith(EARLY):  # SmoothQuant has no ear for `ignored_scope`
             continue
         for place in node.inputs():
             port = place.get_index()
@@ -150,6 +165,12 @@ def _data(node: Any, port: int) -> np.ndarray:
     if not _is_constant(source):
         raise NotImplementedError("NNCF has put a computed factor into the graph")
     return np.array(source.get_data())
+
+
+def _is_late(node: Any) -> bool:
+    name, kind = node.get_friendly_name(), node.get_type_name()
+    inputs = ("Constant", "Parameter")
+    return kind not in inputs and not name.startswith(EARLY)
 
 
 def _is_constant(node: Any) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -89,17 +89,9 @@ def quantized_changes(
     return changes_of(graph, quantized)
 
 
-def _left_in_floats(operators: dict[str, Any]) -> list[str]:
+def _left_in_floats(operators: Iterable[str]) -> list[str]:
     """Return names: attention, and the products that no layer norm stands before."""
-    behind: set[str] = set()
-    left = []
-    for name, node in operators.items():  # in the order in which they compute
-        sources = [place.get_node() for place in node.input_values()]
-        kind = node.get_type_name()
-        if kind == "MVN" or any(s.get_friendly_name() in behind for s in sources):
-            behind.add(name)
-        if kind == "ScaledDotProductAttention":
-            left.append(name)
-        elif kind in _PRODUCTS and name not in behind:
-            left.append(name)
-    return left
+    from jax_depth.inference.engines.openvino_int8 import EARLY
+
+    left = {"ScaledDotProductAttention", *(EARLY + kind for kind in _PRODUCTS)}
+    return [name for name in operators if name.rpartition(".")[0] in left]
