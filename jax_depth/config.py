@@ -125,8 +125,8 @@ class HybridConfig:
         position_grid: side of the trained grid of position embeddings.
         patch_size: stride of the tokens in pixels.
         stem: which convolutional stem.
-        coarse_size: shorter side, in pixels, of the reduced copy that the transformer
-            sees of larger pictures; strides 4 and 8 always see the picture itself.
+        coarse_size: short side, in pixels, to which the transformer's copy of a larger
+            picture is reduced; strides 4 and 8 see the picture. None reduces nothing.
     """
 
     width: int = 192

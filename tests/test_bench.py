@@ -156,9 +156,10 @@ def test_rival_of_the_bundled_model_is_the_same_network(tmp_path, size):
     pixels = np.load(task.pixels)
     expected = jax.jit(raw_output, static_argnums=2)(params, pixels, config)
     for remat in (False, True):
-        model = pytorch_hybrid.load_hybrid(task, remat)
-        actual = model(pytorch.to_nchw(pixels)).detach().numpy()
-        assert abs(actual - expected).max() < BOUNDS["f32"] * np.ptp(expected)
+        # In float64: of pictures it reduces torch's float32 is further off than ours.
+        model = pytorch_hybrid.load_hybrid(task, remat).double()
+        actual = model(pytorch.to_nchw(pixels).double()).detach().numpy()
+        assert abs(actual - expected).max() < BOUNDS["f32"] * expected.std()
 
 
 _SCRIPT = """

@@ -45,16 +45,15 @@ class HybridEncoder(nn.Module):
         """
         config = self.config
         stem = ConvStem(self.dtype, name="stem")
-        size = pixels.shape[1], pixels.shape[2]
-        ph, pw = token_grid(config, size)
+        b, h, w, _ = pixels.shape
+        ph, pw = token_grid(config, (h, w))
         small = config.patch_size * ph, config.patch_size * pw
-        if small == size:
+        if small == (h, w):
             fine, middle, coarse = stem(pixels)
         else:
             reduced = resize_bicubic(pixels, small, antialias=True)
             *_, coarse = stem(reduced)
             fine, middle = stem(pixels, 2)
-        b = coarse.shape[0]
         named = {"stem_4": fine, "stem_8": middle, "stem_16": coarse}
 
         side, d = config.position_grid, config.width
